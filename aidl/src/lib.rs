@@ -1,0 +1,1 @@
+//! The AIDL contract of the DMA-BUF loader, as Rust.

@@ -1,0 +1,1 @@
+//! AOSP libbinder_rs names over rsbinder, for Cargo builds.

@@ -1,0 +1,3 @@
+//! Load files into dma-bufs from a shell.
+
+fn main() {}

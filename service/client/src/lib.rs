@@ -1,0 +1,1 @@
+//! What a Rust vendor process links to use the DMA-BUF loader.

@@ -1,0 +1,1 @@
+//! Heaps, buffers and the paths that move file bytes into dma-bufs.

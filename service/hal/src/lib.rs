@@ -1,0 +1,1 @@
+//! The DMA-BUF loader service: AIDL on top of the engine.

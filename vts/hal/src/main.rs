@@ -1,0 +1,3 @@
+//! VtsHalDmaBufLoaderTargetTest: the loader HAL seen by its clients.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! VtsKernelDmaBufCopyFileRangeTest: copy_file_range between files and dma-bufs.
+
+fn main() {}
