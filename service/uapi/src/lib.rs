@@ -1,1 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Typed Linux calls for dma-bufs: heaps, udmabuf, memfd, copy_file_range.
+//!
+//! One module per kernel interface, each a thin and safe wrapper: it knows the call, not when to make it. This is the
+//! only crate of the project that contains `unsafe`.
+//!
+//! Every function returns [`rustix::io::Result`]; the errno values it can carry are named where the caller is expected
+//! to act on them. File descriptors are taken as [`std::os::fd::AsFd`] and never closed; new ones are returned as
+//! [`std::os::fd::OwnedFd`] with `O_CLOEXEC` set.
+//!
+//! What it does not do: retry, fall back, or decide anything. That belongs to the engine.
+
+#![deny(missing_docs, clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
+
+pub mod copy_file_range;
+pub mod dma_buf;
+pub mod dma_heap;
+pub mod file_attributes;
+pub mod mapping;
+pub mod memfd;
+pub mod page_cache;
+pub mod udmabuf;
+
+pub use rustix::io::{Errno, Result};
+
+/// The page size of this kernel in bytes.
+///
+/// See `sysconf(3)`, `_SC_PAGESIZE`.
+pub fn page_size_bytes() -> usize {
+    // SAFETY: sysconf reads a constant and takes no pointer.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).unwrap_or(4096)
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Memory mappings that never become Rust references.
+//!
+//! The bytes of a shared mapping can change at any time, by another process or a device. Access goes through calls that
+//! copy, or that let the kernel fill or drain the memory, so no `&[u8]` to such bytes ever exists.
+//!
+//! Source: `mmap(2)`, `pread(2)`, `pwrite(2)`.
+
+use std::ffi::c_void;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd};
+use std::ptr::NonNull;
+
+use rustix::io::{retry_on_intr, Errno, Result};
+use rustix::mm::{mmap, mmap_anonymous, munmap, MapFlags, ProtFlags};
+
+/// What a mapping may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappingAccess {
+    /// Reading only.
+    Read,
+    /// Reading and writing.
+    ReadWrite,
+}
+
+/// Mapped memory of this process, unmapped on drop.
+#[derive(Debug)]
+pub struct Mapping {
+    address: NonNull<c_void>,
+    len_bytes: usize,
+    access: MappingAccess,
+}
+
+// SAFETY: the memory belongs to the process, not to a thread, and every access goes through raw copies or the kernel.
+unsafe impl Send for Mapping {}
+// SAFETY: no method hands out a reference into the memory; concurrent accesses race only on bytes, which the callers of
+// shared memory must expect, and never on Rust values.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps the first `len_bytes` of a dma-buf or memfd, shared.
+    ///
+    /// For a dma-buf, bracket every access by [`crate::dma_buf::CpuAccessGuard`].
+    ///
+    /// # Errors
+    /// - `INVAL`: `len_bytes` is 0 or longer than the buffer.
+    /// - `ACCESS`: the fd's access mode does not permit `access`.
+    /// - `NOMEM`: no address space.
+    pub fn shared(fd: impl AsFd, len_bytes: usize, access: MappingAccess) -> Result<Self> {
+        let protection = match access {
+            MappingAccess::Read => ProtFlags::READ,
+            MappingAccess::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
+        };
+        // SAFETY: a null hint lets the kernel choose free addresses, so no existing mapping is replaced.
+        let address =
+            unsafe { mmap(std::ptr::null_mut(), len_bytes, protection, MapFlags::SHARED, fd, 0)? };
+        Self::from_kernel(address, len_bytes, access)
+    }
+
+    /// Maps `len_bytes` of zeroed private memory, aligned to the page size: a bounce buffer for direct I/O.
+    ///
+    /// # Errors
+    /// `INVAL` for 0 bytes, `NOMEM`.
+    pub fn anonymous(len_bytes: usize) -> Result<Self> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a null hint lets the kernel choose free addresses, so no existing mapping is replaced.
+        let address = unsafe {
+            mmap_anonymous(std::ptr::null_mut(), len_bytes, protection, MapFlags::PRIVATE)?
+        };
+        Self::from_kernel(address, len_bytes, MappingAccess::ReadWrite)
+    }
+
+    fn from_kernel(address: *mut c_void, len_bytes: usize, access: MappingAccess) -> Result<Self> {
+        let address = NonNull::new(address).ok_or(Errno::NOMEM)?;
+        Ok(Self { address, len_bytes, access })
+    }
+
+    /// The length in bytes.
+    pub fn len_bytes(&self) -> usize {
+        self.len_bytes
+    }
+
+    /// The address of a range that lies inside the mapping.
+    fn pointer_to(&self, range: &Range<usize>, writes: bool) -> Result<*mut u8> {
+        if range.start > range.end || range.end > self.len_bytes {
+            return Err(Errno::FAULT);
+        }
+        if writes && self.access == MappingAccess::Read {
+            return Err(Errno::ACCESS);
+        }
+        // SAFETY: `range.start` is at most `len_bytes`, so the result is inside the mapping or one past its end.
+        Ok(unsafe { self.address.as_ptr().cast::<u8>().add(range.start) })
+    }
+
+    fn range_at(offset_bytes: usize, len_bytes: usize) -> Result<Range<usize>> {
+        let end = offset_bytes.checked_add(len_bytes).ok_or(Errno::OVERFLOW)?;
+        Ok(offset_bytes..end)
+    }
+
+    /// Copies bytes out of the mapping.
+    ///
+    /// # Errors
+    /// `FAULT` where the range is not inside the mapping.
+    pub fn read(&self, offset_bytes: usize, target: &mut [u8]) -> Result<()> {
+        let range = Self::range_at(offset_bytes, target.len())?;
+        let source = self.pointer_to(&range, false)?;
+        // SAFETY: `pointer_to` checked that `target.len()` bytes lie inside the mapping, which lives as long as `self`;
+        // `target` is a distinct exclusive borrow, so the two do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(source, target.as_mut_ptr(), target.len()) };
+        Ok(())
+    }
+
+    /// Copies bytes into the mapping.
+    ///
+    /// # Errors
+    /// `FAULT` where the range is not inside the mapping, `ACCESS` where it is mapped for reading.
+    pub fn write(&self, offset_bytes: usize, source: &[u8]) -> Result<()> {
+        let range = Self::range_at(offset_bytes, source.len())?;
+        let target = self.pointer_to(&range, true)?;
+        // SAFETY: as in `read`, and the mapping is writable.
+        unsafe { std::ptr::copy_nonoverlapping(source.as_ptr(), target, source.len()) };
+        Ok(())
+    }
+
+    /// Copies bytes from another mapping into this one.
+    ///
+    /// # Errors
+    /// As for [`Mapping::read`] and [`Mapping::write`].
+    pub fn copy_from(
+        &self,
+        offset_bytes: usize,
+        source: &Mapping,
+        source_offset_bytes: usize,
+        len_bytes: usize,
+    ) -> Result<()> {
+        let target = self.pointer_to(&Self::range_at(offset_bytes, len_bytes)?, true)?;
+        let from = source.pointer_to(&Self::range_at(source_offset_bytes, len_bytes)?, false)?;
+        // SAFETY: both ranges were checked; `copy` permits overlap, should `source` be `self`.
+        unsafe { std::ptr::copy(from, target, len_bytes) };
+        Ok(())
+    }
+
+    /// Sets a range to zero.
+    ///
+    /// # Errors
+    /// As for [`Mapping::write`].
+    pub fn fill_zero(&self, range: Range<usize>) -> Result<()> {
+        let target = self.pointer_to(&range, true)?;
+        // SAFETY: the range was checked and the mapping is writable.
+        unsafe { std::ptr::write_bytes(target, 0, range.len()) };
+        Ok(())
+    }
+
+    /// Lets the kernel read from `file` at `file_offset_bytes` into a range; returns the bytes read, 0 at end of file.
+    ///
+    /// # Errors
+    /// Those of `pread(2)`, `FAULT` and `ACCESS` as for [`Mapping::write`]. `FAULT` also where direct I/O meets a
+    /// mapping whose pages cannot be pinned, as those of a dma-buf cannot.
+    pub fn pread(
+        &self,
+        range: Range<usize>,
+        file: impl AsFd,
+        file_offset_bytes: u64,
+    ) -> Result<usize> {
+        let target = self.pointer_to(&range, true)?;
+        let offset = i64::try_from(file_offset_bytes).map_err(|_| Errno::OVERFLOW)?;
+        let fd = file.as_fd().as_raw_fd();
+        retry_on_intr(|| {
+            // SAFETY: the kernel writes at most `range.len()` bytes to memory that was checked to be inside the mapping.
+            to_count(unsafe { libc::pread64(fd, target.cast(), range.len(), offset) })
+        })
+    }
+
+    /// Lets the kernel write a range to `file` at `file_offset_bytes`; returns the bytes written.
+    ///
+    /// # Errors
+    /// Those of `pwrite(2)`, and `FAULT` as for [`Mapping::read`].
+    pub fn pwrite(
+        &self,
+        range: Range<usize>,
+        file: impl AsFd,
+        file_offset_bytes: u64,
+    ) -> Result<usize> {
+        let source = self.pointer_to(&range, false)?;
+        let offset = i64::try_from(file_offset_bytes).map_err(|_| Errno::OVERFLOW)?;
+        let fd = file.as_fd().as_raw_fd();
+        retry_on_intr(|| {
+            // SAFETY: the kernel reads at most `range.len()` bytes from memory that was checked to be inside the mapping.
+            to_count(unsafe { libc::pwrite64(fd, source.cast(), range.len(), offset) })
+        })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: address and length are those of a mapping this object made and owns; no reference into it exists.
+        let _ = unsafe { munmap(self.address.as_ptr(), self.len_bytes) };
+    }
+}
+
+fn to_count(returned: libc::ssize_t) -> Result<usize> {
+    usize::try_from(returned)
+        .map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_written_are_read_back() {
+        let mapping = Mapping::anonymous(4096).unwrap();
+        mapping.write(4000, &[7; 96]).unwrap();
+        let mut seen = [0; 97];
+        mapping.read(3999, &mut seen).unwrap();
+        assert_eq!(seen[0], 0);
+        assert!(seen[1..].iter().all(|byte| *byte == 7));
+        mapping.fill_zero(4000..4096).unwrap();
+        mapping.read(3999, &mut seen).unwrap();
+        assert_eq!(seen, [0; 97]);
+    }
+
+    #[test]
+    fn ranges_outside_are_refused() {
+        let mapping = Mapping::anonymous(4096).unwrap();
+        assert_eq!(mapping.write(4096, &[1]), Err(Errno::FAULT));
+        assert_eq!(mapping.read(usize::MAX, &mut [0; 2]), Err(Errno::OVERFLOW));
+        assert_eq!(mapping.fill_zero(1..4097), Err(Errno::FAULT));
+        let null = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(mapping.pread(4090..4100, &null, 0), Err(Errno::FAULT));
+    }
+
+    #[test]
+    fn a_read_only_mapping_cannot_be_written() {
+        let memfd = crate::memfd::create_sealed(c"test", 4096).unwrap();
+        let mapping = Mapping::shared(&memfd, 4096, MappingAccess::Read).unwrap();
+        assert_eq!(mapping.write(0, &[1]), Err(Errno::ACCESS));
+        assert_eq!(mapping.fill_zero(0..1), Err(Errno::ACCESS));
+    }
+
+    #[test]
+    fn pread_and_pwrite_move_bytes_between_file_and_mapping() {
+        let memfd = crate::memfd::create_sealed(c"test", 8192).unwrap();
+        let source = Mapping::anonymous(4096).unwrap();
+        source.write(0, b"dma-buf").unwrap();
+        assert_eq!(source.pwrite(0..7, &memfd, 5000), Ok(7));
+        let target = Mapping::anonymous(4096).unwrap();
+        assert_eq!(target.pread(10..4096, &memfd, 5000), Ok(3192));
+        let mut seen = [0; 8];
+        target.read(10, &mut seen).unwrap();
+        assert_eq!(&seen, b"dma-buf\0");
+    }
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How much of a file sits in the page cache.
+//!
+//! Source: `include/uapi/linux/mman.h` of Linux 6.5 and later (`cachestat(2)`).
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use rustix::io::{Errno, Result};
+
+/// `SYS_cachestat`: the same number on every architecture.
+const SYS_CACHESTAT: libc::c_long = 451;
+
+/// `struct cachestat_range`.
+#[repr(C)]
+struct CachestatRange {
+    off: u64,
+    len: u64,
+}
+
+/// `struct cachestat`.
+#[repr(C)]
+#[derive(Default)]
+struct Cachestat {
+    nr_cache: u64,
+    nr_dirty: u64,
+    nr_writeback: u64,
+    nr_evicted: u64,
+    nr_recently_evicted: u64,
+}
+
+/// Counts the pages of the whole file that are in the page cache.
+///
+/// # Errors
+/// - `NOSYS`: the kernel is older than 6.5.
+/// - `PERM`: the caller may not write the file and does not own it.
+/// - `OPNOTSUPP`: the file has no page cache (hugetlbfs).
+pub fn cached_pages(file: impl AsFd) -> Result<u64> {
+    let mut range = CachestatRange { off: 0, len: 0 };
+    let mut stat = Cachestat::default();
+    let flags: libc::c_uint = 0;
+    // SAFETY: cachestat reads one `struct cachestat_range` and fills one `struct cachestat`; both are repr(C), of the
+    // kernel's size (checked by a test), exclusively borrowed and alive across the call.
+    let returned = unsafe {
+        libc::syscall(SYS_CACHESTAT, file.as_fd().as_raw_fd(), &raw mut range, &raw mut stat, flags)
+    };
+    if returned == 0 {
+        Ok(stat.nr_cache)
+    } else {
+        Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn layouts_match_the_kernel_header() {
+        assert_eq!(size_of::<CachestatRange>(), 16);
+        assert_eq!(size_of::<Cachestat>(), 40);
+    }
+
+    #[test]
+    fn written_pages_are_counted() {
+        let memfd = crate::memfd::create_sealed(c"cached", 8192).unwrap();
+        let mut file = std::fs::File::from(memfd);
+        match cached_pages(&file) {
+            Err(Errno::NOSYS) => return,
+            before => assert_eq!(before, Ok(0)),
+        }
+        file.write_all(&[1; 8192]).unwrap();
+        assert_eq!(cached_pages(&file), Ok((8192 / crate::page_size_bytes()) as u64));
+    }
+}
