@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+package vendor.dmabuf.loader;
+
+import vendor.dmabuf.loader.BufferTarget;
+import vendor.dmabuf.loader.LoadPath;
+import vendor.dmabuf.loader.PathPolicy;
+import vendor.dmabuf.loader.Segment;
+
+/**
+ * What IDmaBufLoader.load() is to do.
+ */
+@VintfStability
+parcelable LoadRequest {
+    /**
+     * Where the bytes go.
+     */
+    BufferTarget target;
+    /**
+     * The files, open for reading: regular files only. Opened with O_DIRECT they can be read directly whatever the
+     * service may reopen. The service never moves their file position or changes their flags.
+     */
+    ParcelFileDescriptor[] files;
+    /**
+     * The ranges, at least one. Their places in the buffer must not overlap.
+     */
+    Segment[] segments;
+    /**
+     * Which paths are permitted.
+     */
+    PathPolicy policy = PathPolicy.AUTO;
+    /**
+     * The path that NAMED_PATH means; ignored otherwise.
+     */
+    LoadPath namedPath = LoadPath.COPY_FILE_RANGE;
+    /**
+     * SHA-256 that the loaded bytes must have, 32 bytes, or null. It is taken of the bytes in the buffer, segment after
+     * segment in the order of the request, before the buffer is handed over.
+     */
+    @nullable byte[] expectedSha256;
+    /**
+     * Whether the result carries the SHA-256 of the loaded bytes.
+     */
+    boolean reportSha256 = false;
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+package vendor.dmabuf.loader;
+
+/**
+ * The service-specific error codes of IDmaBufLoader. The message that comes with a code names the argument and says
+ * what was expected; its wording is for humans and may change.
+ */
+@VintfStability
+@Backing(type="int")
+enum LoaderError {
+    /**
+     * An argument is outside its documented range, or arguments contradict each other.
+     */
+    BAD_ARGUMENT = 1,
+    /**
+     * A file descriptor is missing, closed, or opened in a mode that does not permit the operation.
+     */
+    BAD_FD = 2,
+    /**
+     * A file descriptor is open but its file is of an unsupported kind: not a regular file where a file is expected,
+     * not a dma-buf where a buffer is expected.
+     */
+    UNSUPPORTED_FILE = 3,
+    /**
+     * The service has no heap of that name.
+     */
+    HEAP_UNKNOWN = 4,
+    /**
+     * The heap has not enough memory.
+     */
+    NO_MEMORY = 5,
+    /**
+     * The buffer is in use by a device or by the kernel and cannot be written or read now.
+     */
+    BUSY = 6,
+    /**
+     * The file system or the storage device failed. The message holds the errno as "errno=N (NAME)".
+     */
+    IO_ERROR = 7,
+    /**
+     * The loaded bytes do not have the expected digest. A new buffer is dropped; an existing one keeps the bytes.
+     */
+    DIGEST_MISMATCH = 8,
+    /**
+     * REQUIRE_DIRECT was asked for and direct I/O is not possible.
+     */
+    DIRECT_IO_UNAVAILABLE = 9,
+    /**
+     * NAMED_PATH was asked for and the named path is not possible.
+     */
+    PATH_UNAVAILABLE = 10,
+    /**
+     * The service cannot serve the request for a reason of its own; the message names it.
+     */
+    INTERNAL = 11,
+}
