@@ -15,9 +15,11 @@
 pub mod copy_file_range;
 pub mod dma_buf;
 pub mod dma_heap;
+pub mod drm_prime;
 pub mod file_attributes;
 pub mod mapping;
 pub mod memfd;
+pub mod memory;
 pub mod page_cache;
 pub mod udmabuf;
 

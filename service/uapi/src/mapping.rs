@@ -38,22 +38,36 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps the first `len_bytes` of a dma-buf or memfd, shared.
+    /// Maps the first `len_bytes` of a dma-buf or memfd, shared. As [`Mapping::shared_at`] with offset 0.
+    ///
+    /// # Errors
+    /// As for [`Mapping::shared_at`].
+    pub fn shared(fd: impl AsFd, len_bytes: usize, access: MappingAccess) -> Result<Self> {
+        Self::shared_at(fd, 0, len_bytes, access)
+    }
+
+    /// Maps `len_bytes` of a dma-buf or memfd from an offset that is a multiple of the page size, shared.
     ///
     /// For a dma-buf, bracket every access by [`crate::dma_buf::CpuAccessGuard`].
     ///
     /// # Errors
-    /// - `INVAL`: `len_bytes` is 0 or longer than the buffer.
+    /// - `INVAL`: `len_bytes` is 0, the offset is no multiple of the page size, or the range is longer than the buffer.
     /// - `ACCESS`: the fd's access mode does not permit `access`.
     /// - `NOMEM`: no address space.
-    pub fn shared(fd: impl AsFd, len_bytes: usize, access: MappingAccess) -> Result<Self> {
+    pub fn shared_at(
+        fd: impl AsFd,
+        offset_bytes: u64,
+        len_bytes: usize,
+        access: MappingAccess,
+    ) -> Result<Self> {
         let protection = match access {
             MappingAccess::Read => ProtFlags::READ,
             MappingAccess::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
         };
+        let null = std::ptr::null_mut();
         // SAFETY: a null hint lets the kernel choose free addresses, so no existing mapping is replaced.
         let address =
-            unsafe { mmap(std::ptr::null_mut(), len_bytes, protection, MapFlags::SHARED, fd, 0)? };
+            unsafe { mmap(null, len_bytes, protection, MapFlags::SHARED, fd, offset_bytes)? };
         Self::from_kernel(address, len_bytes, access)
     }
 

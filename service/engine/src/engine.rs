@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The engine: allocate, load, save.
+
+use std::time::Instant;
+
+use dmabuf_uapi::page_size_bytes;
+
+use crate::buffer::{Buffer, BufferKind, BufferUse, BufferView};
+use crate::digest::{sha256_of_ranges, Sha256};
+use crate::error::{EngineError, Result};
+use crate::file::{Needs, OpenFile};
+use crate::heap::{round_to_pages, BufferName, Heap, Heaps};
+use crate::path::{Direction, Path, Support};
+use crate::plan::PathSupports;
+use crate::report::Report;
+use crate::request::{
+    check_buffer_ranges, check_counts, check_no_overlap, resolve, segment_argument, LoadRequest,
+    NewBuffer, Policy, ResolvedSegment, SaveRequest, Segment, Target,
+};
+use crate::transfer::Job;
+
+/// The debug name of a buffer whose client gives none.
+const DEFAULT_BUFFER_NAME: &str = "dmabuf-loader";
+
+/// What the embedder decides.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineConfig {
+    /// Whether bare memfds stand in where there are no dma-bufs.
+    pub allow_memfd: bool,
+    /// The largest buffer, in bytes.
+    pub max_buffer_bytes: u64,
+}
+
+impl EngineConfig {
+    /// The largest buffer by default: half of the machine's memory.
+    pub fn default_max_buffer_bytes() -> u64 {
+        dmabuf_uapi::memory::total_bytes() / 2
+    }
+}
+
+/// What a load did.
+#[derive(Debug)]
+pub struct LoadOutcome {
+    /// The new buffer where one was asked for.
+    pub buffer: Option<Buffer>,
+    /// Bytes per segment.
+    pub segment_bytes: Vec<u64>,
+    /// How.
+    pub report: Report,
+    /// The digest of the loaded bytes where it was asked for.
+    pub sha256: Option<Sha256>,
+}
+
+/// What a save did.
+#[derive(Debug)]
+pub struct SaveOutcome {
+    /// Bytes per segment.
+    pub segment_bytes: Vec<u64>,
+    /// How.
+    pub report: Report,
+}
+
+/// Whether a path works for a heap's buffers.
+#[derive(Clone, Debug)]
+pub struct HeapPath {
+    /// The heap's name.
+    pub heap: String,
+    /// The path.
+    pub path: Path,
+    /// What probing found.
+    pub support: Support,
+}
+
+/// The engine. Safe to share between threads; it keeps nothing of a request.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    heaps: Heaps,
+    paths: Vec<HeapPath>,
+}
+
+impl Engine {
+    /// Opens the heaps and tries every path on each.
+    pub fn new(config: EngineConfig) -> Self {
+        let heaps = Heaps::discover(config.max_buffer_bytes, config.allow_memfd);
+        let paths = heaps.all().iter().flat_map(probe_heap).collect();
+        Self { config, heaps, paths }
+    }
+
+    /// The heaps, best first.
+    pub fn heaps(&self) -> &[Heap] {
+        self.heaps.all()
+    }
+
+    /// Every path of every heap.
+    pub fn paths(&self) -> &[HeapPath] {
+        &self.paths
+    }
+
+    /// Allocates a zeroed buffer.
+    ///
+    /// # Errors
+    /// [`EngineError::BadArgument`], [`EngineError::HeapUnknown`], [`EngineError::NoMemory`].
+    pub fn allocate(&self, request: &NewBuffer) -> Result<Buffer> {
+        let name = BufferName::new(&request.name, DEFAULT_BUFFER_NAME)?;
+        let size_bytes = round_to_pages(request.size_bytes)?;
+        self.heaps.choose(&request.heap, size_bytes)?.allocate(size_bytes, &name)
+    }
+
+    /// Loads ranges of files into a buffer.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]. A new buffer is dropped.
+    pub fn load(&self, request: &LoadRequest<'_>) -> Result<LoadOutcome> {
+        check_counts(request.files.len(), &request.segments)?;
+        let mut files = inspect_files(&request.files, Direction::Load)?;
+        let sizes: Vec<u64> = files.iter().map(|file| file.facts().size_bytes).collect();
+        let to_end =
+            |segment: &Segment| sizes[segment.file_index].saturating_sub(segment.file_offset_bytes);
+        let asked = resolve(&request.segments, to_end)?;
+        check_no_overlap(&asked, "bufferOffsetBytes", |segment| {
+            (0, segment.buffer_offset_bytes, segment.buffer_end_bytes())
+        })?;
+
+        let mut report = Report::default();
+        let begin = Instant::now();
+        let new_buffer = match &request.target {
+            Target::New(new) => Some(self.allocate(&sized(new, &asked)?)?),
+            Target::Existing(_) => None,
+        };
+        let buffer = match (&request.target, &new_buffer) {
+            (_, Some(buffer)) => buffer.view(),
+            (Target::Existing(fd), None) => BufferView::of_client(
+                *fd,
+                "target.existing",
+                BufferUse::Fill,
+                self.config.allow_memfd,
+            )?,
+            (Target::New(_), None) => {
+                return Err(EngineError::bad_argument("target", "is missing"))
+            }
+        };
+        report.allocate = begin.elapsed();
+        check_buffer_ranges(&asked, buffer.size_bytes)?;
+
+        let supports = self.supports(new_buffer.as_ref(), &buffer);
+        let needs =
+            Needs { direct: wants_direct(request.policy, &supports), unaligned_writes: false };
+        files.iter_mut().for_each(|file| file.prepare(needs));
+        let segments = clamp_to_files(&asked, &sizes);
+        let job = Job {
+            direction: Direction::Load,
+            policy: request.policy,
+            supports,
+            buffer,
+            fresh: new_buffer.is_some(),
+            files: &files,
+            segments: &segments,
+        };
+        let begin = Instant::now();
+        let segment_bytes = job.run(&mut report)?;
+        report.transfer = begin.elapsed();
+
+        let begin = Instant::now();
+        let sha256 = self.verify(request, &buffer, &segments, &segment_bytes)?;
+        report.verify = begin.elapsed();
+        Ok(LoadOutcome { buffer: new_buffer, segment_bytes, report, sha256 })
+    }
+
+    /// Writes ranges of a buffer to files.
+    ///
+    /// # Errors
+    /// Any [`EngineError`].
+    pub fn save(&self, request: &SaveRequest<'_>) -> Result<SaveOutcome> {
+        check_counts(request.files.len(), &request.segments)?;
+        let buffer = BufferView::of_client(
+            request.buffer,
+            "buffer",
+            BufferUse::Drain,
+            self.config.allow_memfd,
+        )?;
+        let mut files = inspect_files(&request.files, Direction::Save)?;
+        let to_end =
+            |segment: &Segment| buffer.size_bytes.saturating_sub(segment.buffer_offset_bytes);
+        let segments = resolve(&request.segments, to_end)?;
+        check_buffer_ranges(&segments, buffer.size_bytes)?;
+        check_no_overlap(&segments, "fileOffsetBytes", |segment| {
+            (segment.file_index, segment.file_offset_bytes, segment.file_end_bytes())
+        })?;
+
+        let supports = self.supports(None, &buffer);
+        let direct = wants_direct(request.policy, &supports);
+        for (index, file) in files.iter_mut().enumerate() {
+            let unaligned_writes = has_unaligned(&segments, index, file);
+            file.prepare(Needs { direct, unaligned_writes });
+        }
+        let job = Job {
+            direction: Direction::Save,
+            policy: request.policy,
+            supports,
+            buffer,
+            fresh: false,
+            files: &files,
+            segments: &segments,
+        };
+        let mut report = Report::default();
+        let begin = Instant::now();
+        let segment_bytes = job.run(&mut report)?;
+        report.transfer = begin.elapsed();
+        Ok(SaveOutcome { segment_bytes, report })
+    }
+
+    /// What the kernel can do for a buffer: as probed for its heap; for a client's dma-buf, whose exporter is not known,
+    /// as the best heap of dma-bufs, and the attempt decides.
+    fn supports(&self, new: Option<&Buffer>, buffer: &BufferView<'_>) -> PathSupports {
+        let same_kind =
+            |heap: &&Heap| heap.device_shareable() == (buffer.kind == BufferKind::DmaBuf);
+        let heap = match new {
+            Some(buffer) => Some(buffer.heap.as_str()),
+            None => self.heaps.all().iter().find(same_kind).map(|heap| heap.name.as_str()),
+        };
+        let probed = self
+            .paths
+            .iter()
+            .find(|entry| Some(entry.heap.as_str()) == heap && entry.path == Path::CopyFileRange);
+        let copy_file_range = probed.map_or_else(
+            || Support { supported: true, detail: "not probed for this exporter".to_owned() },
+            |entry| entry.support.clone(),
+        );
+        PathSupports { copy_file_range }
+    }
+
+    fn verify(
+        &self,
+        request: &LoadRequest<'_>,
+        buffer: &BufferView<'_>,
+        segments: &[ResolvedSegment],
+        segment_bytes: &[u64],
+    ) -> Result<Option<Sha256>> {
+        if request.expected_sha256.is_none() && !request.report_sha256 {
+            return Ok(None);
+        }
+        let ranges: Vec<(u64, u64)> = segments
+            .iter()
+            .zip(segment_bytes)
+            .map(|(segment, bytes)| (segment.buffer_offset_bytes, *bytes))
+            .collect();
+        let actual = sha256_of_ranges(buffer, &ranges)?;
+        match request.expected_sha256 {
+            Some(expected) if expected != actual => Err(EngineError::DigestMismatch {
+                expected: expected.to_string(),
+                actual: actual.to_string(),
+            }),
+            _ => Ok(Some(actual)),
+        }
+    }
+}
+
+fn probe_heap(heap: &Heap) -> Vec<HeapPath> {
+    let sample = BufferName::new("", "dmabuf-loader-probe")
+        .and_then(|name| heap.allocate(page_size_bytes() as u64, &name));
+    [Path::CopyFileRange, Path::Buffered]
+        .into_iter()
+        .map(|path| {
+            let support = match &sample {
+                Ok(buffer) => path.implementation().probe(&buffer.view()),
+                Err(error) => Support { supported: false, detail: error.to_string() },
+            };
+            log::info!("heap {}, {path}: {}", heap.name, support.detail);
+            HeapPath { heap: heap.name.clone(), path, support }
+        })
+        .collect()
+}
+
+fn inspect_files<'fd>(
+    fds: &[std::os::fd::BorrowedFd<'fd>],
+    direction: Direction,
+) -> Result<Vec<OpenFile<'fd>>> {
+    fds.iter()
+        .enumerate()
+        .map(|(index, fd)| OpenFile::inspect(*fd, &format!("files[{index}]"), direction))
+        .collect()
+}
+
+/// The request for a new buffer, with the size that the segments need where it names none.
+fn sized(new: &NewBuffer, segments: &[ResolvedSegment]) -> Result<NewBuffer> {
+    let needed_bytes = segments.iter().map(ResolvedSegment::buffer_end_bytes).max().unwrap_or(0);
+    if new.size_bytes == 0 && needed_bytes == 0 {
+        return Err(EngineError::bad_argument(
+            "target.newBuffer.sizeBytes",
+            "is 0 and the segments hold no byte (an empty file?), a buffer has at least 1 byte",
+        ));
+    }
+    let size_bytes = if new.size_bytes == 0 { needed_bytes } else { new.size_bytes };
+    if let Some(index) = segments.iter().position(|s| s.buffer_end_bytes() > size_bytes) {
+        // Checked before allocation, and against the size asked for, not the rounded one.
+        return Err(EngineError::bad_argument(
+            segment_argument(index, "bufferOffsetBytes"),
+            format!(
+                "the segment ends at byte {}, the buffer has {size_bytes}",
+                segments[index].buffer_end_bytes()
+            ),
+        ));
+    }
+    Ok(NewBuffer { size_bytes, ..new.clone() })
+}
+
+/// Cuts segments at the end of their file.
+fn clamp_to_files(segments: &[ResolvedSegment], file_sizes_bytes: &[u64]) -> Vec<ResolvedSegment> {
+    let clamp = |segment: &ResolvedSegment| {
+        let available =
+            file_sizes_bytes[segment.file_index].saturating_sub(segment.file_offset_bytes);
+        ResolvedSegment { len_bytes: segment.len_bytes.min(available), ..*segment }
+    };
+    segments.iter().map(clamp).collect()
+}
+
+fn wants_direct(policy: Policy, supports: &PathSupports) -> bool {
+    policy != Policy::Named(Path::Buffered) && supports.any_direct()
+}
+
+fn has_unaligned(segments: &[ResolvedSegment], file_index: usize, file: &OpenFile<'_>) -> bool {
+    let align = u64::from(file.facts().offset_align_bytes());
+    segments
+        .iter()
+        .filter(|segment| segment.file_index == file_index)
+        .any(|s| s.file_offset_bytes % align != 0 || s.len_bytes % align != 0)
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

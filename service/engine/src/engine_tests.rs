@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The engine on this machine: whatever heaps it has, and memfd.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::request::Length;
+
+fn engine() -> Engine {
+    Engine::new(EngineConfig { allow_memfd: true, max_buffer_bytes: 64 << 20 })
+}
+
+/// Bytes that differ from block to block and from byte to byte.
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|index| (index ^ (index >> 8) ^ (index >> 16).wrapping_mul(37)) as u8).collect()
+}
+
+fn file_with(directory: &TempDir, bytes: &[u8]) -> File {
+    let path = directory.path().join("source");
+    std::fs::write(&path, bytes).unwrap();
+    OpenOptions::new().read(true).write(true).open(path).unwrap()
+}
+
+fn memfd_target(size_bytes: u64) -> Target<'static> {
+    Target::New(NewBuffer { heap: "memfd".to_owned(), size_bytes, name: String::new() })
+}
+
+fn request<'fd>(
+    target: Target<'fd>,
+    file: BorrowedFd<'fd>,
+    segments: &[Segment],
+) -> LoadRequest<'fd> {
+    LoadRequest {
+        target,
+        files: vec![file],
+        segments: segments.to_vec(),
+        policy: Policy::Auto,
+        expected_sha256: None,
+        report_sha256: true,
+    }
+}
+
+fn segment(file_offset_bytes: u64, length: Length, buffer_offset_bytes: u64) -> Segment {
+    Segment { file_index: 0, file_offset_bytes, length, buffer_offset_bytes }
+}
+
+const WHOLE: Segment =
+    Segment { file_index: 0, file_offset_bytes: 0, length: Length::ToEnd, buffer_offset_bytes: 0 };
+
+fn contents(buffer: &Buffer) -> Vec<u8> {
+    let mut bytes = vec![0; buffer.size_bytes as usize];
+    File::from(buffer.fd.try_clone().unwrap()).read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+#[test]
+fn files_of_every_size_arrive_whole_with_a_zero_tail() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine();
+    for len in [1, 4095, 4096, 4097, (1 << 20) + 1] {
+        let bytes = pattern(len);
+        let file = file_with(&directory, &bytes);
+        let outcome = engine.load(&request(memfd_target(0), file.as_fd(), &[WHOLE])).unwrap();
+        assert_eq!(outcome.segment_bytes, [len as u64]);
+        let loaded = contents(outcome.buffer.as_ref().unwrap());
+        assert_eq!(loaded[..len], bytes);
+        assert!(loaded[len..].iter().all(|byte| *byte == 0));
+        assert_eq!(outcome.sha256.unwrap().0, ring_sha256(&bytes));
+    }
+}
+
+fn ring_sha256(bytes: &[u8]) -> [u8; 32] {
+    ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().try_into().unwrap()
+}
+
+#[test]
+fn segments_scatter_and_gaps_stay_zero() {
+    let directory = tempfile::tempdir().unwrap();
+    let bytes = pattern(20_000);
+    let file = file_with(&directory, &bytes);
+    let segments = [
+        segment(100, Length::Bytes(5000), 9000),
+        segment(0, Length::Bytes(1), 0),
+        segment(19_999, Length::ToEnd, 8191),
+    ];
+    let outcome = engine().load(&request(memfd_target(0), file.as_fd(), &segments)).unwrap();
+    let loaded = contents(outcome.buffer.as_ref().unwrap());
+    assert_eq!(outcome.segment_bytes, [5000, 1, 1]);
+    assert_eq!(loaded[9000..14_000], bytes[100..5100]);
+    assert_eq!((loaded[0], loaded[8191]), (bytes[0], bytes[19_999]));
+    assert!(loaded[1..8191].iter().chain(&loaded[8192..9000]).all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_range_past_the_end_of_the_file_is_loaded_as_far_as_it_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = file_with(&directory, &pattern(5000));
+    let segments = [segment(4000, Length::Bytes(3000), 0), segment(6000, Length::Bytes(10), 4096)];
+    let outcome = engine().load(&request(memfd_target(0), file.as_fd(), &segments)).unwrap();
+    assert_eq!(outcome.segment_bytes, [1000, 0]);
+    assert_eq!(outcome.buffer.unwrap().size_bytes, 8192);
+}
+
+#[test]
+fn a_file_opened_with_o_direct_loads_at_any_offset() {
+    let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let bytes = pattern(3 << 20);
+    drop(file_with(&directory, &bytes));
+    let direct = OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::DIRECT.bits() as i32)
+        .open(directory.path().join("source"));
+    // Some file systems refuse O_DIRECT on open; the engine never gets to see such an fd.
+    let Ok(direct) = direct else { return };
+    for (offset, len) in [(0, 3 << 20), (1, 10), (4095, 2 << 20), (513, (2 << 20) + 7)] {
+        let segments = [segment(offset, Length::Bytes(len), 3)];
+        let outcome = engine().load(&request(memfd_target(0), direct.as_fd(), &segments)).unwrap();
+        let loaded = contents(outcome.buffer.as_ref().unwrap());
+        let (offset, len) = (offset as usize, len as usize);
+        assert_eq!(loaded[3..3 + len], bytes[offset..offset + len], "{offset} {len}");
+    }
+}
+
+#[test]
+fn an_existing_buffer_keeps_what_no_segment_fills() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine();
+    let buffer = engine
+        .allocate(&NewBuffer { heap: "memfd".to_owned(), size_bytes: 8192, name: String::new() })
+        .unwrap();
+    File::from(buffer.fd.try_clone().unwrap()).write_all_at(&[9; 8192], 0).unwrap();
+    let bytes = pattern(5000);
+    let file = file_with(&directory, &bytes);
+    let target = Target::Existing(buffer.fd.as_fd());
+    let outcome = engine.load(&request(target, file.as_fd(), &[WHOLE])).unwrap();
+    assert!(outcome.buffer.is_none());
+    let loaded = contents(&buffer);
+    assert_eq!(loaded[..5000], bytes);
+    assert!(loaded[5000..].iter().all(|byte| *byte == 9));
+}
+
+#[test]
+fn what_is_loaded_can_be_saved() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine();
+    let bytes = pattern(100_001);
+    let file = file_with(&directory, &bytes);
+    let loaded = engine.load(&request(memfd_target(0), file.as_fd(), &[WHOLE])).unwrap();
+    let path = directory.path().join("target");
+    let target = File::create(&path).unwrap();
+    let saved = engine
+        .save(&SaveRequest {
+            buffer: loaded.buffer.as_ref().unwrap().fd.as_fd(),
+            files: vec![target.as_fd()],
+            segments: vec![segment(7, Length::Bytes(100_001), 0)],
+            policy: Policy::Auto,
+        })
+        .unwrap();
+    assert_eq!(saved.segment_bytes, [100_001]);
+    assert_eq!(std::fs::read(path).unwrap()[7..], bytes);
+}
+
+#[test]
+fn a_wrong_digest_fails_and_names_both() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = file_with(&directory, b"bytes");
+    let wanted = LoadRequest {
+        expected_sha256: Some(Sha256([0; 32])),
+        ..request(memfd_target(0), file.as_fd(), &[WHOLE])
+    };
+    let error = engine().load(&wanted).unwrap_err().to_string();
+    assert!(error.contains(&"00".repeat(32)), "{error}");
+    let right = LoadRequest { expected_sha256: Some(Sha256(ring_sha256(b"bytes"))), ..wanted };
+    assert!(engine().load(&right).is_ok());
+}
+
+#[test]
+fn an_empty_file_needs_a_size() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = file_with(&directory, b"");
+    let error = engine().load(&request(memfd_target(0), file.as_fd(), &[WHOLE])).unwrap_err();
+    assert!(error.to_string().contains("empty file"), "{error}");
+    let sized = engine().load(&request(memfd_target(1), file.as_fd(), &[WHOLE])).unwrap();
+    assert_eq!(sized.segment_bytes, [0]);
+}
+
+#[test]
+fn a_segment_past_the_size_asked_for_is_refused_before_allocation() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = file_with(&directory, &pattern(4097));
+    let error = engine().load(&request(memfd_target(4096), file.as_fd(), &[WHOLE])).unwrap_err();
+    assert!(error.to_string().starts_with("segments[0].bufferOffsetBytes: "), "{error}");
+}
+
+#[test]
+fn what_is_no_buffer_is_refused_as_a_target() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = file_with(&directory, b"bytes");
+    let target = Target::Existing(file.as_fd());
+    let error = engine().load(&request(target, file.as_fd(), &[WHOLE])).unwrap_err();
+    assert_eq!(error.to_string(), "target.existing: is a regular file, expected a dma-buf");
+}
+
+#[test]
+fn a_memfd_is_no_buffer_where_memfds_are_not_allowed() {
+    let strict = Engine::new(EngineConfig { allow_memfd: false, max_buffer_bytes: 1 << 20 });
+    let memfd = dmabuf_uapi::memfd::create_sealed(c"m", 4096).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = file_with(&directory, b"bytes");
+    let error =
+        strict.load(&request(Target::Existing(memfd.as_fd()), file.as_fd(), &[WHOLE])).unwrap_err();
+    assert!(matches!(error, EngineError::UnsupportedFile { .. }), "{error}");
+}
+
+#[test]
+fn requests_leave_no_fd_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine();
+    let file = file_with(&directory, &pattern(10_000));
+    let too_long = [segment(0, Length::Bytes(1 << 40), 0)];
+    let wrong_digest = LoadRequest {
+        expected_sha256: Some(Sha256([1; 32])),
+        ..request(memfd_target(0), file.as_fd(), &[WHOLE])
+    };
+    // Other tests of this process open files meanwhile, so what counts is memfds of this engine.
+    let before = loader_memfds();
+    for _ in 0..20 {
+        engine.load(&request(memfd_target(0), file.as_fd(), &[WHOLE])).unwrap();
+        engine.load(&request(memfd_target(0), file.as_fd(), &too_long)).unwrap_err();
+        engine.load(&wrong_digest).unwrap_err();
+    }
+    let after = loader_memfds();
+    assert!(after < before + 20, "{before} before, {after} after 60 requests");
+}
+
+fn loader_memfds() -> usize {
+    let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    links
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .filter(|link| link.to_string_lossy().starts_with("/memfd:dmabuf-loader"))
+        .count()
+}

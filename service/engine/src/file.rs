@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What an open file allows: its kind, its size, and whether direct I/O on it is direct.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use dmabuf_uapi::file_attributes::{file_attributes, FileAttributes};
+use rustix::fs::{fcntl_getfl, fstat, open, FileType, Mode, OFlags};
+
+use crate::error::{errno_text, EngineError, Result};
+use crate::path::Direction;
+
+/// The alignment assumed where a kernel older than 6.1 does not report one: the block size of Android's file systems.
+pub const FALLBACK_ALIGN_BYTES: u32 = 4096;
+
+/// File systems that do direct I/O on ordinary files: F2FS, ext4, XFS. Asked only where `statx` does not tell.
+const DIRECT_FILE_SYSTEM_MAGICS: [u64; 3] = [0xf2f5_2010, 0xef53, 0x5846_5342];
+
+/// Whether the file can be read or written directly through an fd that the engine has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DirectIo {
+    /// Yes, with this alignment.
+    Possible {
+        /// Alignment of the memory, in bytes.
+        memory_align_bytes: u32,
+        /// Alignment of file offset and length, in bytes.
+        offset_align_bytes: u32,
+    },
+    /// The file system would not do it on this file, or only seem to.
+    NotOnThisFile(String),
+    /// The file system would, but the fd is opened without `O_DIRECT` and cannot be reopened.
+    OpenedBuffered(String),
+}
+
+/// What the planner needs to know of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileFacts {
+    /// Size in bytes when the request arrived. Only a hint: the file may change.
+    pub size_bytes: u64,
+    /// Whether there is an fd without `O_DIRECT`.
+    pub has_buffered_fd: bool,
+    /// Whether there is an fd that does direct I/O.
+    pub direct: DirectIo,
+}
+
+impl FileFacts {
+    /// The alignment of file offsets that an `O_DIRECT` fd needs, in bytes.
+    pub fn offset_align_bytes(&self) -> u32 {
+        match self.direct {
+            DirectIo::Possible { offset_align_bytes, .. } => offset_align_bytes,
+            _ => FALLBACK_ALIGN_BYTES,
+        }
+    }
+}
+
+/// What a request would use, so that nothing is reopened in vain.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs {
+    /// A path that can be direct is possible for this buffer.
+    pub direct: bool,
+    /// Ranges of the file are not multiples of its alignment and are to be written.
+    pub unaligned_writes: bool,
+}
+
+/// A client's file, with a second open file description where that helps. Never moves the client's file position and
+/// never changes its flags.
+#[derive(Debug)]
+pub struct OpenFile<'fd> {
+    passed: BorrowedFd<'fd>,
+    passed_is_direct: bool,
+    reopened: Option<OwnedFd>,
+    direction: Direction,
+    attributes: FileAttributes,
+    facts: FileFacts,
+}
+
+impl<'fd> OpenFile<'fd> {
+    /// Checks that `fd` is a regular file in a mode that permits the direction.
+    ///
+    /// # Errors
+    /// [`EngineError::BadFd`] or [`EngineError::UnsupportedFile`], naming `argument`.
+    pub fn inspect(fd: BorrowedFd<'fd>, argument: &str, direction: Direction) -> Result<Self> {
+        let flags = fcntl_getfl(fd).map_err(|e| EngineError::bad_fd(argument, errno_text(e)))?;
+        if flags.contains(OFlags::PATH) {
+            return Err(EngineError::bad_fd(argument, "is an O_PATH fd, expected an open file"));
+        }
+        let stat = fstat(fd).map_err(|e| EngineError::bad_fd(argument, errno_text(e)))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(EngineError::UnsupportedFile {
+                argument: argument.to_owned(),
+                found: describe_kind(fd),
+                expected: "a regular file",
+            });
+        }
+        let mode = flags & OFlags::RWMODE;
+        match direction {
+            Direction::Load if mode == OFlags::WRONLY => {
+                return Err(EngineError::bad_fd(argument, "is not open for reading"));
+            }
+            Direction::Save if mode == OFlags::RDONLY => {
+                return Err(EngineError::bad_fd(argument, "is not open for writing"));
+            }
+            Direction::Save if flags.contains(OFlags::APPEND) => {
+                return Err(EngineError::bad_fd(
+                    argument,
+                    "is open with O_APPEND, which ignores file offsets",
+                ));
+            }
+            _ => {}
+        }
+        let attributes = file_attributes(fd)
+            .map_err(|errno| EngineError::io(format!("{argument}: statx"), errno))?;
+        let passed_is_direct = flags.contains(OFlags::DIRECT);
+        let facts = FileFacts {
+            size_bytes: attributes.size_bytes,
+            has_buffered_fd: !passed_is_direct,
+            direct: direct_io(&attributes),
+        };
+        Ok(Self { passed: fd, passed_is_direct, reopened: None, direction, attributes, facts })
+    }
+
+    /// Opens the file a second time, with or without `O_DIRECT`, where the request needs it and permissions allow.
+    pub fn prepare(&mut self, needs: Needs) {
+        let direct_is_possible = matches!(self.facts.direct, DirectIo::Possible { .. });
+        if self.passed_is_direct {
+            if !direct_is_possible || needs.unaligned_writes {
+                self.reopened = self.reopen(OFlags::empty()).ok();
+                self.facts.has_buffered_fd = self.reopened.is_some();
+            }
+        } else if direct_is_possible && needs.direct {
+            match self.reopen(OFlags::DIRECT) {
+                Ok(fd) => self.reopened = Some(fd),
+                Err(detail) => {
+                    self.facts.direct = DirectIo::OpenedBuffered(format!(
+                        "the file is opened without O_DIRECT and cannot be reopened with it: {detail}"
+                    ));
+                }
+            }
+        }
+    }
+
+    fn reopen(&self, extra: OFlags) -> std::result::Result<OwnedFd, String> {
+        let mode = match self.direction {
+            Direction::Load => OFlags::RDONLY,
+            Direction::Save => OFlags::WRONLY,
+        };
+        let path = format!("/proc/self/fd/{}", self.passed.as_raw_fd());
+        let fd = open(path, mode | extra | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
+            .map_err(errno_text)?;
+        let again = file_attributes(&fd).map_err(errno_text)?;
+        if (again.device, again.inode) != (self.attributes.device, self.attributes.inode) {
+            return Err("reopening yields another file".to_owned());
+        }
+        Ok(fd)
+    }
+
+    /// What the planner needs to know.
+    pub fn facts(&self) -> &FileFacts {
+        &self.facts
+    }
+
+    /// An fd with `O_DIRECT`.
+    pub fn direct_fd(&self) -> Option<BorrowedFd<'_>> {
+        if self.passed_is_direct {
+            Some(self.passed)
+        } else {
+            self.reopened.as_ref().map(AsFd::as_fd)
+        }
+    }
+
+    /// An fd without `O_DIRECT`.
+    pub fn buffered_fd(&self) -> Option<BorrowedFd<'_>> {
+        if self.passed_is_direct {
+            self.reopened.as_ref().map(AsFd::as_fd)
+        } else {
+            Some(self.passed)
+        }
+    }
+
+    /// The fd as the client passed it.
+    pub fn any_fd(&self) -> BorrowedFd<'_> {
+        self.passed
+    }
+}
+
+fn direct_io(attributes: &FileAttributes) -> DirectIo {
+    let possible = |memory_align_bytes, offset_align_bytes| DirectIo::Possible {
+        memory_align_bytes,
+        offset_align_bytes,
+    };
+    match attributes.direct_io_align {
+        Some(align) if align.memory_bytes > 0 && align.offset_bytes > 0 => {
+            possible(align.memory_bytes, align.offset_bytes)
+        }
+        Some(_) => DirectIo::NotOnThisFile(format!(
+            "the file system does no direct I/O on this file{}",
+            cause(attributes)
+        )),
+        None if DIRECT_FILE_SYSTEM_MAGICS.contains(&attributes.file_system_magic) => {
+            possible(FALLBACK_ALIGN_BYTES, FALLBACK_ALIGN_BYTES)
+        }
+        None => DirectIo::NotOnThisFile(format!(
+            "the file system (type {:#x}) reports no direct I/O",
+            attributes.file_system_magic
+        )),
+    }
+}
+
+fn cause(attributes: &FileAttributes) -> &'static str {
+    if attributes.compressed {
+        ": it is compressed"
+    } else if attributes.verity {
+        ": it has fs-verity"
+    } else if attributes.encrypted {
+        ": it is encrypted"
+    } else {
+        ""
+    }
+}
+
+/// What an fd refers to, with its article, for error messages.
+pub fn describe_kind(fd: BorrowedFd<'_>) -> String {
+    let Ok(stat) = fstat(fd) else {
+        return "not a file".to_owned();
+    };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => "a regular file",
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice => "a character device",
+        FileType::BlockDevice => "a block device",
+        FileType::Unknown => "an anonymous file",
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{File, OpenOptions};
+
+    fn inspect(file: &File, direction: Direction) -> Result<u64> {
+        OpenFile::inspect(file.as_fd(), "files[0]", direction).map(|file| file.facts.size_bytes)
+    }
+
+    #[test]
+    fn kinds_that_are_no_regular_file_are_named() {
+        for (path, found) in [("/", "a directory"), ("/dev/null", "a character device")] {
+            let error = inspect(&File::open(path).unwrap(), Direction::Load).unwrap_err();
+            let expected = format!("files[0]: is {found}, expected a regular file");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_access_mode_must_fit_the_direction() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        let write_only = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
+        let write_only = write_only.unwrap();
+        let read_only = File::open(&path).unwrap();
+        let append = OpenOptions::new().append(true).open(&path).unwrap();
+        assert_eq!(inspect(&read_only, Direction::Load), Ok(0));
+        assert_eq!(inspect(&write_only, Direction::Save), Ok(0));
+        for (file, direction) in [
+            (&write_only, Direction::Load),
+            (&read_only, Direction::Save),
+            (&append, Direction::Save),
+        ] {
+            let error = inspect(file, direction).unwrap_err();
+            assert!(matches!(error, EngineError::BadFd { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_path_only_fd_is_refused() {
+        let fd = open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let error = OpenFile::inspect(fd.as_fd(), "files[0]", Direction::Load).unwrap_err();
+        assert!(error.to_string().contains("O_PATH"), "{error}");
+    }
+
+    #[test]
+    fn tmpfs_reports_no_direct_io() {
+        let memfd = dmabuf_uapi::memfd::create_sealed(c"f", 4096).unwrap();
+        let file = OpenFile::inspect(memfd.as_fd(), "files[0]", Direction::Load).unwrap();
+        assert!(matches!(file.facts.direct, DirectIo::NotOnThisFile(_)));
+    }
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The DMA-BUF heaps of the kernel.
+
+use std::path::Path;
+
+use dmabuf_uapi::dma_heap::{open_heap, DMA_HEAP_DIR};
+
+use super::{Heap, HeapKind};
+
+/// The heap of ordinary pages, which every Android device has.
+const SYSTEM_HEAP: &str = "system";
+
+/// Opens the heaps that this process may open, the system heap first, the rest by name.
+pub(super) fn discover() -> Vec<Heap> {
+    let Ok(entries) = Path::new(DMA_HEAP_DIR).read_dir() else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort_by_key(|name| (name != SYSTEM_HEAP, name.clone()));
+    names.into_iter().filter_map(open).collect()
+}
+
+fn open(name: String) -> Option<Heap> {
+    match open_heap(&Path::new(DMA_HEAP_DIR).join(&name)) {
+        Ok(node) => Some(Heap {
+            name,
+            kind: HeapKind::DmaHeap,
+            max_buffer_bytes: i64::MAX as u64,
+            node: Some(node),
+        }),
+        Err(errno) => {
+            log::info!("heap {name} is not usable: {errno}");
+            None
+        }
+    }
+}

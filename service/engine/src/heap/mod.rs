@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Heaps: what the machine has, and allocation from them by name.
+
+mod dma_heap;
+mod memfd;
+mod udmabuf;
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+
+use dmabuf_uapi::{dma_buf, page_size_bytes, Errno};
+
+use crate::buffer::Buffer;
+use crate::error::{EngineError, Result};
+
+/// What stands behind a heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeapKind {
+    /// A node of `/dev/dma_heap`.
+    DmaHeap,
+    /// The udmabuf driver over a sealed memfd.
+    Udmabuf,
+    /// A sealed memfd alone, which no device can use.
+    Memfd,
+}
+
+/// One heap of the machine, opened once.
+#[derive(Debug)]
+pub struct Heap {
+    /// The name to ask for.
+    pub name: String,
+    /// What stands behind it.
+    pub kind: HeapKind,
+    /// The largest buffer, in bytes.
+    pub max_buffer_bytes: u64,
+    node: Option<OwnedFd>,
+}
+
+impl Heap {
+    /// Whether its buffers are dma-bufs.
+    pub fn device_shareable(&self) -> bool {
+        self.kind != HeapKind::Memfd
+    }
+
+    fn create(&self, size_bytes: u64) -> dmabuf_uapi::Result<OwnedFd> {
+        match (self.kind, &self.node) {
+            (HeapKind::DmaHeap, Some(node)) => dmabuf_uapi::dma_heap::allocate(node, size_bytes),
+            (HeapKind::Udmabuf, Some(node)) => udmabuf::create(node, size_bytes),
+            (HeapKind::Memfd, _) => memfd::create(size_bytes),
+            (HeapKind::DmaHeap | HeapKind::Udmabuf, None) => Err(Errno::NODEV),
+        }
+    }
+
+    /// Allocates a zeroed buffer of `size_bytes`, which must be whole pages and within the heap's limit.
+    ///
+    /// # Errors
+    /// [`EngineError::NoMemory`] with the kernel's answer.
+    pub fn allocate(&self, size_bytes: u64, name: &BufferName) -> Result<Buffer> {
+        let fd = self.create(size_bytes).map_err(|errno| EngineError::NoMemory {
+            heap: self.name.clone(),
+            size_bytes,
+            errno,
+        })?;
+        if self.device_shareable() {
+            // The name only helps debugging, so a kernel that refuses it does not fail the allocation.
+            if let Err(errno) = dma_buf::set_name(&fd, &name.0) {
+                log::warn!("naming a buffer {:?} failed: {errno}", name.0);
+            }
+        }
+        Ok(Buffer {
+            fd,
+            size_bytes,
+            heap: self.name.clone(),
+            device_shareable: self.device_shareable(),
+        })
+    }
+}
+
+/// A name for a buffer, of a length that the kernel takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BufferName(CString);
+
+impl BufferName {
+    /// Checks a requested name; empty means `default`.
+    ///
+    /// # Errors
+    /// [`EngineError::BadArgument`] for a name over 31 bytes or with a NUL.
+    pub fn new(requested: &str, default: &str) -> Result<Self> {
+        let name = if requested.is_empty() { default } else { requested };
+        if name.len() > dma_buf::MAX_NAME_BYTES {
+            return Err(EngineError::bad_argument(
+                "name",
+                format!(
+                    "has {} bytes, at most {} are possible",
+                    name.len(),
+                    dma_buf::MAX_NAME_BYTES
+                ),
+            ));
+        }
+        CString::new(name)
+            .map(Self)
+            .map_err(|_| EngineError::bad_argument("name", "holds a NUL byte"))
+    }
+}
+
+/// The heaps of the machine, best first.
+#[derive(Debug)]
+pub struct Heaps(Vec<Heap>);
+
+impl Heaps {
+    /// Opens every heap this process may use: the system heap first, then the other DMA-BUF heaps by name, then udmabuf,
+    /// then memfd where `allow_memfd` says so.
+    ///
+    /// `max_buffer_bytes` caps each heap's own limit.
+    pub fn discover(max_buffer_bytes: u64, allow_memfd: bool) -> Self {
+        let mut heaps = dma_heap::discover();
+        heaps.extend(udmabuf::discover());
+        if allow_memfd {
+            heaps.push(memfd::heap());
+        }
+        for heap in &mut heaps {
+            heap.max_buffer_bytes = heap.max_buffer_bytes.min(max_buffer_bytes);
+        }
+        Self(heaps)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[Heap] {
+        &self.0
+    }
+
+    /// The heap of that name, or for an empty name the first that can hold `size_bytes`.
+    ///
+    /// # Errors
+    /// [`EngineError::HeapUnknown`]; [`EngineError::BadArgument`] where the size is over the limit.
+    pub fn choose(&self, name: &str, size_bytes: u64) -> Result<&Heap> {
+        if name.is_empty() {
+            let fits = |heap: &&Heap| size_bytes <= heap.max_buffer_bytes;
+            return self.0.iter().find(fits).ok_or_else(|| match self.max_buffer_bytes() {
+                Some(limit) => too_large("every heap", size_bytes, limit),
+                None => EngineError::HeapUnknown { name: name.to_owned(), known: self.names() },
+            });
+        }
+        let heap = self.0.iter().find(|heap| heap.name == name).ok_or_else(|| {
+            EngineError::HeapUnknown { name: name.to_owned(), known: self.names() }
+        })?;
+        if size_bytes > heap.max_buffer_bytes {
+            return Err(too_large(name, size_bytes, heap.max_buffer_bytes));
+        }
+        Ok(heap)
+    }
+
+    fn max_buffer_bytes(&self) -> Option<u64> {
+        self.0.iter().map(|heap| heap.max_buffer_bytes).max()
+    }
+
+    fn names(&self) -> String {
+        if self.0.is_empty() {
+            return "none".to_owned();
+        }
+        self.0.iter().map(|heap| heap.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn too_large(heap: &str, size_bytes: u64, limit_bytes: u64) -> EngineError {
+    EngineError::bad_argument(
+        "sizeBytes",
+        format!("{size_bytes} bytes is over the limit of {heap}, {limit_bytes} bytes"),
+    )
+}
+
+/// Rounds a size up to whole pages.
+///
+/// # Errors
+/// [`EngineError::BadArgument`] for 0 and for sizes that do not fit.
+pub fn round_to_pages(size_bytes: u64) -> Result<u64> {
+    let page = page_size_bytes() as u64;
+    match size_bytes.checked_next_multiple_of(page) {
+        _ if size_bytes == 0 => {
+            Err(EngineError::bad_argument("sizeBytes", "is 0, a buffer has at least 1 byte"))
+        }
+        Some(rounded) if i64::try_from(rounded).is_ok() => Ok(rounded),
+        _ => Err(EngineError::bad_argument("sizeBytes", format!("{size_bytes} is too large"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memfd_only(max_buffer_bytes: u64) -> Heaps {
+        Heaps(vec![Heap { max_buffer_bytes, ..memfd::heap() }])
+    }
+
+    #[test]
+    fn sizes_round_up_to_pages() {
+        let page = page_size_bytes() as u64;
+        assert_eq!(round_to_pages(1), Ok(page));
+        assert_eq!(round_to_pages(page), Ok(page));
+        assert_eq!(round_to_pages(page + 1), Ok(2 * page));
+    }
+
+    #[test]
+    fn impossible_sizes_name_the_argument() {
+        for size_bytes in [0, u64::MAX, i64::MAX as u64] {
+            let error = round_to_pages(size_bytes).unwrap_err();
+            assert!(error.to_string().starts_with("sizeBytes: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_heap_is_found_by_its_exact_name_only() {
+        let heaps = memfd_only(1 << 20);
+        assert_eq!(heaps.choose("memfd", 4096).unwrap().name, "memfd");
+        assert_eq!(heaps.choose("", 4096).unwrap().name, "memfd");
+        for name in ["mem", "../memfd", "MEMFD", "system"] {
+            let error = heaps.choose(name, 4096).unwrap_err();
+            assert!(matches!(error, EngineError::HeapUnknown { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_size_over_the_limit_is_refused_before_allocation() {
+        let heaps = memfd_only(8192);
+        for name in ["", "memfd"] {
+            let error = heaps.choose(name, 12288).unwrap_err();
+            assert!(error.to_string().contains("over the limit"), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_are_limited_to_31_bytes() {
+        assert!(BufferName::new(&"n".repeat(31), "d").is_ok());
+        assert!(BufferName::new(&"n".repeat(32), "d").is_err());
+        assert!(BufferName::new("a\0b", "d").is_err());
+        assert_eq!(BufferName::new("", "d"), BufferName::new("d", ""));
+    }
+
+    #[test]
+    fn a_memfd_buffer_is_zero_and_not_shareable() {
+        let buffer = memfd::heap().allocate(8192, &BufferName::new("b", "").unwrap()).unwrap();
+        assert!(!buffer.device_shareable);
+        let mut bytes = vec![1; 8192];
+        rustix::io::pread(&buffer.fd, bytes.as_mut_slice(), 0).unwrap();
+        assert!(bytes.iter().all(|byte| *byte == 0));
+    }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//! dma-bufs over sealed memfds.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use dmabuf_uapi::memfd::create_sealed;
+use dmabuf_uapi::udmabuf::{self, MemfdRange, SIZE_LIMIT_MIB_PARAMETER, UDMABUF_NODE};
+use dmabuf_uapi::Errno;
+
+use super::{Heap, HeapKind};
+
+/// The driver's default of `size_limit_mb`, for when the parameter cannot be read.
+const DEFAULT_SIZE_LIMIT_MIB: u64 = 64;
+
+pub(super) fn discover() -> Option<Heap> {
+    match udmabuf::open_device() {
+        Ok(node) => Some(Heap {
+            name: "udmabuf".to_owned(),
+            kind: HeapKind::Udmabuf,
+            max_buffer_bytes: size_limit_bytes(),
+            node: Some(node),
+        }),
+        Err(Errno::NOENT) => None,
+        Err(errno) => {
+            log::info!("{UDMABUF_NODE} is not usable: {errno}");
+            None
+        }
+    }
+}
+
+fn size_limit_bytes() -> u64 {
+    let mib = std::fs::read_to_string(SIZE_LIMIT_MIB_PARAMETER)
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok())
+        .unwrap_or(DEFAULT_SIZE_LIMIT_MIB);
+    mib.saturating_mul(1 << 20)
+}
+
+/// The dma-buf keeps the memfd's pages; the memfd itself never leaves this function.
+pub(super) fn create(node: &OwnedFd, size_bytes: u64) -> dmabuf_uapi::Result<OwnedFd> {
+    let memfd = create_sealed(c"udmabuf", size_bytes)?;
+    udmabuf::create(node, MemfdRange { memfd: memfd.as_fd(), offset_bytes: 0, size_bytes })
+}
