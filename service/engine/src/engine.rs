@@ -87,6 +87,11 @@ impl Engine {
         Self { config, heaps, paths }
     }
 
+    /// The page size of the kernel, in bytes: the granularity of buffer sizes.
+    pub fn page_bytes() -> i64 {
+        page_size_bytes() as i64
+    }
+
     /// The heaps, best first.
     pub fn heaps(&self) -> &[Heap] {
         self.heaps.all()

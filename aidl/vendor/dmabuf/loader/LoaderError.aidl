@@ -34,7 +34,7 @@ enum LoaderError {
      */
     BUSY = 6,
     /**
-     * The file system or the storage device failed. The message holds the errno as "errno=N (NAME)".
+     * The file system or the storage device failed. The message holds the errno as "errno=N (text)".
      */
     IO_ERROR = 7,
     /**
@@ -49,8 +49,4 @@ enum LoaderError {
      * NAMED_PATH was asked for and the named path is not possible.
      */
     PATH_UNAVAILABLE = 10,
-    /**
-     * The service cannot serve the request for a reason of its own; the message names it.
-     */
-    INTERNAL = 11,
 }

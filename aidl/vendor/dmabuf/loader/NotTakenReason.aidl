@@ -36,4 +36,8 @@ enum NotTakenReason {
      * The path was tried and the kernel refused it; the detail names the error.
      */
     REFUSED_BY_KERNEL = 6,
+    /**
+     * The file was opened with O_DIRECT and the service may not reopen it without, as this path needs.
+     */
+    FILE_OPENED_DIRECT = 7,
 }

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The service as an object, and requests as builders.
+
+use std::os::fd::AsFd;
+
+use binder::{ParcelFileDescriptor, Strong};
+use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
+    BufferTarget::BufferTarget, Capabilities::Capabilities, DmaBuf::DmaBuf, HeapInfo::HeapInfo,
+    IDmaBufLoader::IDmaBufLoader, LoadRequest::LoadRequest, LoadResult::LoadResult,
+    NewBuffer::NewBuffer, SaveRequest::SaveRequest, SaveResult::SaveResult, Segment::Segment,
+};
+
+use crate::error::{ClientError, Result};
+
+/// The instance that a device declares.
+const DEFAULT_INSTANCE: &str = "default";
+const INTERFACE: &str = "vendor.dmabuf.loader.IDmaBufLoader";
+
+/// A connection to the service.
+#[derive(Clone)]
+pub struct Loader {
+    service: Strong<dyn IDmaBufLoader>,
+}
+
+impl Loader {
+    /// Connects to the default instance and waits until it is there.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] without a binder driver, or where SELinux hides the service.
+    pub fn connect() -> Result<Self> {
+        Self::wait_for(DEFAULT_INSTANCE)
+    }
+
+    /// Connects to an instance and waits until it is there.
+    ///
+    /// # Errors
+    /// As for [`Loader::connect`].
+    pub fn wait_for(instance: &str) -> Result<Self> {
+        let name = format!("{INTERFACE}/{instance}");
+        Self::reached(binder::wait_for_interface(&name), name)
+    }
+
+    /// Connects to an instance if it is there now.
+    ///
+    /// # Errors
+    /// As for [`Loader::connect`], and [`ClientError::Unreachable`] where it is not registered.
+    pub fn check(instance: &str) -> Result<Self> {
+        let name = format!("{INTERFACE}/{instance}");
+        Self::reached(binder::check_interface(&name), name)
+    }
+
+    /// Connects to a service on a unix socket.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] with the answer of the socket.
+    #[cfg(not(soong))]
+    pub fn connect_unix(socket: &std::path::Path) -> Result<Self> {
+        let name = format!("{INTERFACE}/{DEFAULT_INSTANCE}");
+        Self::reached(binder::rpc::connect_unix(socket, &name), socket.display().to_string())
+    }
+
+    fn reached(
+        service: std::result::Result<Strong<dyn IDmaBufLoader>, binder::StatusCode>,
+        endpoint: String,
+    ) -> Result<Self> {
+        service
+            .map(|service| Self { service })
+            .map_err(|status| ClientError::Unreachable { endpoint, status })
+    }
+
+    /// The service itself, for calls that this wrapper has not.
+    pub fn service(&self) -> &Strong<dyn IDmaBufLoader> {
+        &self.service
+    }
+
+    /// The heaps, best first.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub fn heaps(&self) -> Result<Vec<HeapInfo>> {
+        Ok(self.service.getHeaps()?)
+    }
+
+    /// What service and kernel can do.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub fn capabilities(&self) -> Result<Capabilities> {
+        Ok(self.service.getCapabilities()?)
+    }
+
+    /// A zeroed buffer.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with the codes that `IDmaBufLoader.allocate` documents.
+    pub fn allocate(&self, request: &NewBuffer) -> Result<DmaBuf> {
+        Ok(self.service.allocate(request)?)
+    }
+
+    /// Loads ranges of files.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with the codes that `IDmaBufLoader.load` documents.
+    pub fn load(&self, spec: LoadSpec) -> Result<LoadResult> {
+        Ok(self.service.load(&spec.request)?)
+    }
+
+    /// Writes ranges of a buffer.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with the codes that `IDmaBufLoader.save` documents.
+    pub fn save(&self, spec: SaveSpec) -> Result<SaveResult> {
+        Ok(self.service.save(&spec.request)?)
+    }
+}
+
+/// A load request; every field of it may be set directly.
+#[derive(Debug, Default)]
+pub struct LoadSpec {
+    /// What will be sent.
+    pub request: LoadRequest,
+}
+
+impl LoadSpec {
+    /// One file into a new buffer of its size, from any heap.
+    ///
+    /// # Errors
+    /// [`ClientError::File`] where the fd cannot be duplicated.
+    pub fn whole_file(file: impl AsFd) -> Result<Self> {
+        Self::default().file(file).map(|spec| spec.segment(Segment::default()))
+    }
+
+    /// Adds a file; segments name it by its number, from 0.
+    ///
+    /// # Errors
+    /// [`ClientError::File`] where the fd cannot be duplicated.
+    pub fn file(mut self, file: impl AsFd) -> Result<Self> {
+        self.request.files.push(duplicate(file)?);
+        Ok(self)
+    }
+
+    /// Adds a segment.
+    pub fn segment(mut self, segment: Segment) -> Self {
+        self.request.segments.push(segment);
+        self
+    }
+
+    /// Asks for a new buffer.
+    pub fn into_new(mut self, new: NewBuffer) -> Self {
+        self.request.target = BufferTarget::NewBuffer(new);
+        self
+    }
+
+    /// Names an existing buffer as target.
+    ///
+    /// # Errors
+    /// [`ClientError::File`] where the fd cannot be duplicated.
+    pub fn into_existing(mut self, buffer: impl AsFd) -> Result<Self> {
+        self.request.target = BufferTarget::Existing(Some(duplicate(buffer)?));
+        Ok(self)
+    }
+}
+
+/// A save request; every field of it may be set directly.
+#[derive(Debug, Default)]
+pub struct SaveSpec {
+    /// What will be sent.
+    pub request: SaveRequest,
+}
+
+impl SaveSpec {
+    /// A buffer to be written; add files and segments.
+    ///
+    /// # Errors
+    /// [`ClientError::File`] where the fd cannot be duplicated.
+    pub fn from_buffer(buffer: impl AsFd) -> Result<Self> {
+        let mut spec = Self::default();
+        spec.request.buffer = Some(duplicate(buffer)?);
+        Ok(spec)
+    }
+
+    /// Adds a file; segments name it by its number, from 0.
+    ///
+    /// # Errors
+    /// [`ClientError::File`] where the fd cannot be duplicated.
+    pub fn file(mut self, file: impl AsFd) -> Result<Self> {
+        self.request.files.push(duplicate(file)?);
+        Ok(self)
+    }
+
+    /// Adds a segment.
+    pub fn segment(mut self, segment: Segment) -> Self {
+        self.request.segments.push(segment);
+        self
+    }
+}
+
+fn duplicate(fd: impl AsFd) -> Result<ParcelFileDescriptor> {
+    let owned = fd.as_fd().try_clone_to_owned();
+    owned
+        .map(ParcelFileDescriptor::new)
+        .map_err(|source| ClientError::File { what: "duplicating an fd".to_owned(), source })
+}

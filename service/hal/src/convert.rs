@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Between the AIDL types and the engine's: checks what the wire can carry and the engine cannot express.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use binder::ParcelFileDescriptor;
+use dmabuf_engine::digest::Sha256;
+use dmabuf_engine::engine::HeapPath;
+use dmabuf_engine::error::{EngineError, Result};
+use dmabuf_engine::heap::{Heap, HeapKind as EngineHeapKind};
+use dmabuf_engine::path::{Path, Reason};
+use dmabuf_engine::plan::NotTaken;
+use dmabuf_engine::report::Report;
+use dmabuf_engine::request::{self, Length, Policy, Target};
+use dmabuf_engine::{Buffer, LoadOutcome, SaveOutcome};
+use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
+    BufferTarget::BufferTarget,
+    DmaBuf::DmaBuf,
+    HeapInfo::HeapInfo,
+    HeapKind::HeapKind,
+    LoadPath::LoadPath,
+    LoadRequest::LoadRequest,
+    LoadResult::LoadResult,
+    NewBuffer::NewBuffer,
+    NotTakenReason::NotTakenReason,
+    PathNotTaken::PathNotTaken,
+    PathPolicy::PathPolicy,
+    PathSupport::PathSupport,
+    SaveRequest::SaveRequest,
+    SaveResult::SaveResult,
+    Segment::{Segment, TO_END},
+    TransferReport::TransferReport,
+};
+
+/// Reads a size or offset that must not be negative.
+fn not_negative(argument: &str, value: i64) -> Result<u64> {
+    u64::try_from(value)
+        .map_err(|_| EngineError::bad_argument(argument, format!("is {value}, expected 0 or more")))
+}
+
+/// Reads the request for a new buffer.
+///
+/// # Errors
+/// [`EngineError::BadArgument`] for a negative size.
+pub fn new_buffer(prefix: &str, new: &NewBuffer) -> Result<request::NewBuffer> {
+    Ok(request::NewBuffer {
+        heap: new.heap.clone(),
+        size_bytes: not_negative(&format!("{prefix}sizeBytes"), new.sizeBytes)?,
+        name: new.name.clone(),
+    })
+}
+
+/// Reads a load request; its fds stay borrowed from it.
+///
+/// # Errors
+/// [`EngineError::BadArgument`] or [`EngineError::BadFd`], naming the field.
+pub fn load_request(load: &LoadRequest) -> Result<request::LoadRequest<'_>> {
+    let target = match &load.target {
+        BufferTarget::NewBuffer(new) => Target::New(new_buffer("target.newBuffer.", new)?),
+        BufferTarget::Existing(fd) => Target::Existing(some_fd("target.existing", fd.as_ref())?),
+    };
+    Ok(request::LoadRequest {
+        target,
+        files: load.files.iter().map(borrow).collect(),
+        segments: segments(&load.segments)?,
+        policy: policy(load.policy, load.namedPath)?,
+        expected_sha256: load.expectedSha256.as_deref().map(sha256).transpose()?,
+        report_sha256: load.reportSha256,
+    })
+}
+
+/// Reads a save request; its fds stay borrowed from it.
+///
+/// # Errors
+/// [`EngineError::BadArgument`] or [`EngineError::BadFd`], naming the field.
+pub fn save_request(save: &SaveRequest) -> Result<request::SaveRequest<'_>> {
+    Ok(request::SaveRequest {
+        buffer: some_fd("buffer", save.buffer.as_ref())?,
+        files: save.files.iter().map(borrow).collect(),
+        segments: segments(&save.segments)?,
+        policy: policy(save.policy, save.namedPath)?,
+    })
+}
+
+fn borrow(fd: &ParcelFileDescriptor) -> BorrowedFd<'_> {
+    let fd: &OwnedFd = fd.as_ref();
+    fd.as_fd()
+}
+
+fn some_fd<'a>(argument: &str, fd: Option<&'a ParcelFileDescriptor>) -> Result<BorrowedFd<'a>> {
+    fd.map(borrow).ok_or_else(|| EngineError::bad_fd(argument, "is missing"))
+}
+
+fn segments(wire: &[Segment]) -> Result<Vec<request::Segment>> {
+    wire.iter().enumerate().map(|(index, segment)| read_segment(index, segment)).collect()
+}
+
+fn read_segment(index: usize, segment: &Segment) -> Result<request::Segment> {
+    let argument = |field| request::segment_argument(index, field);
+    let file_index = usize::try_from(segment.fileIndex).map_err(|_| {
+        EngineError::bad_argument(
+            argument("fileIndex"),
+            format!("is {}, expected 0 or more", segment.fileIndex),
+        )
+    })?;
+    let length = match segment.lengthBytes {
+        TO_END => Length::ToEnd,
+        bytes => Length::Bytes(u64::try_from(bytes).map_err(|_| {
+            EngineError::bad_argument(
+                argument("lengthBytes"),
+                format!("is {bytes}, expected 0 or more, or TO_END"),
+            )
+        })?),
+    };
+    Ok(request::Segment {
+        file_index,
+        file_offset_bytes: not_negative(&argument("fileOffsetBytes"), segment.fileOffsetBytes)?,
+        length,
+        buffer_offset_bytes: not_negative(
+            &argument("bufferOffsetBytes"),
+            segment.bufferOffsetBytes,
+        )?,
+    })
+}
+
+fn policy(policy: PathPolicy, named: LoadPath) -> Result<Policy> {
+    match (policy, named) {
+        (PathPolicy::AUTO, _) => Ok(Policy::Auto),
+        (PathPolicy::REQUIRE_DIRECT, _) => Ok(Policy::RequireDirect),
+        (PathPolicy::NAMED_PATH, LoadPath::COPY_FILE_RANGE) => {
+            Ok(Policy::Named(Path::CopyFileRange))
+        }
+        (PathPolicy::NAMED_PATH, LoadPath::BUFFERED) => Ok(Policy::Named(Path::Buffered)),
+        (PathPolicy::NAMED_PATH, LoadPath(other)) => {
+            Err(EngineError::bad_argument("namedPath", format!("{other} is no LoadPath")))
+        }
+        (PathPolicy(other), _) => {
+            Err(EngineError::bad_argument("policy", format!("{other} is no PathPolicy")))
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> Result<Sha256> {
+    bytes.try_into().map(Sha256).map_err(|_| {
+        EngineError::bad_argument(
+            "expectedSha256",
+            format!("has {} bytes, expected 32", bytes.len()),
+        )
+    })
+}
+
+fn wire_path(path: Path) -> LoadPath {
+    match path {
+        Path::CopyFileRange => LoadPath::COPY_FILE_RANGE,
+        Path::Buffered => LoadPath::BUFFERED,
+    }
+}
+
+fn wire_reason(reason: Reason) -> NotTakenReason {
+    match reason {
+        Reason::KernelUnsupported => NotTakenReason::KERNEL_UNSUPPORTED,
+        Reason::FileNotDirect => NotTakenReason::FILE_NOT_DIRECT,
+        Reason::FileOpenedBuffered => NotTakenReason::FILE_OPENED_BUFFERED,
+        Reason::FileOpenedDirect => NotTakenReason::FILE_OPENED_DIRECT,
+        Reason::Unaligned => NotTakenReason::UNALIGNED,
+        Reason::BufferBusy => NotTakenReason::BUFFER_BUSY,
+        Reason::ExcludedByPolicy => NotTakenReason::EXCLUDED_BY_POLICY,
+        Reason::RefusedByKernel => NotTakenReason::REFUSED_BY_KERNEL,
+    }
+}
+
+/// A size for the wire: the engine has made sure that it fits.
+fn wire_size(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn wire_nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// A heap for the wire.
+pub fn heap_info(heap: &Heap) -> HeapInfo {
+    HeapInfo {
+        name: heap.name.clone(),
+        kind: match heap.kind {
+            EngineHeapKind::DmaHeap => HeapKind::DMA_HEAP,
+            EngineHeapKind::Udmabuf => HeapKind::UDMABUF,
+            EngineHeapKind::Memfd => HeapKind::MEMFD,
+        },
+        deviceShareable: heap.device_shareable(),
+        maxBufferBytes: wire_size(heap.max_buffer_bytes),
+    }
+}
+
+/// What was found of a path, for the wire.
+pub fn path_support(entry: &HeapPath) -> PathSupport {
+    PathSupport {
+        heap: entry.heap.clone(),
+        path: wire_path(entry.path),
+        supported: entry.support.supported,
+        detail: entry.support.detail.clone(),
+    }
+}
+
+/// Hands a buffer over to the wire.
+pub fn dma_buf(buffer: Buffer) -> DmaBuf {
+    DmaBuf {
+        sizeBytes: wire_size(buffer.size_bytes),
+        heap: buffer.heap,
+        deviceShareable: buffer.device_shareable,
+        fd: Some(ParcelFileDescriptor::new(buffer.fd)),
+    }
+}
+
+/// The outcome of a load for the wire; hands the buffer over.
+pub fn load_result(outcome: LoadOutcome) -> LoadResult {
+    LoadResult {
+        buffer: outcome.buffer.map(dma_buf),
+        segmentBytes: outcome.segment_bytes.into_iter().map(wire_size).collect(),
+        report: transfer_report(&outcome.report),
+        sha256: outcome.sha256.map(|digest| digest.0.to_vec()),
+    }
+}
+
+/// The outcome of a save for the wire.
+pub fn save_result(outcome: SaveOutcome) -> SaveResult {
+    SaveResult {
+        segmentBytes: outcome.segment_bytes.into_iter().map(wire_size).collect(),
+        report: transfer_report(&outcome.report),
+    }
+}
+
+fn transfer_report(report: &Report) -> TransferReport {
+    let way = report.way();
+    TransferReport {
+        path: way.map_or(LoadPath::BUFFERED, |way| wire_path(way.path)),
+        direct: way.is_some_and(|way| way.direct),
+        notTaken: report.not_taken.iter().map(path_not_taken).collect(),
+        directBytes: wire_size(report.direct_bytes()),
+        bufferedBytes: wire_size(report.buffered_bytes()),
+        allocateNanos: wire_nanos(report.allocate),
+        moveNanos: wire_nanos(report.transfer),
+        verifyNanos: wire_nanos(report.verify),
+    }
+}
+
+fn path_not_taken(not_taken: &NotTaken) -> PathNotTaken {
+    PathNotTaken {
+        path: wire_path(not_taken.way.path),
+        direct: not_taken.way.direct,
+        reason: wire_reason(not_taken.refusal.reason),
+        detail: not_taken.refusal.detail.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn negative_numbers_are_refused_by_name() {
+        for (segment, field) in [
+            (Segment { fileOffsetBytes: -1, ..Default::default() }, "fileOffsetBytes"),
+            (Segment { bufferOffsetBytes: i64::MIN, ..Default::default() }, "bufferOffsetBytes"),
+            (Segment { lengthBytes: -2, ..Default::default() }, "lengthBytes"),
+            (Segment { fileIndex: -1, ..Default::default() }, "fileIndex"),
+        ] {
+            let error = segments(&[segment]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("segments[0].{field}: ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_segment_is_to_the_end_unless_it_says_otherwise() {
+        let read =
+            segments(&[Segment::default(), Segment { lengthBytes: 7, ..Default::default() }]);
+        let lengths: Vec<Length> = read.unwrap().iter().map(|segment| segment.length).collect();
+        assert_eq!(lengths, [Length::ToEnd, Length::Bytes(7)]);
+    }
+
+    #[test]
+    fn unknown_enumerators_are_refused_by_name() {
+        let error = policy(PathPolicy(9), LoadPath::BUFFERED).unwrap_err().to_string();
+        assert_eq!(error, "policy: 9 is no PathPolicy");
+        let error = policy(PathPolicy::NAMED_PATH, LoadPath(-1)).unwrap_err().to_string();
+        assert_eq!(error, "namedPath: -1 is no LoadPath");
+    }
+
+    #[test]
+    fn a_digest_has_32_bytes() {
+        assert!(sha256(&[0; 32]).is_ok());
+        let error = sha256(&[0; 31]).unwrap_err().to_string();
+        assert_eq!(error, "expectedSha256: has 31 bytes, expected 32");
+    }
+
+    #[test]
+    fn a_target_without_an_fd_is_refused() {
+        let load = LoadRequest { target: BufferTarget::Existing(None), ..Default::default() };
+        let error = load_request(&load).unwrap_err();
+        assert!(matches!(error, EngineError::BadFd { .. }), "{error}");
+    }
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The same service on a unix socket, for machines without a binder driver.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{anyhow, Context};
+use binder::rpc::{serve_unix, UnixServer};
+use binder::Interface;
+use dmabuf_engine::{Engine, EngineConfig};
+
+use crate::service::{new_native_binder, SERVICE_NAME};
+
+/// Serves on `socket`, with memfds where the machine has no dma-bufs, until the returned server is dropped.
+///
+/// # Errors
+/// Where the socket cannot be bound.
+pub fn serve(socket: &Path) -> anyhow::Result<UnixServer> {
+    let engine = Engine::new(EngineConfig {
+        allow_memfd: true,
+        max_buffer_bytes: EngineConfig::default_max_buffer_bytes(),
+    });
+    let service = new_native_binder(Arc::new(engine));
+    serve_unix(socket, SERVICE_NAME, service.as_binder())
+        .map_err(|status| anyhow!("{status}"))
+        .with_context(|| format!("cannot serve on {}", socket.display()))
+}

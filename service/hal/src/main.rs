@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `vendor.dmabuf.loader-service`: the process that init starts.
+
+use std::sync::Arc;
+
+use anyhow::{anyhow, bail, Context};
+use binder::{Interface, ProcessState};
+use dmabuf_engine::{Engine, EngineConfig};
+use dmabuf_loader_hal::service::{new_native_binder, SERVICE_NAME};
+
+/// Binder threads besides the main one: loads block their thread, so this bounds the loads under way.
+const MAX_BINDER_THREADS: u32 = 7;
+
+fn main() {
+    start_log();
+    std::panic::set_hook(Box::new(|info| log::error!("{info}")));
+    if let Err(error) = try_main() {
+        log::error!("{error:#}");
+        std::process::exit(1);
+    }
+}
+
+#[cfg(target_os = "android")]
+fn start_log() {
+    let config = android_logger::Config::default()
+        .with_tag("dmabuf_loader")
+        .with_max_level(log::LevelFilter::Info);
+    android_logger::init_once(config);
+}
+
+#[cfg(not(target_os = "android"))]
+fn start_log() {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+}
+
+fn try_main() -> anyhow::Result<()> {
+    ProcessState::set_thread_pool_max_thread_count(MAX_BINDER_THREADS);
+    ProcessState::start_thread_pool();
+    let engine = Engine::new(EngineConfig {
+        allow_memfd: false,
+        max_buffer_bytes: EngineConfig::default_max_buffer_bytes(),
+    });
+    if engine.heaps().is_empty() {
+        bail!("no heap can be opened: /dev/dma_heap and /dev/udmabuf are missing or refused");
+    }
+    let declared = binder::is_declared(SERVICE_NAME)
+        .map_err(|status| anyhow!("{status:?}"))
+        .context("cannot ask the service manager")?;
+    if !declared {
+        bail!("{SERVICE_NAME} is not declared in the VINTF manifest");
+    }
+    let service = new_native_binder(Arc::new(engine));
+    binder::add_service(SERVICE_NAME, service.as_binder())
+        .map_err(|status| anyhow!("{status:?}"))
+        .with_context(|| format!("cannot register {SERVICE_NAME}"))?;
+    log::info!("serving {SERVICE_NAME}");
+    ProcessState::join_thread_pool();
+    bail!("the binder thread pool ended")
+}
