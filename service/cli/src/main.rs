@@ -1,3 +1,56 @@
-//! Load files into dma-bufs from a shell.
+// SPDX-License-Identifier: Apache-2.0
+//! `dmabufload`: load files into dma-bufs from a shell.
+//!
+//! On a device it talks to the loader service over binder. Elsewhere it starts the same service embedded, behind a unix
+//! socket in a private directory, and talks to it as any client would.
+//!
+//! Exit status: 0 done, 1 the request failed, 2 the command line is wrong.
 
-fn main() {}
+mod args;
+mod buffer;
+mod connect;
+mod heaps;
+mod load;
+mod output;
+mod progress;
+mod save;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    start_log(args.verbose);
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dmabufload: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    match &args.command {
+        Command::Heaps(heaps) => heaps::run(&args.service, heaps),
+        Command::Load(load) => load::run(&args.service, load),
+        Command::Save(save) => save::run(&args.service, save),
+    }
+}
+
+#[cfg(target_os = "android")]
+fn start_log(verbose: bool) {
+    let level = if verbose { log::LevelFilter::Debug } else { log::LevelFilter::Warn };
+    let config = android_logger::Config::default().with_tag("dmabufload").with_max_level(level);
+    android_logger::init_once(config);
+}
+
+#[cfg(not(target_os = "android"))]
+fn start_log(verbose: bool) {
+    // Errors are printed once, by main; the embedded service's own log only helps where it is asked for.
+    let level = if verbose { log::LevelFilter::Debug } else { log::LevelFilter::Off };
+    env_logger::Builder::new().filter_level(level).parse_default_env().init();
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use dmabuf_loader_client::aidl::{LoadPath::LoadPath, PathPolicy::PathPolicy};
+
+/// Load files into dma-bufs, and dma-bufs into files.
+#[derive(Parser, Debug)]
+#[command(name = "dmabufload", version)]
+pub struct Args {
+    #[command(flatten)]
+    pub service: ServiceArgs,
+    /// Log what the client, and an embedded service, do.
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Which service to talk to.
+#[derive(clap::Args, Debug, Default)]
+pub struct ServiceArgs {
+    /// Start the service embedded, even where one is registered.
+    #[arg(long, global = true, conflicts_with = "socket")]
+    pub embedded: bool,
+    /// Talk to a service on this unix socket.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// List the heaps and the paths that work for their buffers.
+    Heaps(HeapsArgs),
+    /// Load a file into a new buffer and say what happened.
+    Load(LoadArgs),
+    /// Load a file into a new buffer and write the buffer to another file.
+    Save(SaveArgs),
+}
+
+#[derive(clap::Args, Debug)]
+pub struct HeapsArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(clap::Args, Debug)]
+pub struct LoadArgs {
+    /// The file to load.
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub transfer: TransferArgs,
+    /// Fail unless the loaded bytes have this SHA-256, in hexadecimal.
+    #[arg(long, value_name = "HEX", value_parser = parse_sha256)]
+    pub expect_sha256: Option<Sha256Arg>,
+}
+
+#[derive(clap::Args, Debug)]
+pub struct SaveArgs {
+    /// The file to load.
+    pub source: PathBuf,
+    /// The file to write; replaced if it exists.
+    pub target: PathBuf,
+    #[command(flatten)]
+    pub transfer: TransferArgs,
+}
+
+/// What load and save share.
+#[derive(clap::Args, Debug)]
+pub struct TransferArgs {
+    /// The heap, by its name from `dmabufload heaps`; the best one by default.
+    #[arg(long, default_value = "")]
+    pub heap: String,
+    /// Which paths are permitted.
+    #[arg(long, value_enum, default_value_t = PolicyArg::Auto)]
+    pub policy: PolicyArg,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyArg {
+    /// The cheapest path that works.
+    Auto,
+    /// Direct I/O, or fail and say why.
+    RequireDirect,
+    /// copy_file_range(2) only, direct or buffered.
+    CopyFileRange,
+    /// read(2) into a mapping only.
+    Buffered,
+}
+
+impl PolicyArg {
+    /// The two fields of a request.
+    pub fn fields(self) -> (PathPolicy, LoadPath) {
+        match self {
+            Self::Auto => (PathPolicy::AUTO, LoadPath::COPY_FILE_RANGE),
+            Self::RequireDirect => (PathPolicy::REQUIRE_DIRECT, LoadPath::COPY_FILE_RANGE),
+            Self::CopyFileRange => (PathPolicy::NAMED_PATH, LoadPath::COPY_FILE_RANGE),
+            Self::Buffered => (PathPolicy::NAMED_PATH, LoadPath::BUFFERED),
+        }
+    }
+}
+
+/// A digest from the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sha256Arg(pub [u8; 32]);
+
+fn parse_sha256(text: &str) -> Result<Sha256Arg, String> {
+    let expected = "expected 64 hexadecimal digits";
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(format!("{expected}, found {} characters", text.chars().count()));
+    }
+    let mut digest = [0; 32];
+    for (index, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16)
+            .map_err(|_| expected.to_owned())?;
+    }
+    Ok(Sha256Arg(digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_digest_is_64_hexadecimal_digits() {
+        assert_eq!(parse_sha256(&"fF".repeat(32)), Ok(Sha256Arg([255; 32])));
+        assert!(parse_sha256(&"f".repeat(63)).is_err());
+        assert!(parse_sha256(&"g".repeat(64)).is_err());
+        assert!(parse_sha256(&"é".repeat(32)).is_err());
+    }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Finding the service: the registered one, one on a socket, or an embedded one.
+
+use dmabuf_loader_client::Loader;
+
+use crate::args::ServiceArgs;
+
+/// A connection, and what keeps it alive.
+pub struct Connection {
+    /// The service.
+    pub loader: Loader,
+    /// What kind of service it is, for the output.
+    pub service: &'static str,
+    // Declared after `loader`: the session ends before the server stops.
+    #[cfg(not(target_os = "android"))]
+    _embedded: Option<embedded::Embedded>,
+}
+
+/// Connects as the command line says; by default to the registered service, else to an embedded one.
+#[cfg(not(target_os = "android"))]
+pub fn connect(args: &ServiceArgs) -> anyhow::Result<Connection> {
+    if let Some(socket) = &args.socket {
+        let loader = Loader::connect_unix(&std::path::absolute(socket)?)?;
+        return Ok(Connection { loader, service: "socket", _embedded: None });
+    }
+    if !args.embedded {
+        match Loader::check("default") {
+            Ok(loader) => return Ok(Connection { loader, service: "binder", _embedded: None }),
+            Err(error) => log::info!("{error}; starting the service embedded"),
+        }
+    }
+    let embedded = embedded::Embedded::start()?;
+    let loader = Loader::connect_unix(&embedded.socket())?;
+    Ok(Connection { loader, service: "embedded", _embedded: Some(embedded) })
+}
+
+/// Connects to the registered service, the only one a device has.
+#[cfg(target_os = "android")]
+pub fn connect(args: &ServiceArgs) -> anyhow::Result<Connection> {
+    anyhow::ensure!(
+        !args.embedded && args.socket.is_none(),
+        "--embedded and --socket: a device has only the registered service"
+    );
+    Ok(Connection { loader: Loader::connect()?, service: "binder" })
+}
+
+#[cfg(not(target_os = "android"))]
+mod embedded {
+    use std::path::PathBuf;
+
+    use anyhow::Context;
+    use binder::rpc::UnixServer;
+
+    /// The service in this process, on a socket that only this user can reach.
+    pub struct Embedded {
+        _server: UnixServer,
+        directory: tempfile::TempDir,
+    }
+
+    impl Embedded {
+        pub fn start() -> anyhow::Result<Self> {
+            // A TempDir has mode 0700.
+            let directory = tempfile::tempdir().context("no private directory for the socket")?;
+            let server = dmabuf_loader_hal::embedded::serve(&directory.path().join("socket"))?;
+            Ok(Self { _server: server, directory })
+        }
+
+        pub fn socket(&self) -> PathBuf {
+            self.directory.path().join("socket")
+        }
+    }
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `dmabufload load`.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{ensure, Context};
+use dmabuf_loader_client::aidl::{
+    DmaBuf::DmaBuf, LoadResult::LoadResult, NewBuffer::NewBuffer, Segment::Segment,
+};
+use dmabuf_loader_client::{open_for_load, LoadSpec, Loader};
+use serde::Serialize;
+
+use crate::args::{LoadArgs, ServiceArgs, Sha256Arg, TransferArgs};
+use crate::buffer;
+use crate::connect::connect;
+use crate::output::{print_json, Transfer};
+use crate::progress::Progress;
+
+/// Bytes per call while a progress bar is shown: the bar moves between calls.
+const WATCHED_CALL_BYTES: u64 = 64 << 20;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Output<'a> {
+    file: &'a Path,
+    bytes: u64,
+    sha256: String,
+    heap: &'a str,
+    device_shareable: bool,
+    buffer_bytes: i64,
+    service: &'static str,
+    #[serde(flatten)]
+    transfer: &'a Transfer,
+}
+
+/// A file in a buffer.
+pub struct Loaded {
+    /// The buffer.
+    pub buffer: DmaBuf,
+    /// How many bytes of it are the file's.
+    pub bytes: u64,
+    /// How they got there.
+    pub transfer: Transfer,
+}
+
+/// Loads a file and prints what happened.
+pub fn run(service: &ServiceArgs, args: &LoadArgs) -> anyhow::Result<()> {
+    let file = open(&args.file)?;
+    let connection = connect(service)?;
+    let loaded = load(&connection.loader, &file, &args.file, &args.transfer)?;
+    let sha256 = buffer::sha256(&loaded.buffer, loaded.bytes)?;
+    if let Some(Sha256Arg(expected)) = args.expect_sha256 {
+        ensure!(
+            sha256.0 == expected,
+            "{}: the loaded bytes have SHA-256 {sha256}, not the one of --expect-sha256",
+            args.file.display()
+        );
+    }
+    let output = Output {
+        file: &args.file,
+        bytes: loaded.bytes,
+        sha256: sha256.to_string(),
+        heap: &loaded.buffer.heap,
+        device_shareable: loaded.buffer.deviceShareable,
+        buffer_bytes: loaded.buffer.sizeBytes,
+        service: connection.service,
+        transfer: &loaded.transfer,
+    };
+    if args.transfer.json {
+        return print_json(&output);
+    }
+    let shareable = if output.device_shareable { "" } else { ", not device-shareable" };
+    println!("{}: {} bytes", output.file.display(), output.bytes);
+    println!("  in a buffer of {} bytes, heap {}{shareable}", output.buffer_bytes, output.heap);
+    loaded.transfer.print("loaded");
+    println!("  sha256 {}", output.sha256);
+    Ok(())
+}
+
+/// Opens a file that is to be loaded whole; says in plain words why it cannot be.
+pub fn open(path: &Path) -> anyhow::Result<File> {
+    // Checked before opening: opening a FIFO would wait for a writer.
+    let metadata = std::fs::metadata(path).with_context(|| format!("{}", path.display()))?;
+    ensure!(!metadata.is_dir(), "{}: is a directory, expected a file", path.display());
+    ensure!(metadata.is_file(), "{}: is no regular file", path.display());
+    ensure!(
+        metadata.len() > 0,
+        "{}: is empty, and a buffer holds at least one byte",
+        path.display()
+    );
+    Ok(open_for_load(path)?)
+}
+
+/// Loads a whole file: in one call, or in several while somebody watches.
+pub fn load(
+    loader: &Loader,
+    file: &File,
+    path: &Path,
+    args: &TransferArgs,
+) -> anyhow::Result<Loaded> {
+    let file_bytes = file.metadata().with_context(|| format!("{}", path.display()))?.len();
+    let progress = Progress::new(file_bytes);
+    let call_bytes = if progress.is_shown() { WATCHED_CALL_BYTES } else { file_bytes };
+    let segment = |offset: u64| {
+        Ok::<_, anyhow::Error>(Segment {
+            fileIndex: 0,
+            fileOffsetBytes: i64::try_from(offset)?,
+            lengthBytes: i64::try_from(call_bytes.min(file_bytes - offset))?,
+            bufferOffsetBytes: i64::try_from(offset)?,
+        })
+    };
+    let call = |spec: LoadSpec| -> anyhow::Result<LoadResult> {
+        let mut spec = spec;
+        (spec.request.policy, spec.request.namedPath) = args.policy.fields();
+        loader.load(spec).with_context(|| format!("{}", path.display()))
+    };
+
+    let new = NewBuffer {
+        heap: args.heap.clone(),
+        sizeBytes: i64::try_from(file_bytes)?,
+        name: "dmabufload".to_owned(),
+    };
+    progress.show(0);
+    let first = call(LoadSpec::default().file(file)?.segment(segment(0)?).into_new(new))?;
+    let mut transfer = Transfer::default();
+    let mut bytes = moved(&first)?;
+    let mut asked = call_bytes.min(file_bytes);
+    transfer.add(first.report);
+    let buffer = first.buffer.context("the service returned no buffer")?;
+    while bytes == asked && bytes < file_bytes {
+        progress.show(bytes);
+        let spec = LoadSpec::default().file(file)?.segment(segment(bytes)?);
+        let next = call(spec.into_existing(buffer::fd(&buffer)?)?)?;
+        asked += call_bytes.min(file_bytes - bytes);
+        bytes += moved(&next)?;
+        transfer.add(next.report);
+    }
+    progress.show(bytes);
+    Ok(Loaded { buffer, bytes, transfer })
+}
+
+fn moved(result: &LoadResult) -> anyhow::Result<u64> {
+    let bytes = result.segmentBytes.first().context("the service reported no segment")?;
+    Ok(u64::try_from(*bytes)?)
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the commands print: the same facts as text or as JSON.
+
+use dmabuf_loader_client::aidl::{
+    HeapKind::HeapKind, LoadPath::LoadPath, NotTakenReason::NotTakenReason,
+    TransferReport::TransferReport,
+};
+use serde::Serialize;
+
+/// A transfer, summed over the calls it took.
+#[derive(Serialize, Debug, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Transfer {
+    /// The path that moved most bytes.
+    pub path: &'static str,
+    /// Whether by direct I/O.
+    pub direct: bool,
+    /// Better paths and why not.
+    pub not_taken: Vec<NotTaken>,
+    /// Bytes moved by direct I/O.
+    pub direct_bytes: i64,
+    /// Bytes moved otherwise.
+    pub buffered_bytes: i64,
+    /// Time spent allocating, in nanoseconds.
+    pub allocate_nanos: i64,
+    /// Time spent moving, in nanoseconds.
+    pub move_nanos: i64,
+}
+
+/// A path that was not taken.
+#[derive(Serialize, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NotTaken {
+    path: &'static str,
+    direct: bool,
+    reason: &'static str,
+    detail: String,
+}
+
+impl Transfer {
+    /// Adds what one call reports. The first call, which moves most, names the path.
+    pub fn add(&mut self, report: TransferReport) {
+        if self.path.is_empty() {
+            self.path = path_name(report.path);
+            self.direct = report.direct;
+        }
+        self.direct_bytes += report.directBytes;
+        self.buffered_bytes += report.bufferedBytes;
+        self.allocate_nanos += report.allocateNanos;
+        self.move_nanos += report.moveNanos;
+        for not_taken in report.notTaken {
+            let line = NotTaken {
+                path: path_name(not_taken.path),
+                direct: not_taken.direct,
+                reason: reason_name(not_taken.reason),
+                detail: not_taken.detail,
+            };
+            let same = |other: &NotTaken| (other.path, other.direct) == (line.path, line.direct);
+            if !self.not_taken.iter().any(same) {
+                self.not_taken.push(line);
+            }
+        }
+    }
+
+    /// Prints it for a human.
+    pub fn print(&self, verb: &str) {
+        let form = if self.direct { "direct" } else { "buffered" };
+        let milliseconds = self.move_nanos as f64 / 1e6;
+        println!(
+            "  {verb} by {} {form} in {milliseconds:.1} ms ({} bytes direct, {} buffered)",
+            self.path, self.direct_bytes, self.buffered_bytes
+        );
+        for not_taken in &self.not_taken {
+            let form = if not_taken.direct { "direct" } else { "buffered" };
+            println!(
+                "  not by {} {form}: {} ({})",
+                not_taken.path, not_taken.reason, not_taken.detail
+            );
+        }
+    }
+}
+
+/// Prints one JSON value on one line.
+pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(value)?);
+    Ok(())
+}
+
+/// A path by its AIDL name.
+pub fn path_name(path: LoadPath) -> &'static str {
+    match path {
+        LoadPath::COPY_FILE_RANGE => "COPY_FILE_RANGE",
+        LoadPath::BUFFERED => "BUFFERED",
+        _ => "UNKNOWN",
+    }
+}
+
+/// A kind of heap by its AIDL name.
+pub fn heap_kind(kind: HeapKind) -> &'static str {
+    match kind {
+        HeapKind::DMA_HEAP => "DMA_HEAP",
+        HeapKind::UDMABUF => "UDMABUF",
+        HeapKind::MEMFD => "MEMFD",
+        _ => "UNKNOWN",
+    }
+}
+
+fn reason_name(reason: NotTakenReason) -> &'static str {
+    match reason {
+        NotTakenReason::KERNEL_UNSUPPORTED => "KERNEL_UNSUPPORTED",
+        NotTakenReason::FILE_NOT_DIRECT => "FILE_NOT_DIRECT",
+        NotTakenReason::FILE_OPENED_BUFFERED => "FILE_OPENED_BUFFERED",
+        NotTakenReason::FILE_OPENED_DIRECT => "FILE_OPENED_DIRECT",
+        NotTakenReason::UNALIGNED => "UNALIGNED",
+        NotTakenReason::BUFFER_BUSY => "BUFFER_BUSY",
+        NotTakenReason::EXCLUDED_BY_POLICY => "EXCLUDED_BY_POLICY",
+        NotTakenReason::REFUSED_BY_KERNEL => "REFUSED_BY_KERNEL",
+        _ => "UNKNOWN",
+    }
+}

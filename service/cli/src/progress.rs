@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A progress bar, on a terminal only.
+
+use std::io::{IsTerminal, Write};
+
+const WIDTH: usize = 40;
+
+/// Shows on standard error how far a transfer is.
+pub struct Progress {
+    total_bytes: u64,
+    on_terminal: bool,
+}
+
+impl Progress {
+    /// A bar for so many bytes; silent where standard error is no terminal.
+    pub fn new(total_bytes: u64) -> Self {
+        Self { total_bytes, on_terminal: std::io::stderr().is_terminal() }
+    }
+
+    /// Whether anybody is watching.
+    pub fn is_shown(&self) -> bool {
+        self.on_terminal
+    }
+
+    /// Draws the bar.
+    pub fn show(&self, done_bytes: u64) {
+        if self.on_terminal {
+            eprint!("\r{}", bar(done_bytes, self.total_bytes));
+            let _ = std::io::stderr().flush();
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.on_terminal {
+            // Clears the line, so that an error or the result stands alone.
+            eprint!("\r{:width$}\r", "", width = WIDTH + 30);
+        }
+    }
+}
+
+fn bar(done_bytes: u64, total_bytes: u64) -> String {
+    let done = done_bytes.min(total_bytes);
+    let (done, total) = (u128::from(done), u128::from(total_bytes.max(1)));
+    let filled = (done * WIDTH as u128 / total) as usize;
+    let percent = done * 100 / total;
+    format!("[{:#<filled$}{:.<rest$}] {percent:3} %", "", "", rest = WIDTH - filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_empty_at_first_and_full_at_last() {
+        assert_eq!(bar(0, 7), format!("[{}]   0 %", ".".repeat(WIDTH)));
+        assert_eq!(bar(7, 7), format!("[{}] 100 %", "#".repeat(WIDTH)));
+        assert_eq!(bar(u64::MAX / 2, u64::MAX).len(), bar(0, 0).len());
+    }
+}

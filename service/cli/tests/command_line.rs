@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The tool as a user runs it, with its embedded service.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn dmabufload(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dmabufload")).arg("--embedded").args(args).output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn error(output: &Output, status: i32) -> String {
+    assert_eq!(output.status.code(), Some(status));
+    assert!(output.stdout.is_empty());
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn load_reports_the_bytes_and_their_digest() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("abc");
+    std::fs::write(&file, "abc").unwrap();
+    let report = json(&dmabufload(&["load", text(&file), "--json"]));
+    assert_eq!(report["bytes"], 3);
+    let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!(report["sha256"], digest);
+    for key in ["path", "heap", "deviceShareable", "notTaken", "direct", "service"] {
+        assert!(!report[key].is_null(), "{key} in {report}");
+    }
+    for not_taken in report["notTaken"].as_array().unwrap() {
+        assert!(not_taken["path"].is_string() && not_taken["reason"].is_string());
+    }
+}
+
+#[test]
+fn load_into_memfd_says_that_no_device_can_use_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("f");
+    std::fs::write(&file, vec![7; 70_000]).unwrap();
+    let report = json(&dmabufload(&["load", text(&file), "--heap", "memfd", "--json"]));
+    assert_eq!(report["deviceShareable"], false);
+    assert_eq!(report["heap"], "memfd");
+    assert_eq!(report["path"], "BUFFERED");
+    assert_eq!(report["notTaken"][0]["path"], "COPY_FILE_RANGE");
+    assert_eq!(report["notTaken"][0]["reason"], "KERNEL_UNSUPPORTED");
+}
+
+#[test]
+fn files_that_cannot_be_loaded_get_a_clear_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing");
+    let shown = error(&dmabufload(&["load", text(&missing)]), 1);
+    assert!(shown.contains("missing: No such file or directory"), "{shown}");
+
+    let shown = error(&dmabufload(&["load", text(directory.path())]), 1);
+    assert!(shown.contains("is a directory, expected a file"), "{shown}");
+
+    let empty = directory.path().join("empty");
+    std::fs::write(&empty, "").unwrap();
+    let shown = error(&dmabufload(&["load", text(&empty)]), 1);
+    assert!(shown.contains("empty: is empty"), "{shown}");
+
+    let shown = error(&dmabufload(&["load", "/dev/null"]), 1);
+    assert!(shown.contains("is no regular file"), "{shown}");
+}
+
+#[test]
+fn errors_of_the_service_name_file_and_argument() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("f");
+    std::fs::write(&file, "bytes").unwrap();
+    let shown = error(&dmabufload(&["load", text(&file), "--heap", "nope"]), 1);
+    assert!(shown.contains("f: heap: no heap \"nope\""), "{shown}");
+    let memfd = ["load", text(&file), "--heap", "memfd", "--policy", "require-direct"];
+    let shown = error(&dmabufload(&memfd), 1);
+    assert!(shown.contains("REQUIRE_DIRECT cannot be kept"), "{shown}");
+    let wrong = "0".repeat(64);
+    let shown = error(&dmabufload(&["load", text(&file), "--expect-sha256", &wrong]), 1);
+    assert!(shown.contains("the loaded bytes have SHA-256"), "{shown}");
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    assert!(error(&dmabufload(&["load"]), 2).contains("<FILE>"));
+    let shown = error(&dmabufload(&["load", "f", "--expect-sha256", "12"]), 2);
+    assert!(shown.contains("64 hexadecimal digits"), "{shown}");
+}
+
+#[test]
+fn save_copies_through_a_buffer() {
+    let directory = tempfile::tempdir().unwrap();
+    let (source, target) = (directory.path().join("source"), directory.path().join("target"));
+    let bytes: Vec<u8> = (0..300_007_u32).map(|index| (index * 7) as u8).collect();
+    std::fs::write(&source, &bytes).unwrap();
+    let report = json(&dmabufload(&["save", text(&source), text(&target), "--json"]));
+    assert_eq!(report["bytes"], 300_007);
+    assert!(report["load"]["path"].is_string() && report["save"]["path"].is_string());
+    assert_eq!(std::fs::read(&target).unwrap(), bytes);
+}
+
+#[test]
+fn a_failed_save_keeps_the_target() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("target");
+    std::fs::write(&target, "kept").unwrap();
+    let missing = directory.path().join("missing");
+    error(&dmabufload(&["save", text(&missing), text(&target)]), 1);
+    assert_eq!(std::fs::read(&target).unwrap(), b"kept");
+}
+
+#[test]
+fn heaps_lists_each_heap_with_its_paths() {
+    let heaps = json(&dmabufload(&["heaps", "--json"]));
+    let memfd = heaps.as_array().unwrap().iter().find(|heap| heap["name"] == "memfd").unwrap();
+    assert_eq!(memfd["kind"], "MEMFD");
+    assert_eq!(memfd["paths"].as_array().unwrap().len(), 2);
+}
