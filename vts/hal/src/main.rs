@@ -1,3 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
 //! VtsHalDmaBufLoaderTargetTest: the loader HAL seen by its clients.
+//!
+//! Every test runs once for each instance that the VINTF manifest declares. Files are made in `$DMABUF_TEST_DIR`, by
+//! default `/data/vendor/dmabuf_loader`, which should be on the file system that a device keeps its models on (F2FS).
+//! A test that cannot run prints `SKIPPED: reason`.
 
-fn main() {}
+// The target is named after the VTS module, as Soong names it.
+#![allow(non_snake_case)]
+
+mod allocation;
+mod arguments;
+mod buffer;
+mod client;
+mod digest;
+mod environment;
+mod fast_path;
+mod heaps;
+mod leaks;
+mod load;
+mod policy;
+mod save;
+mod scatter;
+mod wrong_fds;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+use client::Client;
+
+const INTERFACE: &str = "vendor.dmabuf.loader.IDmaBufLoader";
+
+fn main() -> ExitCode {
+    // A VTS runner adds options of libtest that only the unstable one knows.
+    let words =
+        std::env::args().filter(|word| word != "-Zunstable-options" && word != "--report-time");
+    let mut arguments = Arguments::from_iter(words);
+    // Tests watch memory and the page cache, and some need most of the memory of a small device.
+    arguments.test_threads = arguments.test_threads.or(Some(1));
+    binder::ProcessState::start_thread_pool();
+    let trials = match binder::get_declared_instances(INTERFACE) {
+        Ok(instances) => instances.iter().flat_map(|instance| trials(instance)).collect(),
+        Err(status) => {
+            eprintln!("cannot ask for the declared instances of {INTERFACE}: {status:?}");
+            return ExitCode::FAILURE;
+        }
+    };
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// The tests of one instance.
+fn trials(instance: &str) -> Vec<Trial> {
+    let topics: [(&str, &[client::NamedTest]); 11] = [
+        ("environment", environment::TESTS),
+        ("heaps", heaps::TESTS),
+        ("allocation", allocation::TESTS),
+        ("load", load::TESTS),
+        ("scatter", scatter::TESTS),
+        ("save", save::TESTS),
+        ("fast_path", fast_path::TESTS),
+        ("policy", policy::TESTS),
+        ("digest", digest::TESTS),
+        ("arguments", arguments::TESTS),
+        ("wrong_fds", wrong_fds::TESTS),
+    ];
+    let leaks = ("leaks", leaks::TESTS);
+    topics
+        .into_iter()
+        .chain([leaks])
+        .flat_map(|(topic, tests)| tests.iter().map(move |test| (topic, *test)))
+        .map(|(topic, (name, test))| {
+            let instance = instance.to_owned();
+            vts_support::outcome::trial(topic, &format!("{name}/{instance}"), move || {
+                test(&Client::connect(&instance)?)
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A look at the bytes of a buffer, by the client's own mapping.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{ensure, Context, Result};
+use dmabuf_loader_client::aidl::DmaBuf::DmaBuf;
+use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
+use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+use vts_support::pattern;
+
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// The fd of a buffer.
+pub fn fd(buffer: &DmaBuf) -> Result<BorrowedFd<'_>> {
+    let fd: &OwnedFd = buffer.fd.as_ref().context("the buffer has no fd")?.as_ref();
+    Ok(fd.as_fd())
+}
+
+/// Compares ranges of a buffer, chunk by chunk, inside a bracket of CPU access.
+pub struct View<'a> {
+    mapping: Mapping,
+    _access: CpuAccessGuard<'a>,
+    size_bytes: u64,
+}
+
+impl<'a> View<'a> {
+    /// Maps a buffer whole.
+    pub fn new(buffer: &'a DmaBuf) -> Result<Self> {
+        let size_bytes = u64::try_from(buffer.sizeBytes)?;
+        let fd = fd(buffer)?;
+        let mapping = Mapping::shared(fd, usize::try_from(size_bytes)?, MappingAccess::ReadWrite)
+            .context("mapping the buffer")?;
+        let access = CpuAccessGuard::begin(fd, CpuAccess::READ | CpuAccess::WRITE)
+            .context("DMA_BUF_SYNC_START")?;
+        Ok(Self { mapping, _access: access, size_bytes })
+    }
+
+    /// Copies a range out.
+    pub fn bytes(&self, offset_bytes: u64, len_bytes: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; len_bytes];
+        self.mapping
+            .read(usize::try_from(offset_bytes)?, &mut bytes)
+            .context("reading the buffer")?;
+        Ok(bytes)
+    }
+
+    /// Overwrites a range.
+    pub fn write(&self, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
+        self.mapping.write(usize::try_from(offset_bytes)?, bytes).context("writing the buffer")
+    }
+
+    /// Fails unless a range holds what `expected` yields for each of its chunks: offset in the range and length.
+    pub fn expect(
+        &self,
+        offset_bytes: u64,
+        len_bytes: u64,
+        expected: impl Fn(u64, usize) -> Vec<u8>,
+    ) -> Result<()> {
+        let mut done = 0;
+        while done < len_bytes {
+            let len = (len_bytes - done).min(CHUNK_BYTES as u64) as usize;
+            let seen = self.bytes(offset_bytes + done, len)?;
+            let what = format!("buffer from byte {}", offset_bytes + done);
+            pattern::assert_same(&seen, &expected(done, len), &what);
+            done += len as u64;
+        }
+        Ok(())
+    }
+
+    /// Fails unless everything from an offset to the end of the buffer is zero.
+    pub fn expect_zero_from(&self, offset_bytes: u64) -> Result<()> {
+        ensure!(offset_bytes <= self.size_bytes, "offset {offset_bytes} is past the buffer");
+        self.expect(offset_bytes, self.size_bytes - offset_bytes, |_, len| vec![0; len])
+    }
+}

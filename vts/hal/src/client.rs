@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The client that a test plays.
+
+use anyhow::{bail, Context, Result};
+use dmabuf_loader_client::aidl::{
+    HeapInfo::HeapInfo, LoadPath::LoadPath, LoadResult::LoadResult, LoaderError::LoaderError,
+    NewBuffer::NewBuffer,
+};
+use dmabuf_loader_client::{ClientError, LoadSpec, Loader};
+use vts_support::outcome::skip;
+
+/// A test for one instance.
+pub type Test = fn(&Client) -> Result<()>;
+/// A test and its name, which says what holds when it passes.
+pub type NamedTest = (&'static str, Test);
+
+/// A connection to the instance under test.
+pub struct Client {
+    /// The connection.
+    pub loader: Loader,
+}
+
+impl Client {
+    /// Connects to an instance.
+    pub fn connect(instance: &str) -> Result<Self> {
+        let loader = Loader::wait_for(instance).context("connecting")?;
+        Ok(Self { loader })
+    }
+
+    /// The heaps.
+    pub fn heaps(&self) -> Result<Vec<HeapInfo>> {
+        self.loader.heaps().context("getHeaps")
+    }
+
+    /// The first heap whose buffers devices can share.
+    pub fn best_heap(&self) -> Result<HeapInfo> {
+        let heaps = self.heaps()?;
+        heaps.into_iter().find(|heap| heap.deviceShareable).context("no heap of dma-bufs")
+    }
+
+    /// Skips the test unless the kernel copies from files to buffers of this heap.
+    pub fn require_copy_file_range(&self, heap: &str) -> Result<()> {
+        let paths = self.loader.capabilities().context("getCapabilities")?.paths;
+        let support = paths
+            .into_iter()
+            .find(|entry| entry.heap == heap && entry.path == LoadPath::COPY_FILE_RANGE)
+            .with_context(|| {
+                format!("getCapabilities says nothing of COPY_FILE_RANGE on {heap}")
+            })?;
+        if support.supported {
+            Ok(())
+        } else {
+            Err(skip(format!("heap {heap}: {}", support.detail)))
+        }
+    }
+
+    /// Loads, and fails the test with the service's words.
+    pub fn load(&self, spec: LoadSpec) -> Result<LoadResult> {
+        self.loader.load(spec).context("load")
+    }
+}
+
+/// A new buffer of any size that the segments need.
+pub fn new_buffer(heap: &str) -> NewBuffer {
+    sized_buffer(heap, 0)
+}
+
+/// A new buffer.
+pub fn sized_buffer(heap: &str, size_bytes: i64) -> NewBuffer {
+    NewBuffer { heap: heap.to_owned(), sizeBytes: size_bytes, name: "vts".to_owned() }
+}
+
+/// Fails unless the service refused with this code and a message that begins with the argument's name.
+pub fn expect_refusal<T>(
+    result: std::result::Result<T, ClientError>,
+    code: LoaderError,
+    argument: &str,
+) -> Result<()> {
+    match result {
+        Ok(_) => bail!("accepted; expected LoaderError {} for {argument:?}", code.0),
+        Err(error) if error.code() != Some(code) => {
+            bail!("expected LoaderError {}, got {:?}: {error}", code.0, error.code())
+        }
+        Err(error) if !error.to_string().starts_with(argument) => {
+            bail!("expected a message about {argument:?}, got {error}")
+        }
+        Err(_) => Ok(()),
+    }
+}

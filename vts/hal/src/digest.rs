@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//! SHA-256 of what is in the buffer.
+
+use anyhow::{ensure, Result};
+use dmabuf_loader_client::aidl::{LoaderError::LoaderError, Segment::Segment};
+use dmabuf_loader_client::{open_for_load, LoadSpec};
+use vts_support::files::Files;
+
+use crate::client::{expect_refusal, Client, NamedTest};
+
+pub const TESTS: &[NamedTest] = &[
+    ("the_digest_is_that_of_the_bytes", the_digest_is_that_of_the_bytes),
+    ("segments_are_digested_in_the_order_of_the_request", segments_are_digested_in_order),
+    ("a_wrong_digest_fails_the_load", a_wrong_digest_fails_the_load),
+    ("no_digest_is_reported_unasked", no_digest_is_reported_unasked),
+    ("a_digest_of_another_length_is_refused", a_digest_of_another_length_is_refused),
+];
+
+/// SHA-256 of "abc", from FIPS 180-2.
+const ABC: [u8; 32] = [
+    0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea, 0x41, 0x41, 0x40, 0xde, 0x5d, 0xae, 0x22, 0x23,
+    0xb0, 0x03, 0x61, 0xa3, 0x96, 0x17, 0x7a, 0x9c, 0xb4, 0x10, 0xff, 0x61, 0xf2, 0x00, 0x15, 0xad,
+];
+
+fn spec(files: &Files, bytes: &[u8]) -> Result<LoadSpec> {
+    std::fs::write(files.path("f"), bytes)?;
+    Ok(LoadSpec::whole_file(open_for_load(&files.path("f"))?)?)
+}
+
+fn the_digest_is_that_of_the_bytes(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let mut reported = spec(&files, b"abc")?;
+    reported.request.reportSha256 = true;
+    let result = client.load(reported)?;
+    ensure!(result.sha256.as_deref() == Some(&ABC[..]), "{:?}", result.sha256);
+    let mut expected = spec(&files, b"abc")?;
+    expected.request.expectedSha256 = Some(ABC.to_vec());
+    let result = client.load(expected)?;
+    ensure!(result.sha256.as_deref() == Some(&ABC[..]), "{:?}", result.sha256);
+    Ok(())
+}
+
+fn segments_are_digested_in_order(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let mut scattered = spec(&files, b"cab")?;
+    let segment = |file_offset, len, buffer_offset| Segment {
+        fileIndex: 0,
+        fileOffsetBytes: file_offset,
+        lengthBytes: len,
+        bufferOffsetBytes: buffer_offset,
+    };
+    scattered.request.segments = vec![segment(1, 2, 5000), segment(0, 1, 17)];
+    scattered.request.expectedSha256 = Some(ABC.to_vec());
+    client.load(scattered).map(drop)
+}
+
+fn a_wrong_digest_fails_the_load(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let mut wrong = spec(&files, b"abd")?;
+    wrong.request.expectedSha256 = Some(ABC.to_vec());
+    expect_refusal(client.loader.load(wrong), LoaderError::DIGEST_MISMATCH, "expectedSha256: ")
+}
+
+fn no_digest_is_reported_unasked(client: &Client) -> Result<()> {
+    let result = client.load(spec(&Files::new()?, b"abc")?)?;
+    ensure!(result.sha256.is_none(), "{:?}", result.sha256);
+    ensure!(result.report.verifyNanos < 1_000_000_000, "{:?}", result.report);
+    Ok(())
+}
+
+fn a_digest_of_another_length_is_refused(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    for len in [0, 31, 33] {
+        let mut wrong = spec(&files, b"abc")?;
+        wrong.request.expectedSha256 = Some(vec![0; len]);
+        let refused = client.loader.load(wrong);
+        expect_refusal(refused, LoaderError::BAD_ARGUMENT, "expectedSha256: ")?;
+    }
+    Ok(())
+}

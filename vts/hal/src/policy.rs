@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The policy of a request is kept or the request fails with the reason.
+
+use anyhow::{ensure, Context, Result};
+use dmabuf_loader_client::aidl::{
+    LoadPath::LoadPath, LoaderError::LoaderError, NotTakenReason::NotTakenReason,
+    PathPolicy::PathPolicy, Segment::Segment,
+};
+use dmabuf_loader_client::{open_for_load, LoadSpec};
+use vts_support::files::{Files, TestFile};
+
+use crate::buffer::View;
+use crate::client::{expect_refusal, new_buffer, Client, NamedTest};
+
+pub const TESTS: &[NamedTest] = &[
+    ("require_direct_is_kept", require_direct_is_kept),
+    ("require_direct_fails_with_the_reason", require_direct_fails_with_the_reason),
+    ("the_buffered_path_can_be_named", the_buffered_path_can_be_named),
+    ("copy_file_range_can_be_named", copy_file_range_can_be_named),
+    ("unknown_policies_are_refused", unknown_policies_are_refused),
+];
+
+const SIZE_BYTES: u64 = (2 << 20) + 3;
+
+fn spec(client: &Client, file: &TestFile, policy: PathPolicy) -> Result<LoadSpec> {
+    let source = open_for_load(file.path())?;
+    let heap = client.best_heap()?.name;
+    let mut spec = LoadSpec::whole_file(&source)?.into_new(new_buffer(&heap));
+    spec.request.policy = policy;
+    Ok(spec)
+}
+
+fn require_direct_is_kept(client: &Client) -> Result<()> {
+    client.require_copy_file_range(&client.best_heap()?.name)?;
+    let files = Files::new()?;
+    let file = files.patterned("f", 1, SIZE_BYTES)?;
+    let result = client.load(spec(client, &file, PathPolicy::REQUIRE_DIRECT)?)?;
+    ensure!(result.report.direct && result.report.bufferedBytes == 0, "{:?}", result.report);
+    Ok(())
+}
+
+fn require_direct_fails_with_the_reason(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let file = files.patterned("f", 2, SIZE_BYTES)?;
+    let mut unaligned = spec(client, &file, PathPolicy::REQUIRE_DIRECT)?;
+    unaligned.request.segments = vec![Segment { bufferOffsetBytes: 1, ..Default::default() }];
+    let argument = "policy: REQUIRE_DIRECT cannot be kept for segments[0]: ";
+    expect_refusal(client.loader.load(unaligned), LoaderError::DIRECT_IO_UNAVAILABLE, argument)
+}
+
+fn the_buffered_path_can_be_named(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let file = files.patterned("f", 3, SIZE_BYTES)?;
+    let mut named = spec(client, &file, PathPolicy::NAMED_PATH)?;
+    named.request.namedPath = LoadPath::BUFFERED;
+    let result = client.load(named)?;
+    let report = &result.report;
+    ensure!(report.path == LoadPath::BUFFERED && !report.direct, "{report:?}");
+    ensure!(report.notTaken.len() == 2, "{report:?}");
+    let excluded = NotTakenReason::EXCLUDED_BY_POLICY;
+    ensure!(report.notTaken.iter().all(|not_taken| not_taken.reason == excluded), "{report:?}");
+    let view = View::new(result.buffer.as_ref().context("no buffer")?)?;
+    view.expect(0, SIZE_BYTES, |done, len| file.expected(done, len))
+}
+
+fn copy_file_range_can_be_named(client: &Client) -> Result<()> {
+    client.require_copy_file_range(&client.best_heap()?.name)?;
+    let files = Files::new()?;
+    let file = files.patterned("f", 4, SIZE_BYTES)?;
+    let mut named = spec(client, &file, PathPolicy::NAMED_PATH)?;
+    named.request.namedPath = LoadPath::COPY_FILE_RANGE;
+    let report = client.load(named)?.report;
+    ensure!(report.path == LoadPath::COPY_FILE_RANGE, "{report:?}");
+    Ok(())
+}
+
+fn unknown_policies_are_refused(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let file = files.patterned("f", 5, 4096)?;
+    for policy in [-1, 3, i32::MAX] {
+        let refused = client.loader.load(spec(client, &file, PathPolicy(policy))?);
+        expect_refusal(refused, LoaderError::BAD_ARGUMENT, "policy: ")?;
+    }
+    let mut named = spec(client, &file, PathPolicy::NAMED_PATH)?;
+    named.request.namedPath = LoadPath(99);
+    expect_refusal(client.loader.load(named), LoaderError::BAD_ARGUMENT, "namedPath: ")
+}

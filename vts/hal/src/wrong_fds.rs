@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Fds that are no files, no buffers, or open in the wrong mode.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use anyhow::{ensure, Context, Result};
+use binder::ParcelFileDescriptor;
+use dmabuf_loader_client::aidl::{
+    BufferTarget::BufferTarget, LoaderError::LoaderError, Segment::Segment,
+};
+use dmabuf_loader_client::{open_for_load, LoadSpec, SaveSpec};
+use rustix::fs::{open, Mode, OFlags};
+use vts_support::files::Files;
+
+use crate::buffer::fd;
+use crate::client::{expect_refusal, sized_buffer, Client, NamedTest};
+
+pub const TESTS: &[NamedTest] = &[
+    ("sources_that_are_no_regular_file_are_refused", sources_that_are_no_regular_file),
+    ("a_write_only_source_is_refused", a_write_only_source_is_refused),
+    ("a_path_only_source_is_refused", a_path_only_source_is_refused),
+    ("a_dma_buf_as_source_is_refused", a_dma_buf_as_source_is_refused),
+    ("a_closed_source_fails_the_call_only", a_closed_source_fails_the_call_only),
+    ("targets_that_are_no_dma_buf_are_refused", targets_that_are_no_dma_buf),
+    ("a_missing_target_is_refused", a_missing_target_is_refused),
+    ("saves_to_what_cannot_be_written_are_refused", saves_to_what_cannot_be_written),
+    ("an_fd_that_is_no_buffer_cannot_be_saved", an_fd_that_is_no_buffer_cannot_be_saved),
+];
+
+fn load(
+    client: &Client,
+    source: impl AsFd,
+) -> Result<Result<(), dmabuf_loader_client::ClientError>> {
+    Ok(client.loader.load(LoadSpec::whole_file(source)?).map(drop))
+}
+
+fn sources_that_are_no_regular_file(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let (pipe, _writer) = std::io::pipe()?;
+    let (socket, _other) = std::os::unix::net::UnixStream::pair()?;
+    let directory = File::open(files.path("."))?;
+    let null = File::open("/dev/null")?;
+    let sources: [(OwnedFd, &str); 4] = [
+        (pipe.into(), "a pipe"),
+        (socket.into(), "a socket"),
+        (directory.into(), "a directory"),
+        (null.into(), "a character device"),
+    ];
+    for (source, kind) in sources {
+        let expected = format!("files[0]: is {kind}, expected a regular file");
+        expect_refusal(load(client, source)?, LoaderError::UNSUPPORTED_FILE, &expected)?;
+    }
+    Ok(())
+}
+
+fn a_write_only_source_is_refused(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let source = File::create(files.path("f"))?;
+    expect_refusal(load(client, source)?, LoaderError::BAD_FD, "files[0]: is not open for reading")
+}
+
+fn a_path_only_source_is_refused(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let file = files.patterned("f", 1, 4096)?;
+    let source = open(file.path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    expect_refusal(load(client, source)?, LoaderError::BAD_FD, "files[0]: is an O_PATH fd")
+}
+
+fn a_dma_buf_as_source_is_refused(client: &Client) -> Result<()> {
+    let buffer = client.loader.allocate(&sized_buffer("", 4096))?;
+    let refused = load(client, fd(&buffer)?)?;
+    expect_refusal(refused, LoaderError::UNSUPPORTED_FILE, "files[0]: is an anonymous file")
+}
+
+/// The fd never arrives; the service goes on.
+fn a_closed_source_fails_the_call_only(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let file = files.patterned("f", 1, 4096)?;
+    let spec = LoadSpec::whole_file(file.buffered()?)?;
+    let closed: &OwnedFd = spec.request.files[0].as_ref();
+    nix::unistd::close(closed.as_raw_fd()).context("close")?;
+    let result = {
+        use dmabuf_loader_client::aidl::IDmaBufLoader::IDmaBufLoader as _;
+        client.loader.service().load(&spec.request)
+    };
+    // Its fd is closed already, and its number may be another's by now.
+    std::mem::forget(spec);
+    ensure!(result.is_err(), "a closed fd was loaded from");
+    client.heaps().map(drop)
+}
+
+fn targets_that_are_no_dma_buf(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let file = files.patterned("f", 1, 4096)?;
+    let source = open_for_load(file.path())?;
+    let regular = OpenOptions::new().read(true).write(true).open(file.path())?;
+    let memfd = dmabuf_uapi::memfd::create_sealed(c"vts", 4096)?;
+    for target in [OwnedFd::from(regular), memfd] {
+        let spec = LoadSpec::whole_file(&source)?.into_existing(&target)?;
+        let refused = client.loader.load(spec);
+        expect_refusal(refused, LoaderError::UNSUPPORTED_FILE, "target.existing: is ")?;
+    }
+    let contents = vts_support::files::content(file.path())?;
+    ensure!(contents == file.expected(0, 4096), "a refused target was written");
+    Ok(())
+}
+
+fn a_missing_target_is_refused(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let file = files.patterned("f", 1, 4096)?;
+    let mut spec = LoadSpec::whole_file(file.buffered()?)?;
+    spec.request.target = BufferTarget::Existing(None);
+    ensure!(client.loader.load(spec).is_err(), "a load without a target");
+    client.heaps().map(drop)
+}
+
+fn saves_to_what_cannot_be_written(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let file = files.patterned("f", 1, 4096)?;
+    let buffer = client.loader.allocate(&sized_buffer("", 4096))?;
+    let (_reader, pipe) = std::io::pipe()?;
+    let append = OpenOptions::new().append(true).open(file.path())?;
+    let targets: [(OwnedFd, LoaderError, &str); 4] = [
+        (file.buffered()?.into(), LoaderError::BAD_FD, "files[0]: is not open for writing"),
+        (append.into(), LoaderError::BAD_FD, "files[0]: is open with O_APPEND"),
+        (pipe.into(), LoaderError::UNSUPPORTED_FILE, "files[0]: is a pipe"),
+        (File::open(files.path("."))?.into(), LoaderError::UNSUPPORTED_FILE, "files[0]: is a dir"),
+    ];
+    for (target, code, message) in targets {
+        let spec = SaveSpec::from_buffer(fd(&buffer)?)?.file(&target)?.segment(Segment::default());
+        expect_refusal(client.loader.save(spec), code, message)?;
+    }
+    let contents = vts_support::files::content(file.path())?;
+    ensure!(contents == file.expected(0, 4096), "a refused save wrote");
+    Ok(())
+}
+
+fn an_fd_that_is_no_buffer_cannot_be_saved(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let file = files.patterned("f", 1, 4096)?;
+    let target = File::create(files.path("target"))?;
+    let mut spec = SaveSpec::from_buffer(file.buffered()?)?.file(&target)?;
+    spec = spec.segment(Segment::default());
+    let argument = "buffer: is a regular file, expected a dma-buf";
+    expect_refusal(client.loader.save(spec), LoaderError::UNSUPPORTED_FILE, argument)?;
+    let mut missing = SaveSpec::default().file(&target)?.segment(Segment::default());
+    missing.request.buffer = None::<ParcelFileDescriptor>;
+    ensure!(client.loader.save(missing).is_err(), "a save without a buffer");
+    client.heaps().map(drop)
+}
