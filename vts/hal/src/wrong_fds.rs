@@ -37,12 +37,12 @@ fn load(
 
 fn sources_that_are_no_regular_file(client: &Client) -> Result<()> {
     let files = Files::new()?;
-    let (pipe, _writer) = std::io::pipe()?;
+    let (pipe, _writer) = nix::unistd::pipe()?;
     let (socket, _other) = std::os::unix::net::UnixStream::pair()?;
     let directory = File::open(files.path("."))?;
     let null = File::open("/dev/null")?;
     let sources: [(OwnedFd, &str); 4] = [
-        (pipe.into(), "a pipe"),
+        (pipe, "a pipe"),
         (socket.into(), "a socket"),
         (directory.into(), "a directory"),
         (null.into(), "a character device"),
@@ -119,12 +119,12 @@ fn saves_to_what_cannot_be_written(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 1, 4096)?;
     let buffer = client.loader.allocate(&sized_buffer("", 4096))?;
-    let (_reader, pipe) = std::io::pipe()?;
+    let (_reader, pipe) = nix::unistd::pipe()?;
     let append = OpenOptions::new().append(true).open(file.path())?;
     let targets: [(OwnedFd, LoaderError, &str); 4] = [
         (file.buffered()?.into(), LoaderError::BAD_FD, "files[0]: is not open for writing"),
         (append.into(), LoaderError::BAD_FD, "files[0]: is open with O_APPEND"),
-        (pipe.into(), LoaderError::UNSUPPORTED_FILE, "files[0]: is a pipe"),
+        (pipe, LoaderError::UNSUPPORTED_FILE, "files[0]: is a pipe"),
         (File::open(files.path("."))?.into(), LoaderError::UNSUPPORTED_FILE, "files[0]: is a dir"),
     ];
     for (target, code, message) in targets {
