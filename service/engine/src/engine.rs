@@ -158,7 +158,6 @@ impl Engine {
             policy: request.policy,
             supports,
             buffer,
-            fresh: new_buffer.is_some(),
             files: &files,
             segments: &segments,
         };
@@ -204,7 +203,6 @@ impl Engine {
             policy: request.policy,
             supports,
             buffer,
-            fresh: false,
             files: &files,
             segments: &segments,
         };

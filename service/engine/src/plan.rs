@@ -161,7 +161,7 @@ mod tests {
     ) -> SegmentFacts<'_> {
         let segment =
             ResolvedSegment { file_index: 0, file_offset_bytes, buffer_offset_bytes, len_bytes };
-        SegmentFacts { direction: Direction::Load, file, segment, tail_may_spill: true }
+        SegmentFacts { direction: Direction::Load, file, segment }
     }
 
     fn reasons(plan: &SegmentPlan) -> Vec<(Way, Reason)> {

@@ -20,8 +20,6 @@ pub(crate) struct Job<'a> {
     pub(crate) policy: Policy,
     pub(crate) supports: PathSupports,
     pub(crate) buffer: BufferView<'a>,
-    /// The buffer is new: what no segment fills is zero and may be overwritten with zeros.
-    pub(crate) fresh: bool,
     pub(crate) files: &'a [OpenFile<'a>],
     pub(crate) segments: &'a [ResolvedSegment],
 }
@@ -36,13 +34,8 @@ impl Job<'_> {
         let argument = format!("segments[{index}]");
         let segment = self.segments[index];
         let file = &self.files[segment.file_index];
-        let tail_may_spill = self.tail_may_spill(index);
-        let facts_of = |segment| SegmentFacts {
-            direction: self.direction,
-            file: file.facts(),
-            segment,
-            tail_may_spill,
-        };
+        let facts_of =
+            |segment| SegmentFacts { direction: self.direction, file: file.facts(), segment };
         let plan = plan_segment(&argument, self.policy, &self.supports, &facts_of(segment))?;
         let mut refused: Vec<NotTaken> = Vec::new();
         plan.not_taken.into_iter().for_each(|not_taken| report.explain(not_taken));
@@ -113,19 +106,6 @@ impl Job<'_> {
             buffer_offset_bytes: part.buffer_offset_bytes,
             len_bytes: part.len_bytes,
         })
-    }
-
-    /// Whether the bytes behind a segment, up to the next aligned one, hold nothing: the buffer is new and no other
-    /// segment begins there.
-    fn tail_may_spill(&self, index: usize) -> bool {
-        let end = self.segments[index].buffer_end_bytes();
-        let align =
-            u64::from(self.files[self.segments[index].file_index].facts().offset_align_bytes());
-        let spill_end = end.next_multiple_of(align);
-        let in_the_way = |other: &ResolvedSegment| {
-            other.buffer_offset_bytes < spill_end && other.buffer_end_bytes() > end
-        };
-        self.fresh && spill_end <= self.buffer.size_bytes && !self.segments.iter().any(in_the_way)
     }
 }
 

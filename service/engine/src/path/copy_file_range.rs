@@ -118,9 +118,10 @@ fn split_direct(facts: &SegmentFacts<'_>) -> std::result::Result<Split, Refusal>
             ),
         ));
     }
-    let ends_with_file =
-        facts.direction == Direction::Load && facts.tail_may_spill && end == facts.file.size_bytes;
-    let body_end = if ends_with_file { end } else { (end - end % offset_align).max(body_start) };
+    let body_end = match facts.direction {
+        Direction::Load => end,
+        Direction::Save => (end - end % offset_align).max(body_start),
+    };
     let split = Split { head_bytes, body_bytes: body_end - body_start, tail_bytes: end - body_end };
     let has_edges = split.head_bytes + split.tail_bytes > 0;
     if facts.direction == Direction::Save && has_edges && !facts.file.has_buffered_fd {
@@ -145,7 +146,6 @@ mod tests {
         file_offset_bytes: u64,
         buffer_offset_bytes: u64,
         len_bytes: u64,
-        tail_may_spill: bool,
         has_buffered_fd: bool,
     ) -> std::result::Result<(u64, u64, u64), Reason> {
         let file = FileFacts {
@@ -155,48 +155,44 @@ mod tests {
         };
         let segment =
             ResolvedSegment { file_index: 0, file_offset_bytes, buffer_offset_bytes, len_bytes };
-        let facts = SegmentFacts { direction, file: &file, segment, tail_may_spill };
-        split_direct(&facts)
+        split_direct(&SegmentFacts { direction, file: &file, segment })
             .map(|split| (split.head_bytes, split.body_bytes, split.tail_bytes))
             .map_err(|refusal| refusal.reason)
     }
 
     #[test]
-    fn a_whole_file_is_all_body_where_its_tail_may_spill() {
-        assert_eq!(split(Direction::Load, 0, 0, SIZE_BYTES, true, false), Ok((0, SIZE_BYTES, 0)));
-        assert_eq!(split(Direction::Load, 0, 0, SIZE_BYTES, false, false), Ok((0, 8192, 1808)));
+    fn a_whole_file_of_any_size_is_all_body() {
+        assert_eq!(split(Direction::Load, 0, 0, SIZE_BYTES, false), Ok((0, SIZE_BYTES, 0)));
+        assert_eq!(split(Direction::Load, 4096, 0, 200, false), Ok((0, 200, 0)));
     }
 
     #[test]
-    fn an_unaligned_range_has_a_head_and_a_tail() {
-        assert_eq!(split(Direction::Load, 100, 100, 9000, true, false), Ok((3996, 4096, 908)));
+    fn an_unaligned_load_has_a_head() {
+        assert_eq!(split(Direction::Load, 100, 100, 9000, false), Ok((3996, 5004, 0)));
     }
 
     #[test]
     fn a_range_inside_one_block_is_all_head() {
-        assert_eq!(split(Direction::Load, 100, 7, 200, true, false), Ok((200, 0, 0)));
-    }
-
-    #[test]
-    fn a_range_that_ends_in_its_first_block_of_body_is_all_tail() {
-        assert_eq!(split(Direction::Load, 4096, 0, 200, true, false), Ok((0, 0, 200)));
+        assert_eq!(split(Direction::Load, 100, 7, 200, false), Ok((200, 0, 0)));
     }
 
     #[test]
     fn offsets_that_differ_modulo_the_alignment_are_refused() {
-        assert_eq!(split(Direction::Load, 0, 1, 8192, true, false), Err(Reason::Unaligned));
-        assert_eq!(split(Direction::Load, 0, 512, 8192, true, false), Ok((0, 8192, 0)));
+        assert_eq!(split(Direction::Load, 0, 1, 8192, false), Err(Reason::Unaligned));
+        assert_eq!(split(Direction::Load, 0, 512, 8192, false), Ok((0, 8192, 0)));
     }
 
     #[test]
-    fn an_unaligned_save_needs_a_buffered_fd_for_its_edges() {
-        assert_eq!(split(Direction::Save, 0, 0, 4097, true, false), Err(Reason::Unaligned));
-        assert_eq!(split(Direction::Save, 0, 0, 4097, true, true), Ok((0, 4096, 1)));
+    fn an_unaligned_save_has_edges_and_needs_a_buffered_fd_for_them() {
+        assert_eq!(split(Direction::Save, 0, 0, 4097, false), Err(Reason::Unaligned));
+        assert_eq!(split(Direction::Save, 0, 0, 4097, true), Ok((0, 4096, 1)));
+        assert_eq!(split(Direction::Save, 4096, 0, 200, true), Ok((0, 0, 200)));
+        assert_eq!(split(Direction::Save, 100, 100, 9000, true), Ok((3996, 4096, 908)));
     }
 
     #[test]
     fn an_empty_range_is_empty() {
-        assert_eq!(split(Direction::Load, 5, 3, 0, true, false), Ok((0, 0, 0)));
+        assert_eq!(split(Direction::Load, 5, 3, 0, false), Ok((0, 0, 0)));
     }
 
     /// The split covers the range exactly and its body is aligned, whatever the numbers.
@@ -206,17 +202,20 @@ mod tests {
             for len in [0, 1, 511, 512, 4095, 4096, 4097, 8192, SIZE_BYTES - file_offset] {
                 let len = len.min(SIZE_BYTES - file_offset);
                 for buffer_offset in [0, 1, 512, file_offset % 4096, 4096] {
-                    let Ok((head, body, tail)) =
-                        split(Direction::Load, file_offset, buffer_offset, len, true, false)
-                    else {
-                        continue;
-                    };
-                    assert_eq!(head + body + tail, len);
-                    if body > 0 {
-                        assert_eq!((file_offset + head) % 4096, 0);
-                        assert_eq!((buffer_offset + head) % 512, 0);
-                        let end = file_offset + head + body;
-                        assert!(end % 4096 == 0 || end == SIZE_BYTES);
+                    for direction in [Direction::Load, Direction::Save] {
+                        let Ok((head, body, tail)) =
+                            split(direction, file_offset, buffer_offset, len, true)
+                        else {
+                            continue;
+                        };
+                        assert_eq!(head + body + tail, len);
+                        if body > 0 {
+                            assert_eq!((file_offset + head) % 4096, 0);
+                            assert_eq!((buffer_offset + head) % 512, 0);
+                        }
+                        if direction == Direction::Save {
+                            assert_eq!(body % 4096, 0);
+                        }
                     }
                 }
             }

@@ -116,6 +116,8 @@ impl Refusal {
 }
 
 /// How a way divides a segment: edges that go through the CPU, and the body between them. Lengths in bytes.
+///
+/// A load has no tail: the kernel reads the last block aside and copies only what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Split {
     /// Before the first aligned byte.
@@ -135,8 +137,6 @@ pub struct SegmentFacts<'a> {
     pub file: &'a FileFacts,
     /// The range.
     pub segment: ResolvedSegment,
-    /// Whether bytes behind the segment, up to the next aligned one, hold nothing to be kept.
-    pub tail_may_spill: bool,
 }
 
 /// One range, ready to move.
