@@ -1,3 +1,63 @@
-//! VtsKernelDmaBufCopyFileRangeTest: copy_file_range between files and dma-bufs.
+// SPDX-License-Identifier: Apache-2.0
+//! VtsKernelDmaBufCopyFileRangeTest: `copy_file_range(2)` between files and dma-bufs, on the device.
+//!
+//! Runs as root. Files are made in `$DMABUF_TEST_DIR`, by default `/data/vendor/dmabuf_loader`, which should be on the
+//! file system that the models of a device are on (F2FS).
+//!
+//! On a kernel without the support every test of it is skipped and those of ordinary files remain. With
+//! `DMABUF_TEST_REQUIRE_KERNEL_SUPPORT=1` such a kernel fails instead.
 
-fn main() {}
+// The target is named after the VTS module, as Soong would name it.
+#![allow(non_snake_case)]
+
+mod basics;
+mod buffer;
+mod buffered;
+mod busy;
+mod direct;
+mod file_kinds;
+mod files;
+mod helper;
+mod offsets;
+mod ordinary_files;
+mod outcome;
+mod parallel;
+mod pattern;
+mod rlimit;
+mod save;
+mod signal;
+mod slow_load;
+mod tail;
+mod udmabuf_layouts;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some(helper::FLAG) {
+        return helper::main(words);
+    }
+
+    let mut arguments = Arguments::from_args();
+    // Tests watch memory and the page cache, and some need most of the memory of a small device.
+    arguments.test_threads = arguments.test_threads.or(Some(1));
+
+    let trials = [
+        basics::trials(),
+        buffered::trials(),
+        busy::trials(),
+        direct::trials(),
+        file_kinds::trials(),
+        offsets::trials(),
+        ordinary_files::trials(),
+        parallel::trials(),
+        rlimit::trials(),
+        save::trials(),
+        signal::trials(),
+        tail::trials(),
+        udmabuf_layouts::trials(),
+    ];
+    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The files of a test, in a directory of their own that goes when the test ends.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::fs::{fadvise, Advice, OFlags};
+use tempfile::TempDir;
+
+use crate::pattern;
+
+const WORK_DIR_VARIABLE: &str = "DMABUF_TEST_DIR";
+const DEFAULT_WORK_DIR: &str = "/data/vendor/dmabuf_loader";
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// A directory for the files of one test.
+pub struct Files {
+    dir: TempDir,
+}
+
+impl Files {
+    /// Makes the directory.
+    pub fn new() -> Result<Self> {
+        let parent = std::env::var_os(WORK_DIR_VARIABLE).unwrap_or(DEFAULT_WORK_DIR.into());
+        let dir = TempDir::with_prefix_in("cfr.", &parent)
+            .with_context(|| format!("no work directory in {parent:?}; set {WORK_DIR_VARIABLE}"))?;
+        Ok(Self { dir })
+    }
+
+    /// A path in the directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A file with patterned content, on the disk and not in the page cache.
+    pub fn patterned(&self, name: &str, seed: u64, size_bytes: u64) -> Result<TestFile> {
+        self.sparse(name, seed, 0, size_bytes)
+    }
+
+    /// A file with a hole up to `data_offset_bytes` and patterned content from there to its end.
+    pub fn sparse(
+        &self,
+        name: &str,
+        seed: u64,
+        data_offset_bytes: u64,
+        size_bytes: u64,
+    ) -> Result<TestFile> {
+        let test_file = TestFile { path: self.path(name), seed };
+        let file = File::create(&test_file.path)?;
+        file.set_len(size_bytes)?;
+        let mut position = data_offset_bytes;
+        while position < size_bytes {
+            let len = CHUNK_BYTES.min((size_bytes - position) as usize);
+            file.write_all_at(&pattern::bytes(seed, position, len), position)?;
+            position += len as u64;
+        }
+        file.sync_all()?;
+        drop_cache(&file)?;
+        Ok(test_file)
+    }
+
+    /// A file that is one hole.
+    pub fn hole(&self, name: &str, size_bytes: u64) -> Result<TestFile> {
+        self.sparse(name, 0, size_bytes, size_bytes)
+    }
+}
+
+/// A file whose content follows the pattern, but for its holes.
+pub struct TestFile {
+    path: PathBuf,
+    seed: u64,
+}
+
+impl TestFile {
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens it for reading through the page cache.
+    pub fn buffered(&self) -> Result<File> {
+        Ok(File::open(&self.path)?)
+    }
+
+    /// Opens it for reading with `O_DIRECT`.
+    pub fn direct(&self) -> Result<File> {
+        open_direct(OpenOptions::new().read(true), &self.path)
+    }
+
+    /// Opens it in either mode.
+    pub fn open(&self, mode: Mode) -> Result<File> {
+        match mode {
+            Mode::Buffered => self.buffered(),
+            Mode::Direct => self.direct(),
+        }
+    }
+
+    /// What the file should have in a range.
+    pub fn expected(&self, offset_bytes: u64, len_bytes: usize) -> Vec<u8> {
+        pattern::bytes(self.seed, offset_bytes, len_bytes)
+    }
+}
+
+/// How the ordinary file of a copy is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Through the page cache.
+    Buffered,
+    /// `O_DIRECT`.
+    Direct,
+}
+
+impl Mode {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Buffered, Self::Direct];
+
+    /// Makes a file for saving to, or opens one that is there without truncating it.
+    pub fn open_output(self, path: &Path) -> Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        match self {
+            Self::Buffered => Ok(options.open(path)?),
+            Self::Direct => open_direct(&mut options, path),
+        }
+    }
+}
+
+fn open_direct(options: &mut OpenOptions, path: &Path) -> Result<File> {
+    options
+        .custom_flags(OFlags::DIRECT.bits() as i32)
+        .open(path)
+        .with_context(|| format!("O_DIRECT on {path:?}"))
+}
+
+/// Takes the clean pages of a file out of the page cache.
+pub fn drop_cache(file: &File) -> Result<()> {
+    fadvise(file, 0, None, Advice::DontNeed).context("fadvise")
+}
+
+/// The whole content, read without `O_DIRECT`.
+pub fn content(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("reading {path:?}"))
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How a test ends: passed, failed, or skipped with a reason.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result};
+use dmabuf_uapi::Errno;
+use libtest_mimic::{Completion, Failed, Trial};
+
+use crate::buffer::{Buffer, Exporter};
+use crate::files::Files;
+
+/// Makes a kernel without the support a failure.
+const REQUIRE_SUPPORT_VARIABLE: &str = "DMABUF_TEST_REQUIRE_KERNEL_SUPPORT";
+
+/// A test for one exporter of dma-bufs.
+pub type ExporterTest = fn(Exporter) -> Result<()>;
+
+/// Why a test cannot run here.
+#[derive(Debug)]
+struct Skip(String);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SKIPPED: {}", self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+/// The error that ends a test as skipped.
+pub fn skip(reason: impl Into<String>) -> anyhow::Error {
+    Skip(reason.into()).into()
+}
+
+/// A test that any kernel must pass.
+pub fn trial(topic: &str, name: &str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
+    Trial::ignorable_test(format!("{topic}::{name}"), move || match test() {
+        Ok(()) => Ok(Completion::Completed),
+        Err(error) if error.is::<Skip>() => Ok(Completion::ignored_with(error)),
+        Err(error) => Err(Failed::from(format!("{error:#}"))),
+    })
+}
+
+/// A test of the kernel support.
+pub fn support_trial(
+    topic: &str,
+    name: &str,
+    test: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Trial {
+    trial(topic, name, move || {
+        require_support()?;
+        test()
+    })
+}
+
+/// Tests of the kernel support, each for every exporter.
+pub fn exporter_trials(topic: &str, tests: &[(&str, ExporterTest)]) -> Vec<Trial> {
+    let pairs = Exporter::ALL
+        .into_iter()
+        .flat_map(|exporter| tests.iter().map(move |(name, test)| (exporter, *name, *test)));
+    pairs
+        .map(|(exporter, name, test)| {
+            support_trial(topic, &format!("{name}::{exporter}"), move || test(exporter))
+        })
+        .collect()
+}
+
+fn require_support() -> Result<()> {
+    static SUPPORTED: OnceLock<Result<bool, String>> = OnceLock::new();
+    let supported = SUPPORTED.get_or_init(|| probe().map_err(|error| format!("{error:#}")));
+    match supported {
+        Ok(true) => Ok(()),
+        Ok(false) if std::env::var_os(REQUIRE_SUPPORT_VARIABLE).is_some() => {
+            anyhow::bail!("kernel has no copy_file_range for dma-bufs")
+        }
+        Ok(false) => Err(skip("kernel has no copy_file_range for dma-bufs")),
+        Err(error) => anyhow::bail!("probing the kernel: {error}"),
+    }
+}
+
+/// Asks for a load that no rule but missing support can refuse.
+fn probe() -> Result<bool> {
+    let files = Files::new()?;
+    let file = files.patterned("probe", 1, 4096)?.buffered()?;
+    let buffer = Buffer::new(Exporter::SystemHeap, 4096)?;
+    match buffer.load(&file, 0, 0, 4096) {
+        Ok(_) => Ok(true),
+        Err(Errno::INVAL | Errno::XDEV) => Ok(false),
+        Err(error) => Err(error).context("a page from a regular file"),
+    }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A load that takes long enough for something else to happen meanwhile, and shows how far it is.
+//!
+//! It loads a hole: the kernel zeroes the buffer front to back, with no disk and no page cache involved. A mark in each
+//! MiB of the buffer tells what is done, so no test here depends on a clock.
+
+use std::fs::File;
+use std::thread;
+
+use anyhow::{bail, Result};
+use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+use dmabuf_uapi::Errno;
+
+use crate::buffer::{require_available_memory, Buffer, Exporter};
+use crate::files::{Files, TestFile};
+
+const MIB: usize = 1 << 20;
+const MARK: u8 = 0x5a;
+/// Part of the buffer that the slow load fills.
+pub const LOADED_BYTES: usize = 256 * MIB;
+/// Part of the buffer after it, free for anything.
+pub const SPARE_BYTES: usize = MIB;
+/// A load can be over before the other thing is; seldom more than once.
+const ATTEMPTS: usize = 10;
+
+/// The buffer and the file of slow loads.
+pub struct SlowLoad {
+    buffer: Buffer,
+    memory: Mapping,
+    hole: TestFile,
+    _files: Files,
+}
+
+impl SlowLoad {
+    /// Makes buffer and file.
+    pub fn new(exporter: Exporter) -> Result<Self> {
+        let size = LOADED_BYTES + SPARE_BYTES;
+        require_available_memory((size / MIB) as u64 + 256)?;
+        let buffer = Buffer::new(exporter, size)?;
+        let memory = Mapping::shared(&buffer, size, MappingAccess::ReadWrite)?;
+        let files = Files::new()?;
+        let hole = files.hole("hole", LOADED_BYTES as u64)?;
+        Ok(Self { buffer, memory, hole, _files: files })
+    }
+
+    /// The buffer, [`LOADED_BYTES`] and [`SPARE_BYTES`] long.
+    pub fn buffer(&self) -> &Buffer {
+        &self.buffer
+    }
+
+    /// The file, [`LOADED_BYTES`] long.
+    pub fn file(&self) -> &TestFile {
+        &self.hole
+    }
+
+    /// Sets the marks that a load overwrites.
+    pub fn mark(&self) -> Result<()> {
+        for offset in (0..LOADED_BYTES).step_by(MIB) {
+            self.memory.write(offset + MIB - 1, &[MARK])?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes are loaded, rounded down to MiB.
+    pub fn loaded_bytes(&self) -> Result<usize> {
+        for offset in (0..LOADED_BYTES).step_by(MIB) {
+            if self.is_marked(offset)? {
+                return Ok(offset);
+            }
+        }
+        Ok(LOADED_BYTES)
+    }
+
+    /// Whether the load has not come to the MiB at `offset_bytes`.
+    fn is_marked(&self, offset_bytes: usize) -> Result<bool> {
+        let mut mark = [0];
+        self.memory.read(offset_bytes + MIB - 1, &mut mark)?;
+        Ok(mark[0] == MARK)
+    }
+
+    /// Waits until bytes are loaded, or `ended` says that they never will be.
+    pub fn wait_for_start(&self, mut ended: impl FnMut() -> bool) -> Result<()> {
+        while self.is_marked(0)? && !ended() {
+            thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// Does something while a load is under way: it begins before `action` and ends after it.
+    pub fn meanwhile<T>(&self, mut action: impl FnMut(&Buffer) -> Result<T>) -> Result<T> {
+        let file = self.hole.direct()?;
+        for _ in 0..ATTEMPTS {
+            self.mark()?;
+            let (outcome, in_time, loaded) = thread::scope(|scope| {
+                let load = scope.spawn(|| self.load(&file));
+                self.wait_for_start(|| load.is_finished())?;
+                let outcome = action(&self.buffer);
+                let in_time = self.is_marked(LOADED_BYTES - MIB)?;
+                anyhow::Ok((outcome, in_time, load.join()))
+            })?;
+            match loaded {
+                Ok(loaded) => assert_eq!(loaded, Ok(LOADED_BYTES), "the slow load"),
+                Err(_) => bail!("the slow load panicked"),
+            }
+            assert_eq!(self.loaded_bytes()?, LOADED_BYTES, "bytes the slow load wrote");
+            if in_time {
+                return outcome;
+            }
+        }
+        bail!("in {ATTEMPTS} attempts the load of {LOADED_BYTES} bytes always ended first")
+    }
+
+    fn load(&self, file: &File) -> Result<usize, Errno> {
+        self.buffer.load(file, 0, 0, LOADED_BYTES)
+    }
+}
