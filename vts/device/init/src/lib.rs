@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the virtual device's first process shares with the host: the test [`plan`] it reads and
+//! the [`report`] it writes. The parsers of its configuration files live here too, so that they
+//! are tested on the host.
+
+pub mod file_contexts;
+pub mod ids;
+pub mod plan;
+pub mod rc;
+pub mod report;
+pub mod ueventd;
+pub mod words;

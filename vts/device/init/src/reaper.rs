@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reaping: every process without a parent becomes init's child.
+
+use std::sync::mpsc::Sender;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
+
+use crate::supervisor::Message;
+
+/// Held while a process is started: if that fails, the standard library waits for the child itself.
+static SPAWNING: Mutex<()> = Mutex::new(());
+
+/// Keeps the reaper from taking any child until the guard is dropped.
+pub fn pause() -> MutexGuard<'static, ()> {
+    SPAWNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Exit status, if it exited.
+    pub code: Option<i32>,
+    /// Signal number, if a signal ended it.
+    pub signal: Option<i32>,
+}
+
+/// Starts the reaper. Call it before any other thread is started, so that all block SIGCHLD.
+pub fn start(messages: Sender<Message>) -> Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGCHLD);
+    signals.thread_block().context("blocking SIGCHLD")?;
+    std::thread::Builder::new()
+        .name("reaper".into())
+        .spawn(move || loop {
+            // An error here means a signal other than SIGCHLD: look for children all the same.
+            let _ = signals.wait();
+            reap(&messages);
+        })
+        .context("starting the reaper")?;
+    Ok(())
+}
+
+fn reap(messages: &Sender<Message>) {
+    let _no_spawning = pause();
+    loop {
+        let (pid, ended) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) => (pid, Ended { code: Some(code), signal: None }),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                (pid, Ended { code: None, signal: Some(signal as i32) })
+            }
+            Ok(WaitStatus::StillAlive) | Err(_) => return,
+            Ok(_) => continue,
+        };
+        // The receiver lives as long as init.
+        let _ = messages.send(Message::Ended { pid: pid.as_raw().unsigned_abs(), ended });
+    }
+}
