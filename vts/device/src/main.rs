@@ -1,3 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Runs every test: builds, boots and tears down the virtual device.
 
-fn main() {}
+mod cache;
+mod command;
+mod device;
+mod guest;
+mod host_tests;
+mod image;
+mod kernel;
+mod libtest;
+mod packages;
+mod policy;
+mod progress;
+mod qemu;
+mod report;
+mod results;
+mod selftests;
+mod steps;
+mod summary;
+mod tap;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::device::Device;
+use crate::progress::Progress;
+use crate::qemu::Accelerator;
+use crate::results::{Suite, Totals};
+use crate::workspace::Workspace;
+
+/// Runs every test of the project, on this host and on a virtual device.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo vts", version)]
+struct Arguments {
+    /// What to do; everything if nothing is named.
+    #[command(subcommand)]
+    task: Option<Task>,
+
+    /// Run only tests whose name contains this.
+    #[arg(long, global = true, value_name = "SUBSTR")]
+    filter: Option<String>,
+
+    /// Who executes the device's instructions; by default KVM if a kernel boots with it.
+    #[arg(long, global = true)]
+    accelerator: Option<Accelerator>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+enum Task {
+    /// Run the tests that need no device.
+    Host,
+    /// Run the tests on the virtual device.
+    Device,
+    /// Build the virtual device.
+    Build,
+    /// Boot the virtual device to a prompt; it powers off at `exit`.
+    Shell,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns whether everything that ran passed.
+fn run(arguments: &Arguments) -> Result<bool> {
+    let workspace = Workspace::locate()?;
+    let progress = Progress::new();
+    packages::ensure(&progress)?;
+    let mut suites = Vec::new();
+    match arguments.task {
+        Some(Task::Build) => {
+            Device::build(&workspace, &progress)?;
+            return Ok(true);
+        }
+        Some(Task::Shell) => {
+            Device::build(&workspace, &progress)?.shell(arguments.accelerator)?;
+            return Ok(true);
+        }
+        Some(Task::Host) => suites.extend(host(&workspace, &progress, arguments)),
+        Some(Task::Device) => suites.extend(device(&workspace, &progress, arguments)),
+        None => {
+            suites.extend(host(&workspace, &progress, arguments));
+            suites.extend(device(&workspace, &progress, arguments));
+        }
+    }
+    println!("{}", summary::summary(&suites));
+    Ok(Totals::of(&suites).is_success())
+}
+
+fn host(workspace: &Workspace, progress: &Progress, arguments: &Arguments) -> Vec<Suite> {
+    host_tests::run(workspace, progress, arguments.filter.as_deref())
+        .unwrap_or_else(|error| vec![broken("host", &error)])
+}
+
+fn device(workspace: &Workspace, progress: &Progress, arguments: &Arguments) -> Vec<Suite> {
+    let run = || {
+        let device = Device::build(workspace, progress)?;
+        let mut suites = vec![device.patch_suite()?];
+        let plan = steps::plan(arguments.filter.as_deref());
+        suites.extend(device.run(progress, arguments.accelerator, &plan)?);
+        Ok(suites)
+    };
+    run().unwrap_or_else(|error| vec![broken("device", &error)])
+}
+
+/// What could not be run fails.
+fn broken(name: &str, error: &anyhow::Error) -> Suite {
+    let mut suite = Suite::new(name);
+    suite.problems.push(format!("{error:#}"));
+    suite
+}

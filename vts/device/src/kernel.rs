@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The kernel of the virtual device: Debian's source, our patches, our configuration.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{bail, Context, Result};
+
+use crate::cache::{self, BuildDirs, Key};
+use crate::command::{command, output, run_lines, run_logged};
+use crate::progress::{Phase, Progress};
+use crate::workspace::Workspace;
+use crate::{packages, selftests};
+
+const SOURCE_PACKAGE: &str = "linux-source-6.12";
+const SOURCE_ARCHIVE: &str = "/usr/src/linux-source-6.12.tar.xz";
+
+/// Changes whenever the steps of this module or of [`selftests`] do.
+const RECIPE: &str = "1";
+
+/// Build results: the image, the kernel's own tests, the reports about the patches.
+#[derive(Debug)]
+pub struct Kernel {
+    dir: PathBuf,
+}
+
+impl Kernel {
+    /// Returns the kernel for this checkout's patches and configuration, after building it if it
+    /// is not in the cache.
+    pub fn build(workspace: &Workspace, progress: &Progress) -> Result<Self> {
+        let recipe = Recipe::read(workspace)?;
+        let dir = cache::entry(
+            &cache::root()?,
+            "kernel",
+            &recipe.key()?,
+            || progress.print("waiting for another run that builds the kernel"),
+            |dirs| recipe.build(dirs, progress),
+        )?;
+        Ok(Self { dir })
+    }
+
+    /// The bootable image.
+    pub fn image(&self) -> PathBuf {
+        self.dir.join("bzImage")
+    }
+
+    /// Directory of the kernel's own tests.
+    pub fn selftests(&self) -> PathBuf {
+        self.dir.join("selftests")
+    }
+
+    /// What checkpatch.pl said about each patch.
+    pub fn patch_reports(&self) -> Result<Vec<PatchReport>> {
+        let mut reports = Vec::new();
+        for path in sorted_files(&self.dir.join("checkpatch"))? {
+            let text = fs::read_to_string(&path)?;
+            let patch = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            reports.push(PatchReport { patch, clean: is_clean(&text), text });
+        }
+        Ok(reports)
+    }
+}
+
+/// What checkpatch.pl said about a patch.
+#[derive(Debug)]
+pub struct PatchReport {
+    /// Name of the patch, without its extension.
+    pub patch: String,
+    /// Whether there is no error and no warning.
+    pub clean: bool,
+    /// Its output.
+    pub text: String,
+}
+
+/// checkpatch.pl ends with a line of totals; without one it did not get that far.
+fn is_clean(report: &str) -> bool {
+    report.lines().any(|line| line.starts_with("total: 0 errors, 0 warnings,"))
+}
+
+#[derive(Debug)]
+struct Recipe {
+    fragment: PathBuf,
+    patches: Vec<PathBuf>,
+}
+
+impl Recipe {
+    fn read(workspace: &Workspace) -> Result<Self> {
+        let mut patches = sorted_files(&workspace.source("vts/device/kernel/patches"))?;
+        patches.retain(|path| path.extension().is_some_and(|e| e == "patch"));
+        Ok(Self { fragment: workspace.source("vts/device/kernel/config.fragment"), patches })
+    }
+
+    fn key(&self) -> Result<String> {
+        let mut key = Key::default();
+        key.add("recipe", RECIPE);
+        key.add("source", packages::version(SOURCE_PACKAGE)?);
+        key.add("compiler", output(command("gcc").arg("--version"))?);
+        key.add("config", read(&self.fragment)?);
+        for patch in &self.patches {
+            key.add(&file_name(patch), read(patch)?);
+        }
+        Ok(key.finish())
+    }
+
+    fn build(&self, dirs: &BuildDirs, progress: &Progress) -> Result<()> {
+        let phase = progress.phase("build the kernel");
+        let log = dirs.work.join("log");
+        let tree = dirs.work.join("tree");
+        if !tree.is_dir() {
+            // Renamed last, so that a tree under this name is complete.
+            let unfinished = dirs.work.join("tree.unpacking");
+            if unfinished.exists() {
+                fs::remove_dir_all(&unfinished)?;
+            }
+            fs::create_dir(&unfinished)?;
+            phase.detail("unpack the source");
+            run_logged(
+                command("tar")
+                    .args(["--extract", "--xz", "--strip-components=1", "--file", SOURCE_ARCHIVE])
+                    .arg("--directory")
+                    .arg(&unfinished),
+                &log,
+            )?;
+            phase.detail("apply the patches");
+            self.patch(&unfinished, &log)?;
+            fs::rename(&unfinished, &tree)?;
+        }
+        self.configure(&tree, &log)?;
+        compile(&tree, &phase)?;
+        phase.detail("build the kernel's own tests");
+        selftests::build(&tree, &dirs.result.join("selftests"), &log)?;
+        phase.detail("check the patches");
+        self.check_patches(&tree, &dirs.result.join("checkpatch"))?;
+        for (from, to) in [
+            ("arch/x86/boot/bzImage", "bzImage"),
+            ("System.map", "System.map"),
+            (".config", "config"),
+        ] {
+            fs::copy(tree.join(from), dirs.result.join(to))
+                .with_context(|| format!("the kernel build made no {from}"))?;
+        }
+        Ok(())
+    }
+
+    fn patch(&self, tree: &Path, log: &Path) -> Result<()> {
+        for patch in &self.patches {
+            run_logged(
+                command("patch")
+                    .args(["--strip=1", "--batch", "--forward", "--fuzz=0", "--input"])
+                    .arg(patch)
+                    .current_dir(tree),
+                log,
+            )
+            .with_context(|| format!("{} does not apply", file_name(patch)))?;
+        }
+        Ok(())
+    }
+
+    fn configure(&self, tree: &Path, log: &Path) -> Result<()> {
+        run_logged(make(tree).arg("allnoconfig"), log)?;
+        run_logged(
+            command("scripts/kconfig/merge_config.sh")
+                .args(["-m", ".config"])
+                .arg(&self.fragment)
+                .current_dir(tree),
+            log,
+        )?;
+        run_logged(make(tree).arg("olddefconfig"), log)?;
+        let lost = lost_options(
+            &fs::read_to_string(&self.fragment)?,
+            &fs::read_to_string(tree.join(".config"))?,
+        );
+        if !lost.is_empty() {
+            bail!(
+                "{}: options that did not survive (a dependency is missing, or there is no such \
+                 option):\n    {}",
+                self.fragment.display(),
+                lost.join("\n    ")
+            );
+        }
+        Ok(())
+    }
+
+    fn check_patches(&self, tree: &Path, reports: &Path) -> Result<()> {
+        fs::create_dir(reports)?;
+        for patch in &self.patches {
+            let mut text = String::new();
+            run_lines(
+                command("perl")
+                    .args(["scripts/checkpatch.pl", "--color=never", "--show-types"])
+                    .arg(patch)
+                    .current_dir(tree),
+                |line| {
+                    text.push_str(line);
+                    text.push('\n');
+                },
+            )?;
+            fs::write(reports.join(file_name(patch)).with_extension("txt"), text)?;
+        }
+        Ok(())
+    }
+}
+
+/// `make` in a kernel tree, with nothing of this machine in the result.
+pub fn make(tree: &Path) -> Command {
+    let mut make = command("make");
+    make.current_dir(tree)
+        .arg("ARCH=x86_64")
+        .env("KBUILD_BUILD_USER", "vts")
+        .env("KBUILD_BUILD_HOST", "vts")
+        .env("KBUILD_BUILD_TIMESTAMP", "1970-01-01")
+        // Set by an outer make or cargo, and not meant for this build.
+        .env_remove("MAKEFLAGS")
+        .env_remove("CARGO_MAKEFLAGS");
+    make
+}
+
+fn compile(tree: &Path, phase: &Phase) -> Result<()> {
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let log = tree.with_file_name("compile.log");
+    let mut lines = Vec::new();
+    let status = run_lines(make(tree).arg(format!("-j{jobs}")).arg("bzImage"), |line| {
+        phase.detail(line);
+        lines.push(line.to_owned());
+    })?;
+    fs::write(&log, lines.join("\n"))?;
+    if !status.success() {
+        let errors: Vec<&str> = lines
+            .iter()
+            .map(String::as_str)
+            .filter(|line| line.contains("error:") || line.contains("Error "))
+            .collect();
+        bail!("the kernel does not compile:\n{}\n(in {})", errors.join("\n"), log.display());
+    }
+    Ok(())
+}
+
+/// Options of the fragment that the final configuration does not have as the fragment says.
+fn lost_options(fragment: &str, config: &str) -> Vec<String> {
+    let unset = |line: &str| {
+        line.strip_prefix("# ")?.strip_suffix(" is not set").map(|option| format!("{option}="))
+    };
+    let wanted = fragment.lines().map(str::trim);
+    wanted
+        .filter(|line| match unset(line) {
+            Some(assignment) => config.lines().any(|have| have.starts_with(&assignment)),
+            None => line.starts_with("CONFIG_") && !config.lines().any(|have| have == *line),
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+fn sorted_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let children = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    let mut files =
+        children.map(|child| child.map(|child| child.path())).collect::<Result<Vec<_>, _>>()?;
+    files.sort();
+    Ok(files)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_options_are_named() {
+        let fragment = "# A comment\nCONFIG_A=y\nCONFIG_B=\"x y\"\n# CONFIG_C is not set\n\
+                        # CONFIG_D is not set\nCONFIG_E=y\nCONFIG_F=12\n";
+        let config = "CONFIG_A=y\nCONFIG_B=\"x y\"\n# CONFIG_C is not set\nCONFIG_D=y\n\
+                      CONFIG_EE=y\nCONFIG_F=1\n";
+        assert_eq!(
+            lost_options(fragment, config),
+            ["# CONFIG_D is not set", "CONFIG_E=y", "CONFIG_F=12"]
+        );
+        assert!(lost_options(fragment, fragment).is_empty());
+    }
+
+    #[test]
+    fn totals_decide() {
+        assert!(is_clean("total: 0 errors, 0 warnings, 12 lines checked\n\nx is ready\n"));
+        assert!(is_clean("total: 0 errors, 0 warnings, 3 checks, 12 lines checked\n"));
+        assert!(!is_clean("total: 0 errors, 1 warnings, 12 lines checked\n"));
+        assert!(!is_clean("total: 10 errors, 0 warnings, 12 lines checked\n"));
+        assert!(!is_clean("Can't open perl script\n"));
+    }
+}

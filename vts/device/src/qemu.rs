@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The virtual machine.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+use clap::ValueEnum;
+use vts_init::plan::{REPORT_PORT, SHELL_FLAG};
+
+use crate::command::command;
+use crate::kernel::Kernel;
+
+/// Memory of the machine.
+pub const GUEST_MEMORY_MIB: u64 = 4 * 1024;
+
+const GUEST_CPUS: u32 = 2;
+
+/// `cma=` makes the CMA heap, which does not know the patched operation.
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 cma=64M";
+
+/// A kernel without a root file system gets this far well within it, also on a slow machine.
+const PROBE_TIME: Duration = Duration::from_secs(20);
+
+/// Who executes the machine's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Accelerator {
+    /// The processor, by KVM.
+    Kvm,
+    /// QEMU's translator.
+    Tcg,
+}
+
+impl Accelerator {
+    /// KVM if a kernel boots with it: the device node alone proves nothing.
+    pub fn best(kernel: &Kernel) -> Self {
+        if File::options().read(true).write(true).open("/dev/kvm").is_ok() && kvm_boots(kernel) {
+            Self::Kvm
+        } else {
+            Self::Tcg
+        }
+    }
+
+    fn arguments(self) -> [&'static str; 4] {
+        match self {
+            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+        }
+    }
+}
+
+fn qemu(accelerator: Accelerator, kernel: &Kernel, memory_mib: u64, cpus: u32) -> Command {
+    let mut qemu = command("qemu-system-x86_64");
+    qemu.args(accelerator.arguments())
+        .args(["-m", &format!("{memory_mib}M"), "-smp", &cpus.to_string()])
+        .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
+        .arg("-kernel")
+        .arg(kernel.image());
+    qemu
+}
+
+/// Boots the kernel without a root file system, of which it complains at the end of its start.
+fn kvm_boots(kernel: &Kernel) -> bool {
+    let mut qemu = qemu(Accelerator::Kvm, kernel, 256, 1);
+    qemu.args(["-append", KERNEL_ARGUMENTS, "-serial", "stdio"]);
+    let mut boots = false;
+    let ended = follow(qemu, Stdio::null(), PROBE_TIME, |line| {
+        boots |= line.contains("Unable to mount root fs");
+    });
+    boots && ended.is_ok()
+}
+
+/// A machine with the device's disks.
+#[derive(Debug)]
+pub struct Machine<'a> {
+    /// Who executes it.
+    pub accelerator: Accelerator,
+    /// Its kernel.
+    pub kernel: &'a Kernel,
+    /// The initial RAM disk.
+    pub initramfs: &'a Path,
+    /// /system and /vendor.
+    pub system: &'a Path,
+    /// /data.
+    pub data: PathBuf,
+    /// The pushed files and the plan.
+    pub push: &'a Path,
+}
+
+impl Machine<'_> {
+    /// Runs the plan; gives each line of the report to `line`.
+    pub fn run_plan(
+        &self,
+        console: &Path,
+        messages: &Path,
+        time: Duration,
+        line: impl FnMut(&str),
+    ) -> Result<()> {
+        let mut qemu = self.qemu("");
+        qemu.arg("-chardev").arg(format!("file,id=console,path={}", quoted(console)));
+        qemu.args(["-serial", "chardev:console"]);
+        qemu.args(["-chardev", "stdio,id=report,signal=off"]);
+        qemu.args(["-device", "virtio-serial-pci"]);
+        qemu.args(["-device", &format!("virtserialport,chardev=report,name={REPORT_PORT}")]);
+        let errors = File::create(messages)
+            .with_context(|| format!("cannot create {}", messages.display()))?;
+        follow(qemu, Stdio::from(errors), time, line)
+    }
+
+    /// Runs an interactive shell on this process's standard input and output.
+    pub fn run_shell(&self) -> Result<()> {
+        let mut qemu = self.qemu(SHELL_FLAG);
+        qemu.args(["-chardev", "stdio,id=console,mux=on,signal=off"]);
+        qemu.args(["-serial", "chardev:console", "-mon", "chardev=console"]);
+        let status = qemu.status().context("cannot run qemu-system-x86_64")?;
+        if !status.success() {
+            bail!("qemu-system-x86_64: {status}");
+        }
+        Ok(())
+    }
+
+    fn qemu(&self, more_arguments: &str) -> Command {
+        let mut qemu = qemu(self.accelerator, self.kernel, GUEST_MEMORY_MIB, GUEST_CPUS);
+        qemu.arg("-initrd").arg(self.initramfs);
+        qemu.args(["-append", format!("{KERNEL_ARGUMENTS} {more_arguments}").trim()]);
+        qemu.args(["-device", "virtio-rng-pci"]);
+        let data = "cache=unsafe,aio=threads,discard=unmap,detect-zeroes=off,file.locking=off";
+        for (id, file, options) in [
+            ("system", self.system, "readonly=on"),
+            ("data", &self.data, data),
+            ("push", self.push, "readonly=on"),
+        ] {
+            qemu.arg("-drive")
+                .arg(format!("id={id},if=none,format=raw,{options},file={}", quoted(file)));
+            qemu.args(["-device", &format!("virtio-blk-pci,drive={id},serial={id}")]);
+        }
+        qemu
+    }
+}
+
+/// QEMU's option parser ends a value at a comma, unless it is doubled.
+fn quoted(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+/// Runs a machine until it powers off; gives each line of its standard output to `line`.
+fn follow(
+    mut qemu: Command,
+    errors: Stdio,
+    time: Duration,
+    mut line: impl FnMut(&str),
+) -> Result<()> {
+    let deadline = Instant::now() + time;
+    let mut child = qemu
+        // Kept open: at its end QEMU would close the port for the device, too.
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(errors)
+        .spawn()
+        .context("cannot run qemu-system-x86_64")?;
+    let stdout = child.stdout.take().context("qemu-system-x86_64 has no output")?;
+    let (sender, lines) = mpsc::channel();
+    let reader = std::thread::spawn(move || -> std::io::Result<()> {
+        let mut stdout = BufReader::new(stdout);
+        let mut bytes = Vec::new();
+        while stdout.read_until(b'\n', &mut bytes)? > 0 {
+            let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+            if sender.send(text).is_err() {
+                break;
+            }
+            bytes.clear();
+        }
+        Ok(())
+    });
+    let timed_out = loop {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(text) => line(&text),
+            Err(RecvTimeoutError::Disconnected) => break false,
+            Err(RecvTimeoutError::Timeout) => break true,
+        }
+    };
+    if timed_out {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    reader.join().ok().context("the reader of the report panicked")??;
+    if timed_out {
+        bail!("the device was still running after {} s", time.as_secs());
+    }
+    if !status.success() {
+        bail!("qemu-system-x86_64: {status}");
+    }
+    Ok(())
+}
+
+/// The last lines of a console log.
+pub fn console_tail(console: &Path, lines: usize) -> String {
+    let bytes = fs::read(console).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let all: Vec<&str> = text.lines().map(str::trim_end).collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

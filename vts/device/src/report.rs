@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Turns the device's report into test results.
+//!
+//! A SELinux denial fails the run, unless the step during which it happens has printed
+//! `EXPECT-AVC: TEXT` on its standard output, with a TEXT that the denial contains.
+
+use std::time::Duration;
+
+use vts_init::report::{Event, Stream};
+
+use crate::results::{Suite, Verdict};
+use crate::steps::{Format, PlannedStep};
+use crate::{libtest, tap};
+
+const EXPECT_AVC: &str = "EXPECT-AVC: ";
+
+/// Lines of a failed step's output that are kept for the summary.
+const KEPT_LINES: usize = 40;
+
+/// Reads the report, event by event.
+#[derive(Debug)]
+pub struct Collector<'a> {
+    steps: &'a [PlannedStep],
+    device: Suite,
+    suites: Vec<Suite>,
+    running: Option<Running>,
+    booted: bool,
+    done: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    step: String,
+    parser: Parser,
+    expected_denials: Vec<String>,
+    output: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Parser {
+    Libtest(libtest::Parser),
+    Tap(tap::Parser),
+    ExitStatus,
+}
+
+impl<'a> Collector<'a> {
+    /// For a device that runs `steps`.
+    pub fn new(steps: &'a [PlannedStep]) -> Self {
+        Self {
+            steps,
+            device: Suite::new("device"),
+            suites: Vec::new(),
+            running: None,
+            booted: false,
+            done: false,
+        }
+    }
+
+    /// Takes one line of the report; returns it as text for people.
+    pub fn line(&mut self, line: &str) -> String {
+        match Event::from_line(line) {
+            Ok(event) => {
+                let text = describe(&event);
+                self.event(event);
+                text
+            }
+            Err(error) => {
+                self.device.problems.push(format!("a line of the report is broken: {error}"));
+                format!("? {line}")
+            }
+        }
+    }
+
+    /// What runs on the device now.
+    pub fn current(&self) -> String {
+        match &self.running {
+            None => String::new(),
+            Some(running) => match &running.parser {
+                Parser::Libtest(parser) => {
+                    format!("{}: {}", running.step, parser.current().unwrap_or_default())
+                }
+                _ => running.step.clone(),
+            },
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Boot { enforcing, denials, .. } => {
+                self.booted = true;
+                self.device.add("boot", Verdict::Passed);
+                self.device.add(
+                    "SELinux enforces",
+                    if enforcing { Verdict::Passed } else { Verdict::Failed("permissive".into()) },
+                );
+                self.device.add("no denial during boot", verdict_on(&denials));
+            }
+            Event::Service { .. } => {}
+            Event::ServiceExit { name, code, signal, .. } => {
+                let how = ending(code, signal);
+                self.device.problems.push(format!("service {name} {how}"));
+            }
+            Event::Start { step } => {
+                let format = self
+                    .steps
+                    .iter()
+                    .find(|planned| planned.step.name == step)
+                    .map_or(Format::ExitStatus, |planned| planned.format);
+                let parser = match format {
+                    Format::Libtest => Parser::Libtest(libtest::Parser::new(&step)),
+                    Format::Tap => Parser::Tap(tap::Parser::new(&step)),
+                    Format::ExitStatus => Parser::ExitStatus,
+                };
+                self.running =
+                    Some(Running { step, parser, expected_denials: vec![], output: vec![] });
+            }
+            Event::Line { stream, line, .. } => {
+                if let Some(running) = &mut self.running {
+                    running.line(stream, line);
+                }
+            }
+            Event::Exit { code, signal, timed_out, duration_ms, denials, .. } => {
+                if let Some(running) = self.running.take() {
+                    let ending = Ending { code, signal, timed_out };
+                    let mut suite = running.finish(&ending, &denials);
+                    suite.duration = Some(Duration::from_millis(duration_ms));
+                    self.suites.push(suite);
+                }
+            }
+            Event::Fatal { message } => {
+                self.device.problems.push(format!("the device gave up: {message}"));
+            }
+            Event::Done => self.done = true,
+        }
+    }
+
+    /// Ends the run. `console_tail` is the end of the kernel's log, which says why a device stopped.
+    pub fn finish(mut self, console_tail: impl FnOnce() -> String) -> Vec<Suite> {
+        if let Some(running) = self.running.take() {
+            let ending = Ending { code: None, signal: None, timed_out: false };
+            let mut suite = running.finish(&ending, &[]);
+            suite.problems = vec!["the device stopped while it ran".into()];
+            self.suites.push(suite);
+        }
+        for planned in self.steps {
+            if !self.suites.iter().any(|suite| suite.name == planned.step.name) {
+                let mut suite = Suite::new(&planned.step.name);
+                suite.problems.push("it was not run".into());
+                self.suites.push(suite);
+            }
+        }
+        if !self.done {
+            let when = if self.booted { "before its end" } else { "before it was up" };
+            self.device
+                .problems
+                .push(format!("the device stopped {when}; its console:\n{}", console_tail()));
+        }
+        self.suites.insert(0, self.device);
+        self.suites
+    }
+}
+
+struct Ending {
+    code: Option<i32>,
+    signal: Option<i32>,
+    timed_out: bool,
+}
+
+impl Running {
+    fn line(&mut self, stream: Stream, line: String) {
+        if stream == Stream::Stdout {
+            if let Some((_, text)) = line.split_once(EXPECT_AVC) {
+                self.expected_denials.push(text.trim().to_owned());
+            }
+            match &mut self.parser {
+                Parser::Libtest(parser) => parser.line(&line),
+                Parser::Tap(parser) => parser.line(&line),
+                Parser::ExitStatus => {}
+            }
+        }
+        self.output.push(line);
+    }
+
+    fn finish(self, ending: &Ending, denials: &[String]) -> Suite {
+        let how = if ending.timed_out {
+            "ran out of time".to_owned()
+        } else {
+            self::ending(ending.code, ending.signal)
+        };
+        let last_lines = || {
+            let first = self.output.len().saturating_sub(KEPT_LINES);
+            format!("it {how}; the end of its output:\n{}", self.output[first..].join("\n"))
+        };
+        let succeeded = ending.code == Some(0) && !ending.timed_out;
+        let mut suite = match self.parser {
+            Parser::Libtest(parser) => parser.finish(),
+            Parser::Tap(parser) => parser.finish(ending.code),
+            Parser::ExitStatus => {
+                let mut suite = Suite::new(&self.step);
+                let failure = || Verdict::Failed(last_lines());
+                suite.add(&self.step, if succeeded { Verdict::Passed } else { failure() });
+                suite
+            }
+        };
+        let totals = suite.totals();
+        if totals.failed == 0 && !succeeded && totals.skipped == 0 {
+            suite.problems.push(last_lines());
+        }
+        let unexpected: Vec<String> = denials
+            .iter()
+            .filter(|denial| !self.expected_denials.iter().any(|text| denial.contains(text)))
+            .cloned()
+            .collect();
+        if let Verdict::Failed(text) = verdict_on(&unexpected) {
+            suite.problems.push(text);
+        }
+        suite
+    }
+}
+
+fn verdict_on(denials: &[String]) -> Verdict {
+    if denials.is_empty() {
+        Verdict::Passed
+    } else {
+        Verdict::Failed(format!("SELinux denied:\n{}", denials.join("\n")))
+    }
+}
+
+fn ending(code: Option<i32>, signal: Option<i32>) -> String {
+    match (code, signal) {
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended in an unknown way".into(),
+    }
+}
+
+/// The event as text for people.
+fn describe(event: &Event) -> String {
+    match event {
+        Event::Boot { kernel, enforcing, context, uptime_ms, denials } => {
+            let denials: String = denials.iter().map(|denial| format!("\n! {denial}")).collect();
+            format!(
+                "boot: kernel {kernel}, SELinux enforcing = {}, init is {context}, after \
+                 {uptime_ms} ms{denials}",
+                u8::from(*enforcing)
+            )
+        }
+        Event::Service { name, pid, uid, context } => {
+            format!("service {name}: pid {pid}, uid {uid}, {context}")
+        }
+        Event::ServiceExit { name, pid, code, signal } => {
+            format!("service {name}: pid {pid} {}", ending(*code, *signal))
+        }
+        Event::Start { step } => format!("\n== {step}"),
+        Event::Line { stream: Stream::Stdout, line, .. } => format!("   {line}"),
+        Event::Line { stream: Stream::Stderr, line, .. } => format!(" | {line}"),
+        Event::Exit { step, code, signal, timed_out, duration_ms, denials } => {
+            let denials: String = denials.iter().map(|denial| format!("! {denial}\n")).collect();
+            let late = if *timed_out { ", out of time" } else { "" };
+            format!("{denials}== {step} {} after {duration_ms} ms{late}", ending(*code, *signal))
+        }
+        Event::Fatal { message } => format!("fatal: {message}"),
+        Event::Done => "done".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vts_init::plan::Step;
+
+    use super::*;
+    use crate::results::Totals;
+
+    fn steps() -> Vec<PlannedStep> {
+        [("lib", Format::Libtest), ("tap", Format::Tap), ("exit", Format::ExitStatus)]
+            .map(|(name, format)| PlannedStep { step: Step::shell(name, "x", 1), format })
+            .to_vec()
+    }
+
+    fn boot() -> Event {
+        Event::Boot {
+            kernel: "6.12".into(),
+            enforcing: true,
+            context: "u:r:init:s0".into(),
+            uptime_ms: 1,
+            denials: vec![],
+        }
+    }
+
+    fn step(name: &str, output: &[&str], code: i32, denials: &[&str]) -> Vec<Event> {
+        let step = || name.to_owned();
+        let mut events = vec![Event::Start { step: step() }];
+        events.extend(output.iter().map(|line| Event::Line {
+            step: step(),
+            stream: Stream::Stdout,
+            line: (*line).to_owned(),
+        }));
+        events.push(Event::Exit {
+            step: step(),
+            code: Some(code),
+            signal: None,
+            timed_out: false,
+            duration_ms: 5,
+            denials: denials.iter().map(|denial| (*denial).to_owned()).collect(),
+        });
+        events
+    }
+
+    fn collect(events: impl IntoIterator<Item = Event>) -> Vec<Suite> {
+        let steps = steps();
+        let mut collector = Collector::new(&steps);
+        for event in events {
+            collector.line(&event.to_line().unwrap());
+        }
+        collector.finish(|| "tail".into())
+    }
+
+    const LIB: [&str; 3] = [
+        "running 1 test",
+        "test a ... ok",
+        "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured",
+    ];
+
+    fn good() -> Vec<Event> {
+        let mut events = vec![boot()];
+        events.extend(step("lib", &LIB, 0, &[]));
+        events.extend(step("tap", &["1..1", "ok 1 x"], 0, &[]));
+        events.extend(step("exit", &["hello"], 0, &[]));
+        events.push(Event::Done);
+        events
+    }
+
+    #[test]
+    fn complete_run() {
+        let suites = collect(good());
+        assert_eq!(Totals::of(&suites), Totals { passed: 6, failed: 0, skipped: 0 });
+        let names: Vec<&str> = suites.iter().map(|suite| suite.name.as_str()).collect();
+        assert_eq!(names, ["device", "lib", "tap", "exit"]);
+        assert_eq!(suites[1].duration, Some(Duration::from_millis(5)));
+    }
+
+    #[test]
+    fn every_way_to_fail_counts() {
+        let with = |index: usize, events: Vec<Event>| {
+            let mut all = good();
+            all.splice(index..index, events);
+            Totals::of(&collect(all)).failed
+        };
+        assert_eq!(with(0, vec![]), 0);
+        let exit = Event::ServiceExit { name: "s".into(), pid: 1, code: None, signal: Some(6) };
+        assert_eq!(with(1, vec![exit]), 1);
+        assert_eq!(with(1, vec![Event::Fatal { message: "m".into() }]), 1);
+        assert_eq!(with(1, step("other", &[], 1, &[])), 1);
+        assert_eq!(with(1, step("other", &[], 0, &["avc:  denied  { read }"])), 1);
+        let announced = ["EXPECT-AVC: { read }"];
+        assert_eq!(with(1, step("other", &announced, 0, &["avc:  denied  { read }"])), 0);
+        assert_eq!(with(1, step("other", &announced, 0, &["avc:  denied  { open }"])), 1);
+
+        let mut collector = Collector::new(&[]);
+        collector.line("{\"event\":\"no such\"}");
+        collector.line(&Event::Done.to_line().unwrap());
+        assert_eq!(Totals::of(&collector.finish(String::new)).failed, 1);
+    }
+
+    #[test]
+    fn good_output_with_a_bad_exit_status_fails() {
+        let mut events = vec![boot()];
+        events.extend(step("lib", &LIB, 101, &[]));
+        events.extend(step("tap", &["1..1", "ok 1 x"], 1, &[]));
+        events.extend(step("exit", &["hello"], 3, &[]));
+        events.push(Event::Done);
+        let suites = collect(events);
+        assert_eq!(Totals::of(&suites).failed, 3);
+        let Verdict::Failed(text) = &suites[3].tests[0].verdict else { panic!("{suites:?}") };
+        assert!(text.contains("status 3") && text.contains("hello"), "{text}");
+    }
+
+    #[test]
+    fn cut_run_fails_in_every_missing_step() {
+        let mut events = good();
+        events.truncate(3);
+        let suites = collect(events);
+        assert!(suites[0].problems[0].contains("tail"), "{suites:?}");
+        assert_eq!(suites[1].problems, ["the device stopped while it ran"]);
+        assert_eq!(suites[2].problems, ["it was not run"]);
+        assert_eq!(suites[3].problems, ["it was not run"]);
+    }
+}

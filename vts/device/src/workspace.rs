@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where things are: the source tree, the build directory, the logs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Target triple of everything that runs on the virtual device.
+pub const GUEST_TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// Name of the device built here: it is also the name of its log directory.
+pub const FLAVOUR: &str = "patched";
+
+/// The directories of one checkout.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Workspace {
+    /// Finds the checkout this program was built from.
+    pub fn locate() -> Result<Self> {
+        // Cargo sets the variable at run time too, which holds when the checkout has moved.
+        let manifest_dir = std::env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = manifest_dir
+            .ancestors()
+            .nth(2)
+            .context("the manifest directory has no workspace above it")?
+            .to_path_buf();
+        let target = match std::env::var_os("CARGO_TARGET_DIR") {
+            Some(dir) => root.join(dir),
+            None => root.join("target"),
+        };
+        Ok(Self { root, target })
+    }
+
+    /// Root of the workspace.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A path in the source tree.
+    pub fn source(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// Cargo's build directory for the device, apart from the host's: the two are built with
+    /// different flags and would otherwise rebuild each other.
+    pub fn guest_target(&self) -> PathBuf {
+        self.target.join("device")
+    }
+
+    /// Logs and images of the device.
+    pub fn device_dir(&self) -> Result<PathBuf> {
+        let dir = self.target.join("vts").join(FLAVOUR);
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Ok(dir)
+    }
+
+    /// Logs of the host tests.
+    pub fn host_dir(&self) -> Result<PathBuf> {
+        let dir = self.target.join("vts").join("host");
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Ok(dir)
+    }
+}
