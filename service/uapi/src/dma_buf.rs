@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use bitflags::bitflags;
-use rustix::fs::{seek, SeekFrom};
+use rustix::fs::{fstat, seek, FileType, SeekFrom};
 use rustix::io::{retry_on_intr, Result};
 use rustix::ioctl::{ioctl, opcode, Setter};
 
@@ -106,11 +106,15 @@ pub fn size_bytes(buffer: impl AsFd) -> Result<u64> {
     seek(buffer, SeekFrom::End(0))
 }
 
-/// Whether the fd is a dma-buf: only those know `DMA_BUF_IOCTL_SYNC`, and they refuse empty flags with `INVAL`.
+/// Whether the fd is a dma-buf: an anonymous file, one without a file type, that knows `DMA_BUF_IOCTL_SYNC` and refuses
+/// its empty flags with `INVAL`.
 ///
-/// The question has no side effect on the buffer.
+/// The question has no side effect on the buffer, and files with a type are not asked.
 pub fn is_dma_buf(fd: impl AsFd) -> bool {
-    matches!(sync(fd.as_fd(), 0), Err(rustix::io::Errno::INVAL))
+    let fd = fd.as_fd();
+    let anonymous =
+        fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Unknown);
+    anonymous && matches!(sync(fd, 0), Err(rustix::io::Errno::INVAL))
 }
 
 struct NameSetter {
