@@ -3,11 +3,11 @@
 
 use anyhow::Result;
 use libtest_mimic::Trial;
+use vts_support::files::{content, Files, Mode};
+use vts_support::pattern::{self, assert_filled, assert_same, UNTOUCHED};
 
 use crate::buffer::{Buffer, Exporter};
-use crate::files::{content, Files, Mode};
 use crate::outcome::exporter_trials;
-use crate::pattern::{assert_filled, assert_same, UNTOUCHED};
 
 const PAGE_BYTES: usize = 4096;
 
@@ -41,7 +41,7 @@ fn a_whole_file_is_loaded(exporter: Exporter) -> Result<()> {
 fn a_whole_buffer_is_saved(exporter: Exporter) -> Result<()> {
     let size = 3 * (1 << 20) + 5 * PAGE_BYTES;
     let files = Files::new()?;
-    let bytes = crate::pattern::bytes(2, 0, size);
+    let bytes = pattern::bytes(2, 0, size);
     let buffer = Buffer::new(exporter, size)?;
     buffer.write(0, &bytes)?;
     for mode in Mode::ALL {

@@ -13,8 +13,7 @@ use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
 use dmabuf_uapi::mapping::{Mapping, MappingAccess};
 use dmabuf_uapi::udmabuf::{self, MemfdRange};
 use dmabuf_uapi::{dma_heap, memfd, Errno};
-
-use crate::outcome::skip;
+use vts_support::outcome::skip;
 
 const SYSTEM_HEAP: &str = "/dev/dma_heap/system";
 const MEMFD_NAME: &CStr = c"vts-kernel";

@@ -4,11 +4,11 @@
 use anyhow::Result;
 use dmabuf_uapi::page_cache::cached_pages;
 use libtest_mimic::Trial;
+use vts_support::files::{Files, Mode};
+use vts_support::pattern::{self, assert_filled, assert_same, UNTOUCHED};
 
 use crate::buffer::{Buffer, Exporter};
-use crate::files::Files;
 use crate::outcome::exporter_trials;
-use crate::pattern::{assert_filled, assert_same, UNTOUCHED};
 
 pub fn trials() -> Vec<Trial> {
     exporter_trials(
@@ -54,10 +54,10 @@ fn more_than_one_batch(exporter: Exporter) -> Result<()> {
 }
 
 fn dirty_pages_are_seen(exporter: Exporter) -> Result<()> {
-    let bytes = crate::pattern::bytes(33, 0, 10_000);
+    let bytes = pattern::bytes(33, 0, 10_000);
     let files = Files::new()?;
     std::fs::write(files.path("file"), &bytes)?;
-    for open in [crate::files::Mode::Buffered, crate::files::Mode::Direct] {
+    for open in [Mode::Buffered, Mode::Direct] {
         let buffer = Buffer::new(exporter, bytes.len())?;
         let file = open.open_output(&files.path("file"))?;
         assert_eq!(buffer.load(&file, 0, 0, usize::MAX)?, bytes.len());
@@ -67,7 +67,7 @@ fn dirty_pages_are_seen(exporter: Exporter) -> Result<()> {
 }
 
 fn a_memfd_is_a_regular_file(exporter: Exporter) -> Result<()> {
-    let bytes = crate::pattern::bytes(34, 0, 12_345);
+    let bytes = pattern::bytes(34, 0, 12_345);
     let memfd = std::fs::File::from(dmabuf_uapi::memfd::create_sealed(c"source", 16_384)?);
     std::os::unix::fs::FileExt::write_all_at(&memfd, &bytes, 100)?;
     let buffer = Buffer::new(exporter, 16_384)?;

@@ -10,11 +10,12 @@ use dmabuf_uapi::copy_file_range::copy_file_range;
 use dmabuf_uapi::drm_prime::{find_card, open_card, GemHandle};
 use dmabuf_uapi::Errno;
 use libtest_mimic::Trial;
+use vts_support::files::{Files, Mode};
+use vts_support::outcome::skip;
+use vts_support::pattern::{assert_filled, UNTOUCHED};
 
 use crate::buffer::{Buffer, Exporter};
-use crate::files::{Files, Mode};
-use crate::outcome::{exporter_trials, skip, support_trial};
-use crate::pattern::{assert_filled, UNTOUCHED};
+use crate::outcome::{exporter_trials, support_trial};
 use crate::slow_load::SlowLoad;
 
 const PAGE_BYTES: usize = 4096;

@@ -9,11 +9,12 @@ use dmabuf_uapi::page_cache::cached_pages;
 use dmabuf_uapi::Errno;
 use libtest_mimic::Trial;
 use rustix::fs::{fcntl_getfl, fcntl_setfl, OFlags};
+use vts_support::files::{content, drop_cache, Files, Mode};
+use vts_support::outcome::skip;
+use vts_support::pattern::{self, assert_filled, assert_same, UNTOUCHED};
 
 use crate::buffer::{Buffer, Exporter};
-use crate::files::{drop_cache, Files, Mode};
-use crate::outcome::{exporter_trials, skip};
-use crate::pattern::assert_same;
+use crate::outcome::exporter_trials;
 
 const SIZE_BYTES: usize = 16 << 20;
 
@@ -63,12 +64,12 @@ fn a_save_leaves_the_page_cache_alone(exporter: Exporter) -> Result<()> {
     output.sync_all()?;
     drop_cache(&output)?;
     require_direct_io(&output)?;
-    let bytes = crate::pattern::bytes(22, 0, SIZE_BYTES);
+    let bytes = pattern::bytes(22, 0, SIZE_BYTES);
     buffer.write(0, &bytes)?;
     ensure!(cached_pages(&output)? == 0, "the file is in the page cache before the test");
     assert_eq!(buffer.save(0, &output, 0, SIZE_BYTES)?, SIZE_BYTES);
     assert_eq!(cached_pages(&output)?, 0, "pages in the page cache after a direct save");
-    assert_same(&crate::files::content(&files.path("out"))?, &bytes, "saved");
+    assert_same(&content(&files.path("out"))?, &bytes, "saved");
     Ok(())
 }
 
@@ -118,15 +119,15 @@ fn device_blocks_are_enough(exporter: Exporter) -> Result<()> {
     let file = source.direct()?;
     let (file_offset, buffer_offset) = (3 * BLOCK_BYTES, 5 * BLOCK_BYTES);
     let len = 97 * BLOCK_BYTES + 99;
-    let buffer = Buffer::filled(exporter, 1 << 20, crate::pattern::UNTOUCHED)?;
+    let buffer = Buffer::filled(exporter, 1 << 20, UNTOUCHED)?;
     match buffer.load(&file, file_offset as u64, buffer_offset as u64, 1 << 20) {
         Err(Errno::INVAL) => return Err(skip("the disk has blocks of more than 512 bytes")),
         copied => assert_eq!(copied, Ok(len)),
     }
     let seen = buffer.bytes(0, 1 << 20)?;
-    crate::pattern::assert_filled(&seen[..buffer_offset], crate::pattern::UNTOUCHED, "before");
+    assert_filled(&seen[..buffer_offset], UNTOUCHED, "before");
     let range = buffer_offset..buffer_offset + len;
     assert_same(&seen[range], &source.expected(file_offset as u64, len), "loaded");
-    crate::pattern::assert_filled(&seen[buffer_offset + len..], crate::pattern::UNTOUCHED, "after");
+    assert_filled(&seen[buffer_offset + len..], UNTOUCHED, "after");
     Ok(())
 }

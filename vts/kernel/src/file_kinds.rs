@@ -11,11 +11,12 @@ use dmabuf_uapi::copy_file_range::copy_file_range;
 use dmabuf_uapi::Errno;
 use libtest_mimic::Trial;
 use rustix::fs::OFlags;
+use vts_support::files::Files;
+use vts_support::outcome::skip;
+use vts_support::pattern::{assert_filled, UNTOUCHED};
 
 use crate::buffer::{Buffer, Exporter};
-use crate::files::Files;
-use crate::outcome::{exporter_trials, skip};
-use crate::pattern::{assert_filled, UNTOUCHED};
+use crate::outcome::exporter_trials;
 
 const PAGE_BYTES: usize = 4096;
 

@@ -4,14 +4,15 @@
 use std::os::fd::AsFd;
 
 use anyhow::Result;
+use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
 use dmabuf_uapi::mapping::{Mapping, MappingAccess};
 use dmabuf_uapi::Errno;
 use libtest_mimic::Trial;
+use vts_support::files::{content, Files, Mode};
+use vts_support::pattern::assert_same;
 
 use crate::buffer::{require_available_memory, Buffer, Exporter};
-use crate::files::{Files, Mode};
 use crate::outcome::{exporter_trials, support_trial};
-use crate::pattern::assert_same;
 
 const PAGE_BYTES: usize = 4096;
 const MIB: u64 = 1 << 20;
@@ -83,7 +84,7 @@ fn far_in_a_udmabuf() -> Result<()> {
 
             let output = mode.open_output(&files.path("out"))?;
             assert_eq!(buffer.save(offset, &output, 0, LEN_BYTES)?, LEN_BYTES, "save at {offset}");
-            let saved = crate::files::content(&files.path("out"))?;
+            let saved = content(&files.path("out"))?;
             assert_same(&saved, &source.expected(0, LEN_BYTES), "saved");
         }
     }
@@ -94,15 +95,21 @@ fn past_2_gib_in_the_system_heap() -> Result<()> {
     const SIZE_BYTES: u64 = 2 * GIB + 16 * MIB;
     require_available_memory(SIZE_BYTES / MIB + 256)?;
     let buffer = Buffer::new(Exporter::SystemHeap, SIZE_BYTES as usize)?;
+    let memory = Mapping::shared(&buffer, SIZE_BYTES as usize, MappingAccess::Read)?;
     let files = Files::new()?;
     let len = 9 * MIB as usize + 5;
     let source = files.patterned("in", 53, len as u64)?;
     for (mode, offset) in [(Mode::Direct, 2 * GIB - 4 * MIB), (Mode::Buffered, 2 * GIB - 4097)] {
         assert_eq!(buffer.load(&source.open(mode)?, 0, offset, len)?, len, "load at {offset}");
-        assert_same(&buffer.bytes(offset as usize, len)?, &source.expected(0, len), "loaded");
+        let mut seen = vec![0; len];
+        let guard = CpuAccessGuard::begin(buffer.as_fd(), CpuAccess::READ)?;
+        memory.read(offset as usize, &mut seen)?;
+        guard.end()?;
+        assert_same(&seen, &source.expected(0, len), "loaded");
+
         let output = Mode::Buffered.open_output(&files.path("out"))?;
         assert_eq!(buffer.save(offset, &output, 0, len)?, len, "save at {offset}");
-        assert_same(&crate::files::content(&files.path("out"))?, &source.expected(0, len), "saved");
+        assert_same(&content(&files.path("out"))?, &source.expected(0, len), "saved");
     }
     Ok(())
 }

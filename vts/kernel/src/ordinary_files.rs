@@ -11,11 +11,11 @@ use dmabuf_uapi::{memfd, Errno};
 use libtest_mimic::Trial;
 use rustix::fs::{ioctl_getflags, ioctl_setflags, IFlags};
 use rustix::process::Signal;
+use vts_support::files::{content, Files, Mode};
+use vts_support::outcome::trial;
+use vts_support::pattern::{assert_filled, assert_same, bytes};
 
-use crate::files::{content, Files, Mode};
 use crate::helper::{Copy, Direction};
-use crate::outcome::trial;
-use crate::pattern::{assert_filled, assert_same, bytes};
 
 const GIB: u64 = 1 << 30;
 const SIZE_BYTES: usize = 100_000;

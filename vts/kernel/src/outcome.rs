@@ -1,47 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How a test ends: passed, failed, or skipped with a reason.
+//! Tests that need the kernel support, skipped where there is none.
 
-use std::fmt;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use dmabuf_uapi::Errno;
-use libtest_mimic::{Completion, Failed, Trial};
+use libtest_mimic::Trial;
+use vts_support::files::Files;
+use vts_support::outcome::{skip, trial};
 
 use crate::buffer::{Buffer, Exporter};
-use crate::files::Files;
 
 /// Makes a kernel without the support a failure.
 const REQUIRE_SUPPORT_VARIABLE: &str = "DMABUF_TEST_REQUIRE_KERNEL_SUPPORT";
 
 /// A test for one exporter of dma-bufs.
 pub type ExporterTest = fn(Exporter) -> Result<()>;
-
-/// Why a test cannot run here.
-#[derive(Debug)]
-struct Skip(String);
-
-impl fmt::Display for Skip {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "SKIPPED: {}", self.0)
-    }
-}
-
-impl std::error::Error for Skip {}
-
-/// The error that ends a test as skipped.
-pub fn skip(reason: impl Into<String>) -> anyhow::Error {
-    Skip(reason.into()).into()
-}
-
-/// A test that any kernel must pass.
-pub fn trial(topic: &str, name: &str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
-    Trial::ignorable_test(format!("{topic}::{name}"), move || match test() {
-        Ok(()) => Ok(Completion::Completed),
-        Err(error) if error.is::<Skip>() => Ok(Completion::ignored_with(error)),
-        Err(error) => Err(Failed::from(format!("{error:#}"))),
-    })
-}
 
 /// A test of the kernel support.
 pub fn support_trial(

@@ -8,11 +8,11 @@ use anyhow::Result;
 use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
 use dmabuf_uapi::mapping::{Mapping, MappingAccess};
 use libtest_mimic::Trial;
+use vts_support::files::{content, Files, Mode};
+use vts_support::pattern::{self, assert_same};
 
 use crate::buffer::{Buffer, Exporter};
-use crate::files::{Files, Mode};
 use crate::outcome::exporter_trials;
-use crate::pattern::assert_same;
 use crate::slow_load::{SlowLoad, LOADED_BYTES};
 
 const MIB: usize = 1 << 20;
@@ -47,7 +47,7 @@ fn a_load_overtakes_another(exporter: Exporter) -> Result<()> {
 
 fn a_save_overtakes_a_load(exporter: Exporter) -> Result<()> {
     let slow = SlowLoad::new(exporter)?;
-    let bytes = crate::pattern::bytes(82, 0, 8192);
+    let bytes = pattern::bytes(82, 0, 8192);
     slow.buffer().write(LOADED_BYTES, &bytes)?;
     let files = Files::new()?;
     for mode in Mode::ALL {
@@ -56,7 +56,7 @@ fn a_save_overtakes_a_load(exporter: Exporter) -> Result<()> {
             assert_eq!(buffer.save(LOADED_BYTES as u64, &output, 0, 8192)?, 8192);
             Ok(())
         })?;
-        assert_same(&crate::files::content(&files.path("out"))?, &bytes, "saved");
+        assert_same(&content(&files.path("out"))?, &bytes, "saved");
     }
     Ok(())
 }

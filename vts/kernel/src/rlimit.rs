@@ -7,12 +7,12 @@ use std::path::Path;
 use anyhow::Result;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
+use vts_support::files::{Files, Mode};
+use vts_support::pattern::assert_same;
 
 use crate::buffer::{Buffer, Exporter};
-use crate::files::{Files, Mode};
 use crate::helper::{Copy, Direction};
 use crate::outcome::exporter_trials;
-use crate::pattern::assert_same;
 
 const SIZE_BYTES: usize = 1 << 20;
 

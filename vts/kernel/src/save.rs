@@ -4,11 +4,11 @@
 use anyhow::Result;
 use dmabuf_uapi::Errno;
 use libtest_mimic::Trial;
+use vts_support::files::{content, Files, Mode};
+use vts_support::pattern::{assert_filled, assert_same, bytes};
 
 use crate::buffer::{Buffer, Exporter};
-use crate::files::{content, Files, Mode};
 use crate::outcome::exporter_trials;
-use crate::pattern::{assert_filled, assert_same, bytes};
 
 const PAGE_BYTES: usize = 4096;
 const MIB: usize = 1 << 20;

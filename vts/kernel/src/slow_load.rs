@@ -10,9 +10,9 @@ use std::thread;
 use anyhow::{bail, Result};
 use dmabuf_uapi::mapping::{Mapping, MappingAccess};
 use dmabuf_uapi::Errno;
+use vts_support::files::{Files, TestFile};
 
 use crate::buffer::{require_available_memory, Buffer, Exporter};
-use crate::files::{Files, TestFile};
 
 const MIB: usize = 1 << 20;
 const MARK: u8 = 0x5a;

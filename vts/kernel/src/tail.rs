@@ -3,11 +3,11 @@
 
 use anyhow::Result;
 use libtest_mimic::Trial;
+use vts_support::files::Files;
+use vts_support::pattern::{assert_filled, assert_same, UNTOUCHED};
 
 use crate::buffer::{Buffer, Exporter};
-use crate::files::Files;
 use crate::outcome::exporter_trials;
-use crate::pattern::{assert_filled, assert_same, UNTOUCHED};
 
 const PAGE_BYTES: usize = 4096;
 const MIB: usize = 1 << 20;

@@ -11,11 +11,12 @@ use dmabuf_uapi::memfd;
 use dmabuf_uapi::udmabuf::MemfdRange;
 use libtest_mimic::Trial;
 use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, MemfdFlags, SealFlags};
+use vts_support::files::{content, Files, Mode};
+use vts_support::outcome::skip;
+use vts_support::pattern::{self, assert_same, UNTOUCHED};
 
 use crate::buffer::{meminfo_kib, Buffer};
-use crate::files::{content, Files, Mode};
-use crate::outcome::{skip, support_trial};
-use crate::pattern::{assert_same, UNTOUCHED};
+use crate::outcome::support_trial;
 
 const PAGE_BYTES: u64 = 4096;
 const HUGE_POOL: &str = "/proc/sys/vm/nr_hugepages";
@@ -149,7 +150,7 @@ fn items_may_repeat() -> Result<()> {
         size_bytes: pages * PAGE_BYTES,
     });
     let buffer = Buffer::of_memfd(&ranges)?;
-    map(&memfds[0])?.write(0, &crate::pattern::bytes(102, 0, 8 * PAGE_BYTES as usize))?;
+    map(&memfds[0])?.write(0, &pattern::bytes(102, 0, 8 * PAGE_BYTES as usize))?;
     check_save(&buffer, &memfds, &items)?;
 
     // One page of the file goes to the last but one of the places that page 3 has in the buffer.
