@@ -12,8 +12,12 @@ use crate::path::Direction;
 /// The alignment assumed where a kernel older than 6.1 does not report one: the block size of Android's file systems.
 pub const FALLBACK_ALIGN_BYTES: u32 = 4096;
 
+const F2FS_MAGIC: u64 = 0xf2f5_2010;
+const EXT4_MAGIC: u64 = 0xef53;
+const XFS_MAGIC: u64 = 0x5846_5342;
+
 /// File systems that do direct I/O on ordinary files: F2FS, ext4, XFS. Asked only where `statx` does not tell.
-const DIRECT_FILE_SYSTEM_MAGICS: [u64; 3] = [0xf2f5_2010, 0xef53, 0x5846_5342];
+const DIRECT_FILE_SYSTEM_MAGICS: [u64; 3] = [F2FS_MAGIC, EXT4_MAGIC, XFS_MAGIC];
 
 /// Whether the file can be read or written directly through an fd that the engine has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,6 +192,10 @@ fn direct_io(attributes: &FileAttributes) -> DirectIo {
         offset_align_bytes,
     };
     match attributes.direct_io_align {
+        _ if is_f2fs_inline(attributes) => DirectIo::NotOnThisFile(
+            "F2FS keeps this small file in its inode and reads it through the page cache"
+                .to_owned(),
+        ),
         Some(align) if align.memory_bytes > 0 && align.offset_bytes > 0 => {
             possible(align.memory_bytes, align.offset_bytes)
         }
@@ -203,6 +211,12 @@ fn direct_io(attributes: &FileAttributes) -> DirectIo {
             attributes.file_system_magic
         )),
     }
+}
+
+/// Whether the data are in the inode. F2FS allocates blocks of 8 sectors and adds the sectors of inline data to what it
+/// reports (`f2fs_getattr`, `fs/f2fs/file.c`); `STATX_DIOALIGN` does not tell, as it is about writes.
+fn is_f2fs_inline(attributes: &FileAttributes) -> bool {
+    attributes.file_system_magic == F2FS_MAGIC && attributes.allocated_sectors % 8 != 0
 }
 
 fn cause(attributes: &FileAttributes) -> &'static str {
@@ -278,6 +292,22 @@ mod tests {
         let fd = open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
         let error = OpenFile::inspect(fd.as_fd(), "files[0]", Direction::Load).unwrap_err();
         assert!(error.to_string().contains("O_PATH"), "{error}");
+    }
+
+    #[test]
+    fn a_file_in_its_f2fs_inode_is_not_direct() {
+        let file = File::open("/proc/self/exe").unwrap();
+        let align =
+            dmabuf_uapi::file_attributes::DirectIoAlign { memory_bytes: 4096, offset_bytes: 4096 };
+        let with = |file_system_magic, allocated_sectors| FileAttributes {
+            file_system_magic,
+            allocated_sectors,
+            direct_io_align: Some(align),
+            ..file_attributes(&file).unwrap()
+        };
+        assert!(matches!(direct_io(&with(F2FS_MAGIC, 1)), DirectIo::NotOnThisFile(_)));
+        assert!(matches!(direct_io(&with(F2FS_MAGIC, 8)), DirectIo::Possible { .. }));
+        assert!(matches!(direct_io(&with(EXT4_MAGIC, 2)), DirectIo::Possible { .. }));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct DirectIoAlign {
 pub struct FileAttributes {
     /// Size in bytes.
     pub size_bytes: u64,
+    /// Space allocated to the file, in units of 512 bytes.
+    pub allocated_sectors: u64,
     /// `st_mode`: kind and permissions.
     pub mode: u16,
     /// Inode number.
@@ -52,6 +54,7 @@ pub fn file_attributes(file: impl AsFd) -> Result<FileAttributes> {
     let has = |attribute| stat.stx_attributes.contains(attribute);
     Ok(FileAttributes {
         size_bytes: stat.stx_size,
+        allocated_sectors: stat.stx_blocks,
         mode: stat.stx_mode,
         inode: stat.stx_ino,
         device: (stat.stx_dev_major, stat.stx_dev_minor),

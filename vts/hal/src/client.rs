@@ -87,3 +87,20 @@ pub fn expect_refusal<T>(
         Err(_) => Ok(()),
     }
 }
+
+/// As [`expect_refusal`], for an fd that may not even reach the service: SELinux, or the binder driver, may refuse to
+/// pass it on. `denied` is what an SELinux denial of it would contain.
+pub fn expect_refusal_or_block<T>(
+    result: std::result::Result<T, ClientError>,
+    code: LoaderError,
+    argument: &str,
+    denied: &str,
+) -> Result<()> {
+    match result {
+        Err(ClientError::Transport(_)) => {
+            println!("EXPECT-AVC: {denied}");
+            Ok(())
+        }
+        other => expect_refusal(other, code, argument),
+    }
+}

@@ -7,6 +7,7 @@ use dmabuf_loader_client::aidl::{
     TransferReport::TransferReport,
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec, SaveSpec};
+use dmabuf_uapi::file_attributes::file_attributes;
 use dmabuf_uapi::page_cache::cached_pages;
 use dmabuf_uapi::Errno;
 use vts_support::files::{drop_cache, Files, Mode};
@@ -18,6 +19,7 @@ use crate::client::{new_buffer, Client, NamedTest};
 pub const TESTS: &[NamedTest] = &[
     ("a_300_mib_file_moves_by_copy_file_range_direct", a_300_mib_file_moves_direct),
     ("a_file_of_odd_size_moves_direct_to_its_last_byte", a_file_of_odd_size_moves_direct),
+    ("a_file_in_its_inode_is_not_called_direct", a_file_in_its_inode_is_not_called_direct),
     ("udmabuf_buffers_are_filled_direct", udmabuf_buffers_are_filled_direct),
     ("a_save_moves_direct", a_save_moves_direct),
     ("a_file_opened_buffered_is_reported_as_it_moves", a_file_opened_buffered_is_reported),
@@ -63,9 +65,26 @@ fn a_300_mib_file_moves_direct(client: &Client) -> Result<()> {
 
 fn a_file_of_odd_size_moves_direct(client: &Client) -> Result<()> {
     let heap = client.best_heap()?.name;
-    for size_bytes in [1, 4095, 4097, (1 << 20) + 1, (40 << 20) + 513] {
+    for size_bytes in [4095, 4096, 4097, (1 << 20) + 1, (40 << 20) + 513] {
         load_direct(client, &heap, size_bytes)?;
     }
+    Ok(())
+}
+
+/// F2FS keeps small files in the inode and reads them through the page cache, whatever O_DIRECT asks for.
+fn a_file_in_its_inode_is_not_called_direct(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let file = files.patterned("f", 1, 100)?;
+    let source = open_for_load(file.path())?;
+    if file_attributes(&source)?.allocated_sectors % 8 == 0 {
+        return Err(skip("the file system gave the small file a block of its own"));
+    }
+    let report = client.load(LoadSpec::whole_file(&source)?)?.report;
+    ensure!(!report.direct && report.bufferedBytes == 100, "{report:?}");
+    let not_direct = report.notTaken.iter().find(|not_taken| not_taken.direct);
+    let reason = not_direct.context("no reason")?.reason;
+    let expected = [NotTakenReason::FILE_NOT_DIRECT, NotTakenReason::KERNEL_UNSUPPORTED];
+    ensure!(expected.contains(&reason), "{report:?}");
     Ok(())
 }
 
