@@ -13,13 +13,13 @@ use crate::guest::GuestPrograms;
 use crate::image::data::DataDisk;
 use crate::image::{initramfs, push, system};
 use crate::kernel::Kernel;
-use crate::policy;
 use crate::progress::Progress;
-use crate::qemu::{console_tail, Accelerator, Machine};
+use crate::qemu::{Accelerator, Machine};
 use crate::report::Collector;
 use crate::results::{Suite, Verdict};
-use crate::steps::{self, PlannedStep};
+use crate::steps;
 use crate::workspace::{Workspace, FLAVOUR};
+use crate::{console, policy, summary};
 
 /// Lines of the console shown when the device stops by itself.
 const CONSOLE_TAIL_LINES: usize = 40;
@@ -71,14 +71,15 @@ impl Device {
         Ok(suite)
     }
 
-    /// Boots the device and runs the plan on it.
+    /// Boots the device and runs the tests on it whose name contains the filter.
     pub fn run(
         &self,
         progress: &Progress,
         accelerator: Option<Accelerator>,
-        plan: &[PlannedStep],
+        filter: Option<&str>,
     ) -> Result<Vec<Suite>> {
         let phase = progress.phase(format!("device '{FLAVOUR}'"));
+        let plan = steps::plan(filter);
         let [console, report, text, messages] =
             ["console.log", "report.jsonl", "vts.log", "qemu.log"].map(|name| self.dir.join(name));
         let create = |path: &PathBuf| {
@@ -97,21 +98,31 @@ impl Device {
             data.place()
         )?;
 
-        let mut collector = Collector::new(plan);
+        let mut collector = Collector::new(&plan, filter.is_some());
         let mut logged = Ok(());
-        let ended = machine.run_plan(&console, &messages, steps::time(plan), |line| {
+        let mut printed = 0;
+        let ended = machine.run_plan(&console, &messages, steps::time(&plan), |line| {
             let text = collector.line(line);
             phase.detail(&collector.current());
+            for suite in &collector.ended()[printed..] {
+                phase.print(&summary::line(suite));
+                printed += 1;
+            }
             logged = std::mem::replace(&mut logged, Ok(())).and_then(|()| {
                 writeln!(report_file, "{line}")?;
                 writeln!(text_file, "{text}")
             });
         });
         logged.with_context(|| format!("cannot write to {}", self.dir.display()))?;
-        let mut suites = collector.finish(|| console_tail(&console, CONSOLE_TAIL_LINES));
-        if let (Err(error), Some(device)) = (ended, suites.first_mut()) {
-            let messages = std::fs::read_to_string(&messages).unwrap_or_default();
-            device.problems.push(format!("{error:#}\n{}", messages.trim()));
+        let kernel_log = console::read(&console);
+        let mut suites = collector.finish(|| console::tail(&kernel_log, CONSOLE_TAIL_LINES));
+        if let Some(device) = suites.first_mut() {
+            let complaint = console::complaint(&kernel_log);
+            let verdict = complaint.map_or(Verdict::Passed, Verdict::Failed);
+            device.add("no bug in the kernel's log", verdict);
+            if let Err(error) = ended {
+                device.problems.push(format!("{error:#}\n{}", console::read(&messages).trim()));
+            }
         }
         phase.print(&format!("the device's log is {}", text.display()));
         Ok(suites)

@@ -3,6 +3,7 @@
 
 mod cache;
 mod command;
+mod console;
 mod device;
 mod guest;
 mod host_tests;
@@ -84,7 +85,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
             return Ok(true);
         }
         Some(Task::Shell) => {
-            Device::build(&workspace, &progress)?.shell(arguments.accelerator)?;
+            let device = Device::build(&workspace, &progress)?;
+            progress.print("the device powers off at `exit`; Ctrl-A X turns it off at once");
+            device.shell(arguments.accelerator)?;
             return Ok(true);
         }
         Some(Task::Host) => suites.extend(host(&workspace, &progress, arguments)),
@@ -107,8 +110,7 @@ fn device(workspace: &Workspace, progress: &Progress, arguments: &Arguments) -> 
     let run = || {
         let device = Device::build(workspace, progress)?;
         let mut suites = vec![device.patch_suite()?];
-        let plan = steps::plan(arguments.filter.as_deref());
-        suites.extend(device.run(progress, arguments.accelerator, &plan)?);
+        suites.extend(device.run(progress, arguments.accelerator, arguments.filter.as_deref())?);
         Ok(suites)
     };
     run().unwrap_or_else(|error| vec![broken("device", &error)])

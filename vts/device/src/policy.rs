@@ -11,7 +11,7 @@ use anyhow::{bail, ensure, Context, Result};
 
 use crate::command::{command, output};
 
-/// Version of the binary format: the newest that checkpolicy of Debian 12 writes and a 6.12 kernel reads.
+/// Version of the binary format: the newest that both checkpolicy of Debian 12 and Linux 6.12 know.
 const POLICY_VERSION: &str = "33";
 
 /// Lists the names of the source files in the order in which they are joined.

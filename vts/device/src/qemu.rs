@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The virtual machine.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -195,12 +195,4 @@ fn follow(
         bail!("qemu-system-x86_64: {status}");
     }
     Ok(())
-}
-
-/// The last lines of a console log.
-pub fn console_tail(console: &Path, lines: usize) -> String {
-    let bytes = fs::read(console).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let all: Vec<&str> = text.lines().map(str::trim_end).collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
 }

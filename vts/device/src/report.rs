@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use vts_init::report::{Event, Stream};
 
-use crate::results::{Suite, Verdict};
+use crate::results::{Suite, Totals, Verdict};
 use crate::steps::{Format, PlannedStep};
 use crate::{libtest, tap};
 
@@ -21,6 +21,7 @@ const KEPT_LINES: usize = 40;
 #[derive(Debug)]
 pub struct Collector<'a> {
     steps: &'a [PlannedStep],
+    may_be_empty: bool,
     device: Suite,
     suites: Vec<Suite>,
     running: Option<Running>,
@@ -44,10 +45,11 @@ enum Parser {
 }
 
 impl<'a> Collector<'a> {
-    /// For a device that runs `steps`.
-    pub fn new(steps: &'a [PlannedStep]) -> Self {
+    /// For a device that runs `steps`; with a filter a program may have no test to run.
+    pub fn new(steps: &'a [PlannedStep], filtered: bool) -> Self {
         Self {
             steps,
+            may_be_empty: filtered,
             device: Suite::new("device"),
             suites: Vec::new(),
             running: None,
@@ -69,6 +71,11 @@ impl<'a> Collector<'a> {
                 format!("? {line}")
             }
         }
+    }
+
+    /// Steps that have ended.
+    pub fn ended(&self) -> &[Suite] {
+        &self.suites
     }
 
     /// What runs on the device now.
@@ -124,6 +131,9 @@ impl<'a> Collector<'a> {
                     let ending = Ending { code, signal, timed_out };
                     let mut suite = running.finish(&ending, &denials);
                     suite.duration = Some(Duration::from_millis(duration_ms));
+                    if !self.may_be_empty && suite.totals() == Totals::default() {
+                        suite.problems.push("it ran no test".into());
+                    }
                     self.suites.push(suite);
                 }
             }
@@ -269,7 +279,6 @@ mod tests {
     use vts_init::plan::Step;
 
     use super::*;
-    use crate::results::Totals;
 
     fn steps() -> Vec<PlannedStep> {
         [("lib", Format::Libtest), ("tap", Format::Tap), ("exit", Format::ExitStatus)]
@@ -308,7 +317,7 @@ mod tests {
 
     fn collect(events: impl IntoIterator<Item = Event>) -> Vec<Suite> {
         let steps = steps();
-        let mut collector = Collector::new(&steps);
+        let mut collector = Collector::new(&steps, false);
         for event in events {
             collector.line(&event.to_line().unwrap());
         }
@@ -356,7 +365,17 @@ mod tests {
         assert_eq!(with(1, step("other", &announced, 0, &["avc:  denied  { read }"])), 0);
         assert_eq!(with(1, step("other", &announced, 0, &["avc:  denied  { open }"])), 1);
 
-        let mut collector = Collector::new(&[]);
+        let empty = "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured";
+        for (filtered, failed) in [(false, 4), (true, 3)] {
+            let steps = steps();
+            let mut collector = Collector::new(&steps, filtered);
+            for event in step("lib", &["running 0 tests", empty], 0, &[]) {
+                collector.line(&event.to_line().unwrap());
+            }
+            assert_eq!(Totals::of(&collector.finish(String::new)).failed, failed);
+        }
+
+        let mut collector = Collector::new(&[], false);
         collector.line("{\"event\":\"no such\"}");
         collector.line(&Event::Done.to_line().unwrap());
         assert_eq!(Totals::of(&collector.finish(String::new)).failed, 1);

@@ -33,6 +33,13 @@ pub fn summary(suites: &[Suite]) -> String {
     text
 }
 
+/// One suite's totals as a line.
+pub fn line(suite: &Suite) -> String {
+    let Totals { passed, failed, skipped } = suite.totals();
+    let time = suite.duration.map_or(String::new(), |d| format!(" in {:.1} s", d.as_secs_f64()));
+    format!("  {}: {passed} passed, {failed} failed, {skipped} skipped{time}", suite.name)
+}
+
 fn table(suites: &[Suite]) -> String {
     let width = suites.iter().map(|suite| suite.name.chars().count()).max().unwrap_or(0).max(5);
     let mut text = format!(
@@ -71,6 +78,8 @@ mod tests {
         let mut two = Suite::new("b");
         two.add("z", Verdict::Failed("left\nright\n".into()));
         two.problems.push("crash".into());
+        assert_eq!(line(&one), "  a long name: 1 passed, 0 failed, 1 skipped in 1.2 s");
+        assert_eq!(line(&two), "  b: 0 passed, 2 failed, 0 skipped");
         let text = summary(&[one, two]);
         assert_eq!(
             text,

@@ -5,20 +5,20 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 
 use rustix::fs::Mode;
 use rustix::mount::UnmountFlags;
+use rustix::process::{Resource, Rlimit};
 use vts_init::file_contexts::FileContexts;
 use vts_init::ids::Ids;
 use vts_init::plan::SHELL_FLAG;
-use vts_init::rc::{Command, Config, TRIGGERS};
+use vts_init::rc::{self, Command, Config, TRIGGERS};
 use vts_init::report::Event;
 
-use crate::supervisor::Supervisor;
+use crate::supervisor::{self, Supervisor};
 use crate::{
     devices, kernel_file, kernel_log, label, log, mounts, port, power, reaper, selinux, steps,
 };
@@ -38,7 +38,7 @@ pub fn run() -> Result<()> {
     ensure!(selinux::enforcing()?, "SELinux does not enforce");
     log::info(&format!("second stage, {context}"));
 
-    let (sender, messages) = mpsc::channel();
+    let (sender, messages) = supervisor::queue();
     reaper::start(sender.clone())?;
     kernel_log::start(sender.clone())?;
 
@@ -159,6 +159,14 @@ impl Device<'_> {
             Command::Restorecon { paths, recursive } => paths
                 .iter()
                 .try_for_each(|path| label::restorecon(self.contexts, Path::new(path), *recursive)),
+            Command::SetRlimit(resource, current, maximum) => {
+                let resource = match resource {
+                    rc::Resource::Nice => Resource::Nice,
+                    rc::Resource::Nofile => Resource::Nofile,
+                };
+                let limit = Rlimit { current: Some(*current), maximum: Some(*maximum) };
+                rustix::process::setrlimit(resource, limit).context("setrlimit")
+            }
             Command::Start(service) => self.supervisor.start(service),
             Command::ClassStart(class) => self.supervisor.class_start(class),
             Command::WaitForProp(name, value) => {

@@ -47,12 +47,12 @@ fn ownership(permissions: Permissions) -> Ownership {
 }
 
 fn apply_below(rules: &Rules, contexts: &FileContexts, dir: &Path) -> Result<()> {
-    let device = fs::metadata(dir)?.dev();
+    let device = fs::metadata(dir).with_context(|| format!("reading {}", dir.display()))?.dev();
     let entries = fs::read_dir(dir).with_context(|| format!("listing {}", dir.display()))?;
     for entry in entries {
         let path = entry.with_context(|| format!("listing {}", dir.display()))?.path();
         let name = path.to_str().ok_or_else(|| anyhow!("{} is not UTF-8", path.display()))?;
-        let metadata = fs::symlink_metadata(&path)?;
+        let metadata = fs::symlink_metadata(&path).with_context(|| format!("reading {name}"))?;
         let file_type = metadata.file_type();
         if metadata.dev() != device {
             // A mount point.

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 
 use anyhow::{Context, Result};
 
@@ -13,7 +13,7 @@ use crate::supervisor::Message;
 const RECORD_BYTES: usize = 8192;
 
 /// Sends every record's text, from the first one the kernel still has.
-pub fn start(messages: Sender<Message>) -> Result<()> {
+pub fn start(messages: SyncSender<Message>) -> Result<()> {
     let mut kmsg = File::open("/dev/kmsg").context("opening /dev/kmsg for reading")?;
     std::thread::Builder::new()
         .name("kernel log".into())

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Error, Result};
 
+use nix::sys::signal::SigSet;
 use nix::unistd::{setgroups, setresgid, setresuid, Gid, Uid};
 use rustix::fs::Mode;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -126,6 +127,8 @@ fn prepare(spec: &Spec) -> Result<()> {
     if spec.console {
         take_console()?;
     }
+    // Inherited from init, which blocks SIGCHLD.
+    SigSet::empty().thread_set_mask().context("unblocking signals")?;
     rustix::process::setpriority_process(None, spec.nice).context("setting the nice value")?;
     rustix::process::umask(Mode::from(spec.umask));
     std::env::set_current_dir(&spec.cwd).with_context(|| format!("entering {}", spec.cwd))?;

@@ -2,11 +2,11 @@
 //! Android init language: the subset of .rc files this init understands.
 //!
 //! Services: `class`, `user`, `group`, `seclabel`, `interface`, `oneshot`, `disabled`, `critical`,
-//! `capabilities`, `priority`, `setenv`, `console`, `restart_period`, and, read but without an
-//! effect, `task_profiles`, `ioprio` and `shutdown`.
+//! `capabilities`, `priority`, `setenv`, `console`, `restart_period`, `onrestart class_restart`,
+//! and, read but without an effect, `task_profiles`, `ioprio` and `shutdown`.
 //!
 //! Commands: `mkdir`, `chown`, `chmod`, `write`, `symlink`, `mount`, `restorecon`,
-//! `restorecon_recursive`, `start`, `class_start`, `wait_for_prop`.
+//! `restorecon_recursive`, `setrlimit`, `start`, `class_start`, `wait_for_prop`.
 //!
 //! Triggers are the boot stages of [`TRIGGERS`]. Any other word is an error.
 
@@ -55,6 +55,8 @@ pub struct Service {
     pub console: bool,
     /// Seconds from start to restart.
     pub restart_period_s: u64,
+    /// Classes whose running services are restarted with it.
+    pub onrestart: Vec<String>,
 }
 
 /// Where owner, group or mode of a file are set; None leaves it.
@@ -66,6 +68,15 @@ pub struct Ownership {
     pub uid: Option<u32>,
     /// Group.
     pub gid: Option<u32>,
+}
+
+/// A resource whose limit can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// `nice`: 20 minus the lowest nice value that may be taken.
+    Nice,
+    /// `nofile`: one more than the highest file descriptor.
+    Nofile,
 }
 
 /// A command of an action.
@@ -97,6 +108,8 @@ pub enum Command {
         /// With everything below it.
         recursive: bool,
     },
+    /// `setrlimit RESOURCE CURRENT MAXIMUM`
+    SetRlimit(Resource, u64, u64),
     /// `start SERVICE`
     Start(String),
     /// `class_start CLASS`
@@ -234,6 +247,7 @@ fn new_service(words: &[&str]) -> Result<Service, String> {
         critical: false,
         console: false,
         restart_period_s: DEFAULT_RESTART_PERIOD_S,
+        onrestart: Vec::new(),
     })
 }
 
@@ -271,6 +285,8 @@ fn service_option(service: &mut Service, words: &[&str], ids: &Ids) -> Result<()
             service.restart_period_s =
                 value.parse().map_err(|_| format!("bad restart period '{value}'"))?;
         }
+        ["onrestart", "class_restart", "--only-enabled", class]
+        | ["onrestart", "class_restart", class] => service.onrestart.push(class.to_owned()),
         ["task_profiles", _, ..] | ["ioprio", _, _] | ["shutdown", "critical"] => {}
         _ => return Err(format!("unknown service option '{}'", words.join(" "))),
     }
@@ -381,6 +397,15 @@ fn command(words: &[&str], ids: &Ids) -> Result<Command, String> {
             paths: words[1..].iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
             recursive: name == "restorecon_recursive",
         },
+        ["setrlimit", resource, current, maximum] => {
+            let number = |text: &str| text.parse().map_err(|_| format!("bad limit '{text}'"));
+            let resource = match resource {
+                "nice" => Resource::Nice,
+                "nofile" => Resource::Nofile,
+                _ => return Err(format!("unknown resource '{resource}'")),
+            };
+            Command::SetRlimit(resource, number(current)?, number(maximum)?)
+        }
         ["start", service] => Command::Start(owned(service)),
         ["class_start", class] => Command::ClassStart(owned(class)),
         ["wait_for_prop", name, value] => Command::WaitForProp(owned(name), owned(value)),
@@ -412,6 +437,7 @@ mod tests {
              \x20   capabilities SYS_NICE IPC_LOCK\n\
              \x20   task_profiles ServiceCapacityLow\n\
              \x20   shutdown critical\n\
+             \x20   onrestart class_restart --only-enabled main\n\
              \n\
              on post-fs-data\n\
              \x20   mkdir /data/vendor/dmabuf_loader 0770 vendor_dmabuf_loader vendor_dmabuf_loader\n",
@@ -425,9 +451,10 @@ mod tests {
         assert_eq!(service.capabilities, Some(vec![23, 14]));
         assert_eq!(service.class, "hal");
         assert_eq!(service.interfaces, ["vendor.dmabuf.loader.IDmaBufLoader/default"]);
+        assert_eq!(service.onrestart, ["main"]);
         assert!(!service.oneshot && !service.disabled && !service.critical);
         let commands: Vec<_> = config.commands("post-fs-data").collect();
-        assert_eq!(commands[0].place, "x.rc:11");
+        assert_eq!(commands[0].place, "x.rc:12");
         assert_eq!(
             commands[0].command,
             Command::Mkdir(
@@ -451,12 +478,14 @@ mod tests {
              on boot\n\
              class_start hal\n\
              on init\n\
+             setrlimit nice 40 40\n\
              start servicemanager\n\
              wait_for_prop servicemanager.ready true\n",
         )
         .unwrap();
         let init: Vec<Command> = config.commands("init").map(|c| c.command.clone()).collect();
-        assert_eq!(init.len(), 8);
+        assert_eq!(init.len(), 9);
+        assert_eq!(init[6], Command::SetRlimit(Resource::Nice, 40, 40));
         assert_eq!(init[0], Command::Write("/proc/sys/kernel/printk".into(), "4 4 1 7".into()));
         assert_eq!(
             init[2],
@@ -466,7 +495,7 @@ mod tests {
             init[5],
             Command::Restorecon { paths: vec!["/dev".into(), "/mnt".into()], recursive: true }
         );
-        assert_eq!(init[7], Command::WaitForProp("servicemanager.ready".into(), "true".into()));
+        assert_eq!(init[8], Command::WaitForProp("servicemanager.ready".into(), "true".into()));
         let boot: Vec<Command> = config.commands("boot").map(|c| c.command.clone()).collect();
         assert_eq!(boot, [Command::ClassStart("hal".into())]);
     }
@@ -488,7 +517,9 @@ mod tests {
              exec /bin/true\n\
              mkdir data\n\
              mkdir /data 0999\n\
-             mkdir /data 0700 root root root\n",
+             mkdir /data 0700 root root root\n\
+             setrlimit core 1 1\n\
+             setrlimit nice x 1\n",
         )
         .unwrap_err();
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -508,6 +539,8 @@ mod tests {
                 "x.rc:13: 'data' is not an absolute path",
                 "x.rc:14: bad mode '0999'",
                 "x.rc:15: unknown command 'mkdir /data 0700 root root root'",
+                "x.rc:16: unknown resource 'core'",
+                "x.rc:17: bad limit 'x'",
             ]
         );
     }

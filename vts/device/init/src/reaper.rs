@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reaping: every process without a parent becomes init's child.
 
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
@@ -28,7 +28,7 @@ pub struct Ended {
 }
 
 /// Starts the reaper. Call it before any other thread is started, so that all block SIGCHLD.
-pub fn start(messages: Sender<Message>) -> Result<()> {
+pub fn start(messages: SyncSender<Message>) -> Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGCHLD);
     signals.thread_block().context("blocking SIGCHLD")?;
@@ -37,24 +37,29 @@ pub fn start(messages: Sender<Message>) -> Result<()> {
         .spawn(move || loop {
             // An error here means a signal other than SIGCHLD: look for children all the same.
             let _ = signals.wait();
-            reap(&messages);
+            for (pid, ended) in reap() {
+                // The receiver lives as long as init.
+                let _ = messages.send(Message::Ended { pid, ended });
+            }
         })
         .context("starting the reaper")?;
     Ok(())
 }
 
-fn reap(messages: &Sender<Message>) {
+/// Takes every child that has ended. Nothing is sent from here: the queue may be full, and init may
+/// be waiting for the lock.
+fn reap() -> Vec<(u32, Ended)> {
     let _no_spawning = pause();
+    let mut all = Vec::new();
     loop {
         let (pid, ended) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, code)) => (pid, Ended { code: Some(code), signal: None }),
             Ok(WaitStatus::Signaled(pid, signal, _)) => {
                 (pid, Ended { code: None, signal: Some(signal as i32) })
             }
-            Ok(WaitStatus::StillAlive) | Err(_) => return,
+            Ok(WaitStatus::StillAlive) | Err(_) => return all,
             Ok(_) => continue,
         };
-        // The receiver lives as long as init.
-        let _ = messages.send(Message::Ended { pid: pid.as_raw().unsigned_abs(), ended });
+        all.push((pid.as_raw().unsigned_abs(), ended));
     }
 }

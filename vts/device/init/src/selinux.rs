@@ -22,7 +22,9 @@ const XATTR: &str = "security.selinux";
 /// Loads the compiled policy of the vendor image.
 pub fn load_policy() -> Result<()> {
     let policy = fs::read(POLICY).with_context(|| format!("reading {POLICY}"))?;
-    let mut load = OpenOptions::new().write(true).open(format!("{SELINUXFS}/load"))?;
+    let path = format!("{SELINUXFS}/load");
+    let mut load =
+        OpenOptions::new().write(true).open(&path).with_context(|| format!("opening {path}"))?;
     // The kernel takes a policy in one write only.
     let taken = load.write(&policy).with_context(|| format!("loading {POLICY}"))?;
     ensure!(taken == policy.len(), "the kernel took {taken} of {} policy bytes", policy.len());
@@ -88,7 +90,11 @@ pub fn transition(file: &str) -> Result<String> {
     let class = fs::read_to_string(format!("{SELINUXFS}/class/process/index"))
         .context("reading the index of class process")?;
     let path = format!("{SELINUXFS}/create");
-    let mut create = OpenOptions::new().read(true).write(true).open(&path)?;
+    let mut create = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("opening {path}"))?;
     create
         .write_all(format!("{INIT_CONTEXT} {file} {}", class.trim()).as_bytes())
         .with_context(|| format!("asking for the transition on {file}"))?;

@@ -50,7 +50,8 @@ fn push(contexts: &FileContexts, from: &Path, to: &Path) -> Result<()> {
         let entry = entry.with_context(|| format!("listing {}", from.display()))?;
         let source = entry.path();
         let target = to.join(entry.file_name());
-        let metadata = fs::metadata(&source)?;
+        let metadata =
+            fs::metadata(&source).with_context(|| format!("reading {}", source.display()))?;
         let kind = Kind::from(metadata.file_type());
         let context = target.to_str().and_then(|path| contexts.lookup(path, kind));
         let failed = || format!("pushing {}", target.display());

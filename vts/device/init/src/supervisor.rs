@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Read};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
@@ -31,6 +31,14 @@ pub enum Source {
     Service(usize),
     /// The step with this index.
     Step(usize),
+}
+
+/// How many messages may wait; who prints more has to wait, too.
+const QUEUE_LENGTH: usize = 1024;
+
+/// The queue between the threads and the supervisor.
+pub fn queue() -> (SyncSender<Message>, Receiver<Message>) {
+    mpsc::sync_channel(QUEUE_LENGTH)
 }
 
 /// What threads tell the supervisor.
@@ -64,7 +72,7 @@ struct Supervised {
 pub struct Supervisor {
     services: Vec<Supervised>,
     messages: Receiver<Message>,
-    sender: Sender<Message>,
+    sender: SyncSender<Message>,
     properties: HashMap<String, String>,
     denials: Vec<String>,
     stopping: bool,
@@ -72,7 +80,11 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Takes over the services; nothing is started yet.
-    pub fn new(services: &[Service], messages: Receiver<Message>, sender: Sender<Message>) -> Self {
+    pub fn new(
+        services: &[Service],
+        messages: Receiver<Message>,
+        sender: SyncSender<Message>,
+    ) -> Self {
         let services = services
             .iter()
             .map(|service| Supervised {
@@ -200,7 +212,8 @@ impl Supervisor {
     /// Handles what concerns services, and returns the next message that concerns a step; None
     /// when `until` has come.
     pub fn next_step_message(&mut self, until: Instant) -> Result<Option<Message>> {
-        loop {
+        // Also when messages never cease to come.
+        while Instant::now() < until {
             self.restart_due()?;
             let next_restart = self.services.iter().filter_map(|s| s.restart_at).min();
             let wake = next_restart.map_or(until, |restart| restart.min(until));
@@ -211,11 +224,11 @@ impl Supervisor {
                         return Ok(Some(message));
                     }
                 }
-                Err(RecvTimeoutError::Timeout) if Instant::now() >= until => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => bail!("all message senders are gone"),
             }
         }
+        Ok(None)
     }
 
     /// Handles messages until `until`; whatever a step still sends is dropped.
@@ -237,7 +250,7 @@ impl Supervisor {
     /// Handles messages until everything in the kernel log so far has been seen, then returns the
     /// denials since the last call. The kernel prints a denial some time after it happened.
     pub fn take_denials(&mut self) -> Result<Vec<String>> {
-        const AUDIT_DELAY: Duration = Duration::from_millis(50);
+        const AUDIT_DELAY: Duration = Duration::from_millis(100);
         self.pump(Instant::now() + AUDIT_DELAY)?;
         Ok(std::mem::take(&mut self.denials))
     }
@@ -308,9 +321,19 @@ impl Supervisor {
         for index in 0..self.services.len() {
             if self.services[index].restart_at.is_some_and(|at| at <= now) {
                 self.start_index(index)?;
+                let classes = self.services[index].service.onrestart.clone();
+                classes.iter().try_for_each(|class| self.class_restart(class))?;
             }
         }
         Ok(())
+    }
+
+    /// Kills the running services of a class; they are started again as after a crash.
+    fn class_restart(&self, class: &str) -> Result<()> {
+        self.services
+            .iter()
+            .filter(|s| s.service.class == class && s.running.is_some())
+            .try_for_each(|s| launch::kill_cgroup(&s.service.name))
     }
 
     /// Stops every service: SIGTERM, some time, SIGKILL.

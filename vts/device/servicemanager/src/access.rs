@@ -125,7 +125,11 @@ impl Access {
 
     fn decide(&self, source: &str, target: &str, wanted: u32) -> Result<Verdict> {
         let path = self.selinuxfs.join("access");
-        let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("opening {}", path.display()))?;
         let request = format!("{source} {target} {} {wanted:x}", self.class);
         file.write_all(request.as_bytes()).with_context(|| format!("asking '{request}'"))?;
         let mut answer = String::new();

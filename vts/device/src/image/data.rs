@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::fs::{memfd_create, open, MemfdFlags, Mode, OFlags};
+use rustix::fs::{memfd_create, MemfdFlags};
 
 use crate::command::{command, run_logged};
 use crate::qemu::GUEST_MEMORY_MIB;
@@ -33,10 +33,8 @@ impl DataDisk {
         let file = if in_memory {
             File::from(memfd_create("vts-data", MemfdFlags::CLOEXEC)?)
         } else {
-            let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-            File::from(open(dir, flags, Mode::RUSR | Mode::WUSR).with_context(|| {
-                format!("cannot create the disk for /data in {}", dir.display())
-            })?)
+            tempfile::tempfile_in(dir)
+                .with_context(|| format!("cannot create the disk for /data in {}", dir.display()))?
         };
         file.set_len(SIZE_MIB << 20)?;
         let disk = Self { file, in_memory };

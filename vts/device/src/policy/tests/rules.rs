@@ -8,7 +8,8 @@ use super::{compile_binary, policy_dir, sepolicy_with, Result, Variant};
 const HAL: &str = "hal_dmabuf_loader_default";
 const SERVICE: &str = "vendor_hal_dmabuf_loader_service";
 
-/// Rules of a vendor policy that Android rejects; `D` stands for the HAL's domain, `S` for its service.
+/// Rules of a vendor policy that Android rejects; `D` stands for the HAL's domain, `S` for its
+/// service.
 const REJECTED: &[(&str, &str)] = &[
     ("core_data_open", "allow D system_data_file:file { open read };"),
     ("core_data_create", "allow D system_data_file:file create;"),

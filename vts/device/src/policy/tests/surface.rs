@@ -96,8 +96,8 @@ fn parse(rule: &str) -> Option<(String, String, String, Vec<String>)> {
     Some((source.to_owned(), target.to_owned(), class.to_owned(), permissions))
 }
 
-/// The parts of the list: what the platform gives every process, what the HAL has besides, what others may do with
-/// its types, and what the attributes stand for that sepolicy/ declares.
+/// The parts of the list: what the platform gives every process, what the HAL has besides, what
+/// others may do with its types, and what the attributes stand for that sepolicy/ declares.
 const PARTS: [&str; 4] = [
     "Every process may",
     "The HAL may besides",
@@ -123,7 +123,8 @@ fn surface(variant: Variant) -> [BTreeSet<String>; 4] {
         let mut words = rule.split([' ', ':']).skip(1);
         !own.contains(rule) && words.next() != Some("init") && words.next().is_some_and(is_named)
     });
-    let attributes = members.iter().filter(|(name, _)| name.contains(HAL_ATTRIBUTE));
+    let attributes =
+        members.iter().filter(|(name, types)| name.contains(HAL_ATTRIBUTE) && !types.is_empty());
     let attributes =
         attributes.map(|(name, types)| format!("{name} = {{ {} }}", types.join(" "))).collect();
     [base, own, exposed, attributes]
