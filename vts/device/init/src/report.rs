@@ -46,7 +46,7 @@ pub enum Event {
         /// SELinux context it runs in.
         context: String,
     },
-    /// A service ended.
+    /// A service ended before the device was shut down.
     ServiceExit {
         /// Name in its .rc file.
         name: String,

@@ -291,12 +291,14 @@ impl Supervisor {
             None => format!("exited with status {}", ended.code.unwrap_or_default()),
         };
         log::info(&format!("service '{name}' (pid {pid}) {how}"));
-        port::send(&Event::ServiceExit {
-            name: name.clone(),
-            pid,
-            code: ended.code,
-            signal: ended.signal,
-        })?;
+        if !self.stopping {
+            port::send(&Event::ServiceExit {
+                name: name.clone(),
+                pid,
+                code: ended.code,
+                signal: ended.signal,
+            })?;
+        }
         // Its children would otherwise live on beside those of the next start.
         launch::kill_cgroup(&name)?;
         if self.stopping || supervised.service.oneshot || supervised.service.console {
