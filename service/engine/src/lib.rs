@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Heaps, buffers and the paths that move bytes between files and dma-bufs. It knows no binder.
 //!
-//! A load goes one way through the modules: [`file`] finds out what the open files allow, [`plan`] decides, without any
+//! A load goes one way through the modules: [`mod@file`] finds out what the open files allow, [`plan`] decides, without any
 //! I/O, which path takes which range, [`path`] moves the bytes, and [`report`] says what happened and why not better.
 //!
 //! # Vocabulary
