@@ -10,7 +10,7 @@ use crate::error::{errno_text, EngineError, Result};
 use crate::path::Direction;
 
 /// The alignment assumed where a kernel older than 6.1 does not report one: the block size of Android's file systems.
-pub const FALLBACK_ALIGN_BYTES: u32 = 4096;
+const FALLBACK_ALIGN_BYTES: u32 = 4096;
 
 const F2FS_MAGIC: u64 = 0xf2f5_2010;
 const EXT4_MAGIC: u64 = 0xef53;

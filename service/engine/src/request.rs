@@ -150,8 +150,7 @@ pub fn check_counts(file_count: usize, segments: &[Segment]) -> Result<()> {
     Ok(())
 }
 
-/// Works out each segment's length. `end_bytes` says, for a segment, how many bytes there are from offset 0 to the end
-/// that [`Length::ToEnd`] means, and from which of the two offsets it counts.
+/// Works out each segment's length. `bytes_to_end` says how many bytes [`Length::ToEnd`] means for a segment.
 ///
 /// # Errors
 /// [`EngineError::BadArgument`] where an offset plus a length does not fit.
@@ -189,7 +188,7 @@ pub fn resolve(
         .collect()
 }
 
-/// Checks that the places in the buffer lie inside it and do not overlap.
+/// Checks that the places in the buffer lie inside it.
 ///
 /// # Errors
 /// [`EngineError::BadArgument`] naming the segment.

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 
 /// The tests of one instance.
 fn trials(instance: &str) -> Vec<Trial> {
-    let topics: [(&str, &[client::NamedTest]); 11] = [
+    let topics: [(&str, &[client::NamedTest]); 12] = [
         ("environment", environment::TESTS),
         ("heaps", heaps::TESTS),
         ("allocation", allocation::TESTS),
@@ -63,11 +63,10 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("digest", digest::TESTS),
         ("arguments", arguments::TESTS),
         ("wrong_fds", wrong_fds::TESTS),
+        ("leaks", leaks::TESTS),
     ];
-    let leaks = ("leaks", leaks::TESTS);
     topics
         .into_iter()
-        .chain([leaks])
         .flat_map(|(topic, tests)| tests.iter().map(move |test| (topic, *test)))
         .map(|(topic, (name, test))| {
             let instance = instance.to_owned();

@@ -16,7 +16,6 @@ use super::{
 };
 use crate::buffer::{BufferView, MappedWindow};
 use crate::error::{EngineError, Result};
-use crate::file::{DirectIo, FALLBACK_ALIGN_BYTES};
 
 /// Bytes per call, and the size of the bounce buffer.
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -102,7 +101,7 @@ fn write_out(
 
 fn bounce_in(transfer: &Transfer<'_>, window: &MappedWindow<'_>) -> Result<u64> {
     let file = transfer.file.any_fd();
-    let align = bounce_align(transfer);
+    let align = u64::from(transfer.file.facts().offset_align_bytes());
     let bounce = bounce_buffer()?;
     let end = transfer.file_offset_bytes + transfer.len_bytes;
     let mut done = 0;
@@ -149,13 +148,6 @@ fn bounce_out(transfer: &Transfer<'_>, window: &MappedWindow<'_>) -> Result<u64>
 
 fn bounce_buffer() -> Result<Mapping> {
     Mapping::anonymous(CHUNK_BYTES as usize).map_err(io("allocate a bounce buffer"))
-}
-
-fn bounce_align(transfer: &Transfer<'_>) -> u64 {
-    match transfer.file.facts().direct {
-        DirectIo::Possible { offset_align_bytes, .. } => u64::from(offset_align_bytes),
-        _ => u64::from(FALLBACK_ALIGN_BYTES),
-    }
 }
 
 fn io(operation: &'static str) -> impl Fn(Errno) -> EngineError {
