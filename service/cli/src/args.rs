@@ -90,6 +90,10 @@ pub enum PolicyArg {
     RequireDirect,
     /// copy_file_range(2) only, direct or buffered.
     CopyFileRange,
+    /// Direct reads into the memfd behind a udmabuf only.
+    UdmabufDirect,
+    /// Direct reads through bounce buffers only.
+    Bounce,
     /// read(2) into a mapping only.
     Buffered,
 }
@@ -101,6 +105,8 @@ impl PolicyArg {
             Self::Auto => (PathPolicy::AUTO, LoadPath::COPY_FILE_RANGE),
             Self::RequireDirect => (PathPolicy::REQUIRE_DIRECT, LoadPath::COPY_FILE_RANGE),
             Self::CopyFileRange => (PathPolicy::NAMED_PATH, LoadPath::COPY_FILE_RANGE),
+            Self::UdmabufDirect => (PathPolicy::NAMED_PATH, LoadPath::UDMABUF_DIRECT),
+            Self::Bounce => (PathPolicy::NAMED_PATH, LoadPath::BOUNCE),
             Self::Buffered => (PathPolicy::NAMED_PATH, LoadPath::BUFFERED),
         }
     }

@@ -18,6 +18,6 @@ pub fn fd(buffer: &DmaBuf) -> anyhow::Result<BorrowedFd<'_>> {
 pub fn sha256(buffer: &DmaBuf, len_bytes: u64) -> anyhow::Result<Sha256> {
     let kind = if buffer.deviceShareable { BufferKind::DmaBuf } else { BufferKind::Memfd };
     let size_bytes = u64::try_from(buffer.sizeBytes).context("the buffer's size")?;
-    let view = BufferView { fd: fd(buffer)?, size_bytes, kind };
+    let view = BufferView::new(fd(buffer)?, size_bytes, kind);
     Ok(sha256_of_ranges(&view, &[(0, len_bytes)])?)
 }

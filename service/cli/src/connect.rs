@@ -13,7 +13,17 @@ pub struct Connection {
     pub service: &'static str,
     // Declared after `loader`: the session ends before the server stops.
     #[cfg(not(target_os = "android"))]
-    _embedded: Option<embedded::Embedded>,
+    embedded_service: Option<embedded::Embedded>,
+}
+
+impl Connection {
+    /// Whether the service runs in this process.
+    pub fn is_embedded(&self) -> bool {
+        #[cfg(not(target_os = "android"))]
+        return self.embedded_service.is_some();
+        #[cfg(target_os = "android")]
+        return false;
+    }
 }
 
 /// Connects as the command line says; by default to the registered service, else to an embedded one.
@@ -21,17 +31,19 @@ pub struct Connection {
 pub fn connect(args: &ServiceArgs) -> anyhow::Result<Connection> {
     if let Some(socket) = &args.socket {
         let loader = Loader::connect_unix(&std::path::absolute(socket)?)?;
-        return Ok(Connection { loader, service: "socket", _embedded: None });
+        return Ok(Connection { loader, service: "socket", embedded_service: None });
     }
     if !args.embedded {
         match Loader::check("default") {
-            Ok(loader) => return Ok(Connection { loader, service: "binder", _embedded: None }),
+            Ok(loader) => {
+                return Ok(Connection { loader, service: "binder", embedded_service: None })
+            }
             Err(error) => log::info!("{error}; starting the service embedded"),
         }
     }
     let embedded = embedded::Embedded::start()?;
     let loader = Loader::connect_unix(&embedded.socket())?;
-    Ok(Connection { loader, service: "embedded", _embedded: Some(embedded) })
+    Ok(Connection { loader, service: "embedded", embedded_service: Some(embedded) })
 }
 
 /// Connects to the registered service, the only one a device has.

@@ -8,16 +8,16 @@ use anyhow::{ensure, Context};
 use dmabuf_loader_client::aidl::{
     DmaBuf::DmaBuf, LoadResult::LoadResult, NewBuffer::NewBuffer, Segment::Segment,
 };
-use dmabuf_loader_client::{open_for_load, LoadSpec, Loader};
+use dmabuf_loader_client::{open_for_load, LoadSpec};
 use serde::Serialize;
 
 use crate::args::{LoadArgs, ServiceArgs, Sha256Arg, TransferArgs};
 use crate::buffer;
-use crate::connect::connect;
+use crate::connect::{connect, Connection};
 use crate::output::{print_json, Transfer};
 use crate::progress::Progress;
 
-/// Bytes per call while a progress bar is shown: the bar moves between calls.
+/// Bytes per call while a progress bar is shown of what a service in another process does: it moves between calls.
 const WATCHED_CALL_BYTES: u64 = 64 << 20;
 
 #[derive(Serialize)]
@@ -48,7 +48,7 @@ pub struct Loaded {
 pub fn run(service: &ServiceArgs, args: &LoadArgs) -> anyhow::Result<()> {
     let file = open(&args.file)?;
     let connection = connect(service)?;
-    let loaded = load(&connection.loader, &file, &args.file, &args.transfer)?;
+    let loaded = load(&connection, &file, &args.file, &args.transfer)?;
     let sha256 = buffer::sha256(&loaded.buffer, loaded.bytes)?;
     if let Some(Sha256Arg(expected)) = args.expect_sha256 {
         ensure!(
@@ -92,16 +92,17 @@ pub fn open(path: &Path) -> anyhow::Result<File> {
     Ok(open_for_load(path)?)
 }
 
-/// Loads a whole file: in one call, or in several while somebody watches.
+/// Loads a whole file: in one call, or in several while somebody watches another process do it.
 pub fn load(
-    loader: &Loader,
+    connection: &Connection,
     file: &File,
     path: &Path,
     args: &TransferArgs,
 ) -> anyhow::Result<Loaded> {
     let file_bytes = file.metadata().with_context(|| format!("{}", path.display()))?.len();
     let progress = Progress::new(file_bytes);
-    let call_bytes = if progress.is_shown() { WATCHED_CALL_BYTES } else { file_bytes };
+    let in_calls = progress.is_shown() && !connection.is_embedded();
+    let call_bytes = if in_calls { WATCHED_CALL_BYTES } else { file_bytes };
     let segment = |offset: u64| {
         Ok::<_, anyhow::Error>(Segment {
             fileIndex: 0,
@@ -113,7 +114,9 @@ pub fn load(
     let call = |spec: LoadSpec| -> anyhow::Result<LoadResult> {
         let mut spec = spec;
         (spec.request.policy, spec.request.namedPath) = args.policy.fields();
-        loader.load(spec).with_context(|| format!("{}", path.display()))
+        let load = || connection.loader.load(spec);
+        let loaded = if in_calls { load() } else { progress.watch_own_reads(load) };
+        loaded.with_context(|| format!("{}", path.display()))
     };
 
     let new = NewBuffer {

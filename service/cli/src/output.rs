@@ -64,19 +64,30 @@ impl Transfer {
 
     /// Prints it for a human.
     pub fn print(&self, verb: &str) {
-        let form = if self.direct { "direct" } else { "buffered" };
         let milliseconds = self.move_nanos as f64 / 1e6;
         println!(
-            "  {verb} by {} {form} in {milliseconds:.1} ms ({} bytes direct, {} buffered)",
-            self.path, self.direct_bytes, self.buffered_bytes
+            "  {verb} by {} in {milliseconds:.1} ms ({} bytes direct, {} copied or buffered)",
+            way_name(self.path, self.direct),
+            self.direct_bytes,
+            self.buffered_bytes
         );
         for not_taken in &self.not_taken {
-            let form = if not_taken.direct { "direct" } else { "buffered" };
             println!(
-                "  not by {} {form}: {} ({})",
-                not_taken.path, not_taken.reason, not_taken.detail
+                "  not by {}: {} ({})",
+                way_name(not_taken.path, not_taken.direct),
+                not_taken.reason,
+                not_taken.detail
             );
         }
+    }
+}
+
+/// A path and its form: only copy_file_range has two.
+fn way_name(path: &str, direct: bool) -> String {
+    match (path, direct) {
+        ("COPY_FILE_RANGE", true) => format!("{path} direct"),
+        ("COPY_FILE_RANGE", false) => format!("{path} buffered"),
+        _ => path.to_owned(),
     }
 }
 
@@ -91,6 +102,8 @@ pub fn path_name(path: LoadPath) -> &'static str {
     match path {
         LoadPath::COPY_FILE_RANGE => "COPY_FILE_RANGE",
         LoadPath::BUFFERED => "BUFFERED",
+        LoadPath::UDMABUF_DIRECT => "UDMABUF_DIRECT",
+        LoadPath::BOUNCE => "BOUNCE",
         _ => "UNKNOWN",
     }
 }
@@ -115,6 +128,7 @@ fn reason_name(reason: NotTakenReason) -> &'static str {
         NotTakenReason::BUFFER_BUSY => "BUFFER_BUSY",
         NotTakenReason::EXCLUDED_BY_POLICY => "EXCLUDED_BY_POLICY",
         NotTakenReason::REFUSED_BY_KERNEL => "REFUSED_BY_KERNEL",
+        NotTakenReason::HEAP_UNSUITABLE => "HEAP_UNSUITABLE",
         _ => "UNKNOWN",
     }
 }

@@ -2,8 +2,14 @@
 //! A progress bar, on a terminal only.
 
 use std::io::{IsTerminal, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 const WIDTH: usize = 40;
+
+/// How often the bar moves while something else keeps this thread.
+const REDRAW: Duration = Duration::from_millis(100);
 
 /// Shows on standard error how far a transfer is.
 pub struct Progress {
@@ -29,6 +35,28 @@ impl Progress {
             let _ = std::io::stderr().flush();
         }
     }
+
+    /// Runs `load`, which reads files in this process, and moves the bar by what the kernel counts of that.
+    pub fn watch_own_reads<T>(&self, load: impl FnOnce() -> T) -> T {
+        let Some(before) = own_read_bytes().filter(|_| self.on_terminal) else { return load() };
+        thread::scope(|scope| {
+            let (ended, end) = mpsc::channel::<()>();
+            scope.spawn(move || {
+                while end.recv_timeout(REDRAW) == Err(RecvTimeoutError::Timeout) {
+                    self.show(own_read_bytes().map_or(0, |now| now.saturating_sub(before)));
+                }
+            });
+            let result = load();
+            drop(ended);
+            result
+        })
+    }
+}
+
+/// What this process has read by read(2) and the like, see `rchar` in proc_pid_io(5).
+fn own_read_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/io").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("rchar: "))?.parse().ok()
 }
 
 impl Drop for Progress {
@@ -51,6 +79,15 @@ fn bar(done_bytes: u64, total_bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn own_reads_are_counted() {
+        let before = own_read_bytes().unwrap();
+        let size_bytes = std::fs::read("/proc/self/exe").unwrap().len() as u64;
+        assert!(own_read_bytes().unwrap() - before >= size_bytes);
+        let progress = Progress { total_bytes: 10, on_terminal: true };
+        assert_eq!(progress.watch_own_reads(|| 7), 7);
+    }
 
     #[test]
     fn a_bar_is_empty_at_first_and_full_at_last() {

@@ -32,7 +32,7 @@ struct Output<'a> {
 pub fn run(service: &ServiceArgs, args: &SaveArgs) -> anyhow::Result<()> {
     let source = open(&args.source)?;
     let connection = connect(service)?;
-    let loaded = load(&connection.loader, &source, &args.source, &args.transfer)?;
+    let loaded = load(&connection, &source, &args.source, &args.transfer)?;
 
     // Only now: a failed load leaves an existing target as it was.
     let shown = args.target.display();

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The tool as a user runs it, with its embedded service.
 
-use std::path::Path;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -25,6 +28,22 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// A file on tmpfs, which does no direct I/O, whatever this machine's temporary directory is on.
+struct TmpfsFile(File);
+
+impl TmpfsFile {
+    fn with(bytes: &[u8]) -> Self {
+        let memfd = dmabuf_uapi::memfd::create_sealed(c"source", bytes.len() as u64).unwrap();
+        let file = File::from(memfd);
+        file.write_all_at(bytes, 0).unwrap();
+        Self(file)
+    }
+
+    fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
+    }
+}
+
 #[test]
 fn load_reports_the_bytes_and_their_digest() {
     let directory = tempfile::tempdir().unwrap();
@@ -44,15 +63,24 @@ fn load_reports_the_bytes_and_their_digest() {
 
 #[test]
 fn load_into_memfd_says_that_no_device_can_use_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("f");
-    std::fs::write(&file, vec![7; 70_000]).unwrap();
-    let report = json(&dmabufload(&["load", text(&file), "--heap", "memfd", "--json"]));
+    let file = TmpfsFile::with(&[7; 70_000]);
+    let report = json(&dmabufload(&["load", text(&file.path()), "--heap", "memfd", "--json"]));
     assert_eq!(report["deviceShareable"], false);
     assert_eq!(report["heap"], "memfd");
     assert_eq!(report["path"], "BUFFERED");
-    assert_eq!(report["notTaken"][0]["path"], "COPY_FILE_RANGE");
-    assert_eq!(report["notTaken"][0]["reason"], "KERNEL_UNSUPPORTED");
+    let not_taken: Vec<(&str, &str)> = report["notTaken"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry["path"].as_str().unwrap(), entry["reason"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("COPY_FILE_RANGE", "KERNEL_UNSUPPORTED"),
+        ("UDMABUF_DIRECT", "FILE_NOT_DIRECT"),
+        ("BOUNCE", "FILE_NOT_DIRECT"),
+        ("COPY_FILE_RANGE", "KERNEL_UNSUPPORTED"),
+    ];
+    assert_eq!(not_taken, expected);
 }
 
 #[test]
@@ -81,8 +109,9 @@ fn errors_of_the_service_name_file_and_argument() {
     std::fs::write(&file, "bytes").unwrap();
     let shown = error(&dmabufload(&["load", text(&file), "--heap", "nope"]), 1);
     assert!(shown.contains("f: heap: no heap \"nope\""), "{shown}");
-    let memfd = ["load", text(&file), "--heap", "memfd", "--policy", "require-direct"];
-    let shown = error(&dmabufload(&memfd), 1);
+    let tmpfs = TmpfsFile::with(b"bytes");
+    let path = tmpfs.path();
+    let shown = error(&dmabufload(&["load", text(&path), "--policy", "require-direct"]), 1);
     assert!(shown.contains("REQUIRE_DIRECT cannot be kept"), "{shown}");
     let wrong = "0".repeat(64);
     let shown = error(&dmabufload(&["load", text(&file), "--expect-sha256", &wrong]), 1);
@@ -123,5 +152,5 @@ fn heaps_lists_each_heap_with_its_paths() {
     let heaps = json(&dmabufload(&["heaps", "--json"]));
     let memfd = heaps.as_array().unwrap().iter().find(|heap| heap["name"] == "memfd").unwrap();
     assert_eq!(memfd["kind"], "MEMFD");
-    assert_eq!(memfd["paths"].as_array().unwrap().len(), 2);
+    assert_eq!(memfd["paths"].as_array().unwrap().len(), 4);
 }

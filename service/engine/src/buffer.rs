@@ -9,6 +9,7 @@ use dmabuf_uapi::{dma_buf, page_size_bytes, Errno};
 use rustix::fs::{fcntl_get_seals, fcntl_getfl, OFlags, SealFlags};
 
 use crate::error::{EngineError, Result};
+use crate::heap::{Allocated, Backing};
 
 /// A buffer that this engine allocated. Its bytes are loaded data or zero.
 #[derive(Debug)]
@@ -27,7 +28,14 @@ impl Buffer {
     /// The buffer as the paths see it.
     pub fn view(&self) -> BufferView<'_> {
         let kind = if self.device_shareable { BufferKind::DmaBuf } else { BufferKind::Memfd };
-        BufferView { fd: self.fd.as_fd(), size_bytes: self.size_bytes, kind }
+        BufferView::new(self.fd.as_fd(), self.size_bytes, kind)
+    }
+}
+
+impl Allocated {
+    /// The buffer as the paths see it, with the memory behind it.
+    pub(crate) fn view(&self) -> BufferView<'_> {
+        BufferView { backing: self.backing.as_ref(), ..self.buffer.view() }
     }
 }
 
@@ -49,6 +57,8 @@ pub struct BufferView<'fd> {
     pub size_bytes: u64,
     /// What it is.
     pub kind: BufferKind,
+    /// The memfd behind it, where the engine has just made it.
+    pub(crate) backing: Option<&'fd Backing>,
 }
 
 /// What a request does with a client's buffer.
@@ -61,6 +71,11 @@ pub enum BufferUse {
 }
 
 impl<'fd> BufferView<'fd> {
+    /// A buffer that is known to be one.
+    pub fn new(fd: BorrowedFd<'fd>, size_bytes: u64, kind: BufferKind) -> Self {
+        Self { fd, size_bytes, kind, backing: None }
+    }
+
     /// Checks a client's fd: it must be a dma-buf, or a memfd sealed against shrinking where `allow_memfd` says so, in a
     /// mode that permits the use.
     ///
@@ -107,7 +122,7 @@ impl<'fd> BufferView<'fd> {
             BufferKind::Memfd => rustix::fs::fstat(fd).map(|stat| stat.st_size as u64),
         }
         .map_err(|errno| EngineError::io(format!("{argument}: size of the buffer"), errno))?;
-        Ok(Self { fd, size_bytes, kind })
+        Ok(Self::new(fd, size_bytes, kind))
     }
 
     /// Maps the pages that hold a range of the buffer and opens a bracket of CPU access. The range is in bytes.
@@ -196,10 +211,15 @@ impl MappedWindow<'_> {
         &self,
         offset_bytes: u64,
         target: &Mapping,
+        target_offset_bytes: usize,
         len_bytes: u64,
     ) -> dmabuf_uapi::Result<()> {
         let range = self.range(offset_bytes, len_bytes);
-        target.copy_from(0, &self.mapping, range.start, range.len())
+        target.copy_from(target_offset_bytes, &self.mapping, range.start, range.len())
+    }
+
+    pub(crate) fn fill_zero(&self, offset_bytes: u64, len_bytes: u64) -> dmabuf_uapi::Result<()> {
+        self.mapping.fill_zero(self.range(offset_bytes, len_bytes))
     }
 
     /// Ends the CPU access, with the exporter's verdict, and unmaps.

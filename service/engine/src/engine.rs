@@ -9,9 +9,11 @@ use crate::buffer::{Buffer, BufferKind, BufferUse, BufferView};
 use crate::digest::{sha256_of_ranges, Sha256};
 use crate::error::{EngineError, Result};
 use crate::file::{Needs, OpenFile};
-use crate::heap::{round_to_pages, BufferName, Heap, Heaps};
-use crate::path::{Direction, Path, Support};
-use crate::plan::PathSupports;
+use crate::heap::{
+    round_to_pages, Allocated, BufferName, Heap, HeapKind, Heaps, PageKind, Purpose,
+};
+use crate::path::{Direction, Path, SegmentFacts, Support};
+use crate::plan::{rank_memory, MemoryChoice, PathSupports};
 use crate::report::Report;
 use crate::request::{
     check_buffer_ranges, check_counts, check_no_overlap, resolve, segment_argument, LoadRequest,
@@ -127,14 +129,18 @@ impl Engine {
             (0, segment.buffer_offset_bytes, segment.buffer_end_bytes())
         })?;
 
+        let needs = Needs { direct: wants_direct(request.policy), unaligned_writes: false };
+        files.iter_mut().for_each(|file| file.prepare(needs));
         let mut report = Report::default();
         let begin = Instant::now();
         let new_buffer = match &request.target {
-            Target::New(new) => Some(self.allocate(&sized(new, &asked)?)?),
+            Target::New(new) => {
+                Some(self.allocate_to_fill(&sized(new, &asked)?, request.policy, &files, &asked)?)
+            }
             Target::Existing(_) => None,
         };
         let buffer = match (&request.target, &new_buffer) {
-            (_, Some(buffer)) => buffer.view(),
+            (_, Some(allocated)) => allocated.view(),
             (Target::Existing(fd), None) => BufferView::of_client(
                 *fd,
                 "target.existing",
@@ -147,11 +153,10 @@ impl Engine {
         };
         report.allocate = begin.elapsed();
         check_buffer_ranges(&asked, buffer.size_bytes)?;
-
-        let supports = self.supports(new_buffer.as_ref(), &buffer);
-        let needs =
-            Needs { direct: wants_direct(request.policy, &supports), unaligned_writes: false };
-        files.iter_mut().for_each(|file| file.prepare(needs));
+        let supports = match &new_buffer {
+            Some(allocated) => self.supports_of(&allocated.buffer.heap),
+            None => self.supports_of_client(&buffer),
+        };
         let segments = clamp_to_files(&asked, &sizes);
         let job = Job {
             direction: Direction::Load,
@@ -168,7 +173,9 @@ impl Engine {
         let begin = Instant::now();
         let sha256 = self.verify(request, &buffer, &segments, &segment_bytes)?;
         report.verify = begin.elapsed();
-        Ok(LoadOutcome { buffer: new_buffer, segment_bytes, report, sha256 })
+        // The mapping of its memory ends here.
+        let buffer = new_buffer.map(|allocated| allocated.buffer);
+        Ok(LoadOutcome { buffer, segment_bytes, report, sha256 })
     }
 
     /// Writes ranges of a buffer to files.
@@ -192,8 +199,8 @@ impl Engine {
             (segment.file_index, segment.file_offset_bytes, segment.file_end_bytes())
         })?;
 
-        let supports = self.supports(None, &buffer);
-        let direct = wants_direct(request.policy, &supports);
+        let supports = self.supports_of_client(&buffer);
+        let direct = wants_direct(request.policy);
         for (index, file) in files.iter_mut().enumerate() {
             let unaligned_writes = has_unaligned(&segments, index, file);
             file.prepare(Needs { direct, unaligned_writes });
@@ -213,24 +220,78 @@ impl Engine {
         Ok(SaveOutcome { segment_bytes, report })
     }
 
-    /// What the kernel can do for a buffer: as probed for its heap; for a client's dma-buf, whose exporter is not known,
-    /// as the best heap of dma-bufs, and the attempt decides.
-    fn supports(&self, new: Option<&Buffer>, buffer: &BufferView<'_>) -> PathSupports {
-        let same_kind =
-            |heap: &&Heap| heap.device_shareable() == (buffer.kind == BufferKind::DmaBuf);
-        let heap = match new {
-            Some(buffer) => Some(buffer.heap.as_str()),
-            None => self.heaps.all().iter().find(same_kind).map(|heap| heap.name.as_str()),
+    /// Allocates a buffer that is to be filled from files, of the heap and the pages that make the whole of it cheapest.
+    fn allocate_to_fill(
+        &self,
+        new: &NewBuffer,
+        policy: Policy,
+        files: &[OpenFile<'_>],
+        segments: &[ResolvedSegment],
+    ) -> Result<Allocated> {
+        let name = BufferName::new(&new.name, DEFAULT_BUFFER_NAME)?;
+        let size_bytes = round_to_pages(new.size_bytes)?;
+        let heaps = self.heaps.suitable(&new.heap, size_bytes)?;
+        let choices: Vec<(&Heap, Option<PageKind>)> = heaps
+            .into_iter()
+            .flat_map(|heap| heap.page_kinds(size_bytes).into_iter().map(move |p| (heap, p)))
+            .collect();
+        let mut failure = None;
+        for index in self.rank(&choices, policy, files, segments) {
+            let (heap, pages) = choices[index];
+            match heap.allocate_of(size_bytes, pages, &name, Purpose::Fill) {
+                Ok(allocated) => return Ok(allocated),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| EngineError::bad_argument("heap", "no heap is suitable")))
+    }
+
+    /// Cheapest first, by the segment that moves most bytes.
+    fn rank(
+        &self,
+        choices: &[(&Heap, Option<PageKind>)],
+        policy: Policy,
+        files: &[OpenFile<'_>],
+        segments: &[ResolvedSegment],
+    ) -> Vec<usize> {
+        let Some(largest) = segments.iter().max_by_key(|segment| segment.len_bytes) else {
+            return (0..choices.len()).collect();
         };
-        let probed = self
-            .paths
+        let facts = SegmentFacts {
+            direction: Direction::Load,
+            file: files[largest.file_index].facts(),
+            segment: *largest,
+            buffer_is_backed: false,
+        };
+        let choices: Vec<MemoryChoice> = choices
             .iter()
-            .find(|entry| Some(entry.heap.as_str()) == heap && entry.path == Path::CopyFileRange);
+            .map(|(heap, pages)| MemoryChoice {
+                kind: heap.kind,
+                pages: *pages,
+                supports: self.supports_of(&heap.name),
+            })
+            .collect();
+        rank_memory(&choices, policy, &facts)
+    }
+
+    /// What probing found for a heap.
+    fn supports_of(&self, heap: &str) -> PathSupports {
+        let probed =
+            self.paths.iter().find(|entry| entry.heap == heap && entry.path == Path::CopyFileRange);
         let copy_file_range = probed.map_or_else(
             || Support { supported: true, detail: "not probed for this exporter".to_owned() },
             |entry| entry.support.clone(),
         );
         PathSupports { copy_file_range }
+    }
+
+    /// What the kernel can do for a client's buffer, whose exporter is not known: as for the best heap of its kind, and
+    /// the attempt decides.
+    fn supports_of_client(&self, buffer: &BufferView<'_>) -> PathSupports {
+        let same_kind =
+            |heap: &&Heap| heap.device_shareable() == (buffer.kind == BufferKind::DmaBuf);
+        let heap = self.heaps.all().iter().find(same_kind);
+        self.supports_of(heap.map_or("", |heap| heap.name.as_str()))
     }
 
     fn verify(
@@ -260,13 +321,15 @@ impl Engine {
 }
 
 fn probe_heap(heap: &Heap) -> Vec<HeapPath> {
+    let size_bytes = page_size_bytes() as u64;
+    let pages = (heap.kind != HeapKind::DmaHeap).then_some(PageKind::Base);
     let sample = BufferName::new("", "dmabuf-loader-probe")
-        .and_then(|name| heap.allocate(page_size_bytes() as u64, &name));
-    [Path::CopyFileRange, Path::Buffered]
+        .and_then(|name| heap.allocate_of(size_bytes, pages, &name, Purpose::Fill));
+    Path::ALL
         .into_iter()
         .map(|path| {
             let support = match &sample {
-                Ok(buffer) => path.implementation().probe(&buffer.view()),
+                Ok(allocated) => path.implementation().probe(&allocated.view()),
                 Err(error) => Support { supported: false, detail: error.to_string() },
             };
             log::info!("heap {}, {path}: {}", heap.name, support.detail);
@@ -318,8 +381,8 @@ fn clamp_to_files(segments: &[ResolvedSegment], file_sizes_bytes: &[u64]) -> Vec
     segments.iter().map(clamp).collect()
 }
 
-fn wants_direct(policy: Policy, supports: &PathSupports) -> bool {
-    policy != Policy::Named(Path::Buffered) && supports.any_direct()
+fn wants_direct(policy: Policy) -> bool {
+    policy != Policy::Named(Path::Buffered)
 }
 
 fn has_unaligned(segments: &[ResolvedSegment], file_index: usize, file: &OpenFile<'_>) -> bool {

@@ -12,6 +12,7 @@
 #![deny(missing_docs)]
 
 pub mod buffer;
+pub mod cost;
 pub mod digest;
 pub mod engine;
 pub mod error;

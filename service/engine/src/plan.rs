@@ -1,31 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which ways may move a segment, best first. Pure: no I/O, so that tests can try every combination.
 
+use crate::cost::{memory, movement};
 use crate::error::{EngineError, Result};
+use crate::heap::{HeapKind, PageKind};
 use crate::path::{Path, Reason, Refusal, SegmentFacts, Support, Way};
 use crate::request::Policy;
 
 /// What the kernel can do for the buffer of a request.
 #[derive(Clone, Debug)]
 pub struct PathSupports {
-    /// `copy_file_range(2)`. [`Path::Buffered`] needs no support.
+    /// `copy_file_range(2)`. The other paths need no support, or show it by the buffer's memory.
     pub copy_file_range: Support,
 }
 
 impl PathSupports {
-    /// Whether a path that can be direct is possible.
-    pub fn any_direct(&self) -> bool {
-        self.copy_file_range.supported
-    }
-
     fn refusal(&self, way: Way) -> Option<Refusal> {
         match way.path {
             Path::CopyFileRange if !self.copy_file_range.supported => {
                 Some(Refusal::new(Reason::KernelUnsupported, self.copy_file_range.detail.clone()))
             }
-            Path::CopyFileRange | Path::Buffered => None,
+            _ => None,
         }
     }
+}
+
+/// A kind of memory that a new buffer could be made of.
+#[derive(Clone, Debug)]
+pub struct MemoryChoice {
+    /// What stands behind the heap.
+    pub kind: HeapKind,
+    /// The pages, where the engine chooses them.
+    pub pages: Option<PageKind>,
+    /// What the kernel can do for such a buffer.
+    pub supports: PathSupports,
+}
+
+/// Orders kinds of memory by what it costs to make a buffer, fill it as `facts` says, and free it; returns indices, the
+/// cheapest first. Equals stay in order. Choices that the policy leaves no way for come last.
+pub fn rank_memory(
+    choices: &[MemoryChoice],
+    policy: Policy,
+    facts: &SegmentFacts<'_>,
+) -> Vec<usize> {
+    let cost = |choice: &MemoryChoice| {
+        let facts = SegmentFacts { buffer_is_backed: choice.kind != HeapKind::DmaHeap, ..*facts };
+        let plan = plan_segment("segment", policy, &choice.supports, &facts).ok()?;
+        let best = plan.ways.first()?;
+        Some(memory(choice.kind, choice.pages) + movement(choice.pages, *best))
+    };
+    let mut order: Vec<usize> = (0..choices.len()).collect();
+    // A bare memfd is no dma-buf, so it stands in only where nothing else is to be had.
+    order.sort_by_key(|index| {
+        let choice = &choices[*index];
+        (choice.kind == HeapKind::Memfd, cost(choice).unwrap_or(u32::MAX))
+    });
+    order
 }
 
 /// A way better than the one taken, and why not.
@@ -133,9 +163,11 @@ mod tests {
     use crate::path::Direction;
     use crate::request::ResolvedSegment;
 
-    const CFR_DIRECT: Way = Way::BEST_FIRST[0];
-    const CFR_BUFFERED: Way = Way::BEST_FIRST[1];
-    const BUFFERED: Way = Way::BEST_FIRST[2];
+    const CFR_DIRECT: Way = Way { path: Path::CopyFileRange, direct: true };
+    const UDMABUF_DIRECT: Way = Way { path: Path::UdmabufDirect, direct: true };
+    const BOUNCE: Way = Way { path: Path::Bounce, direct: false };
+    const CFR_BUFFERED: Way = Way { path: Path::CopyFileRange, direct: false };
+    const BUFFERED: Way = Way { path: Path::Buffered, direct: false };
 
     fn supports(supported: bool) -> PathSupports {
         PathSupports { copy_file_range: Support { supported, detail: "because".to_owned() } }
@@ -161,7 +193,7 @@ mod tests {
     ) -> SegmentFacts<'_> {
         let segment =
             ResolvedSegment { file_index: 0, file_offset_bytes, buffer_offset_bytes, len_bytes };
-        SegmentFacts { direction: Direction::Load, file, segment }
+        SegmentFacts { direction: Direction::Load, file, segment, buffer_is_backed: false }
     }
 
     fn reasons(plan: &SegmentPlan) -> Vec<(Way, Reason)> {
@@ -176,18 +208,28 @@ mod tests {
     fn the_best_way_needs_no_excuse() {
         let file = file(possible(), true);
         let plan = auto(true, &whole(&file));
-        assert_eq!(plan.ways, [CFR_DIRECT, CFR_BUFFERED, BUFFERED]);
+        assert_eq!(plan.ways, [CFR_DIRECT, BOUNCE, CFR_BUFFERED, BUFFERED]);
         assert_eq!(plan.not_taken, []);
     }
 
     #[test]
-    fn an_unpatched_kernel_leaves_the_buffered_path_and_says_why() {
+    fn a_buffer_over_a_memfd_can_be_filled_through_it() {
+        let file = file(possible(), true);
+        let facts = SegmentFacts { buffer_is_backed: true, ..whole(&file) };
+        assert_eq!(auto(true, &facts).ways[..2], [CFR_DIRECT, UDMABUF_DIRECT]);
+        let plan = auto(false, &facts);
+        assert_eq!(plan.ways, [UDMABUF_DIRECT, BOUNCE, BUFFERED]);
+        assert_eq!(reasons(&plan), [(CFR_DIRECT, Reason::KernelUnsupported)]);
+    }
+
+    #[test]
+    fn an_unpatched_kernel_leaves_copies_and_says_why() {
         let file = file(possible(), true);
         let plan = auto(false, &whole(&file));
-        assert_eq!(plan.ways, [BUFFERED]);
+        assert_eq!(plan.ways, [BOUNCE, BUFFERED]);
         assert_eq!(
             reasons(&plan),
-            [(CFR_DIRECT, Reason::KernelUnsupported), (CFR_BUFFERED, Reason::KernelUnsupported)]
+            [(CFR_DIRECT, Reason::KernelUnsupported), (UDMABUF_DIRECT, Reason::HeapUnsuitable)]
         );
     }
 
@@ -200,16 +242,22 @@ mod tests {
             let file = file(direct, true);
             let plan = auto(true, &whole(&file));
             assert_eq!(plan.ways, [CFR_BUFFERED, BUFFERED]);
-            assert_eq!(reasons(&plan), [(CFR_DIRECT, reason)]);
+            assert_eq!(
+                reasons(&plan),
+                [(CFR_DIRECT, reason), (UDMABUF_DIRECT, Reason::HeapUnsuitable), (BOUNCE, reason)]
+            );
         }
     }
 
     #[test]
-    fn a_range_without_a_whole_block_goes_buffered() {
+    fn a_range_without_a_whole_block_is_copied() {
         let file = file(possible(), true);
         let plan = auto(true, &range(&file, 10, 10, 100));
-        assert_eq!(plan.ways[0], CFR_BUFFERED);
-        assert_eq!(reasons(&plan), [(CFR_DIRECT, Reason::Unaligned)]);
+        assert_eq!(plan.ways[0], BOUNCE);
+        assert_eq!(
+            reasons(&plan),
+            [(CFR_DIRECT, Reason::Unaligned), (UDMABUF_DIRECT, Reason::HeapUnsuitable)]
+        );
     }
 
     #[test]
@@ -245,10 +293,8 @@ mod tests {
         let named = Policy::Named(Path::Buffered);
         let plan = plan_segment("s", named, &supports(true), &whole(&file)).unwrap();
         assert_eq!(plan.ways, [BUFFERED]);
-        assert_eq!(
-            reasons(&plan),
-            [(CFR_DIRECT, Reason::ExcludedByPolicy), (CFR_BUFFERED, Reason::ExcludedByPolicy)]
-        );
+        assert_eq!(plan.not_taken.len(), Way::BEST_FIRST.len() - 1);
+        assert!(reasons(&plan).iter().all(|(_, reason)| *reason == Reason::ExcludedByPolicy));
         let named = Policy::Named(Path::CopyFileRange);
         let error = plan_segment("s", named, &supports(false), &whole(&file)).unwrap_err();
         assert!(matches!(error, EngineError::PathUnavailable { way: CFR_DIRECT, .. }), "{error}");
@@ -273,23 +319,56 @@ mod tests {
             DirectIo::NotOnThisFile("a".to_owned()),
             DirectIo::OpenedBuffered("b".to_owned()),
         ];
+        let rank = |way: &Way| Way::BEST_FIRST.iter().position(|other| other == way).unwrap();
         for direct in directs {
-            for has_buffered_fd in [true, false] {
-                for supported in [true, false] {
-                    for (file_offset, buffer_offset, len) in
-                        [(0, 0, 0), (0, 0, 1), (1, 1, 9000), (0, 7, 9000), (4096, 0, 1 << 20)]
-                    {
-                        let file = file(direct.clone(), has_buffered_fd);
-                        let plan = auto(supported, &range(&file, file_offset, buffer_offset, len));
-                        let rank = |way: &Way| {
-                            Way::BEST_FIRST.iter().position(|other| other == way).unwrap()
-                        };
-                        assert!(plan.ways.is_sorted_by_key(rank));
-                        assert_eq!(plan.not_taken.len(), rank(&plan.ways[0]));
-                        assert!(plan.not_taken.iter().all(|n| !n.refusal.detail.is_empty()));
-                    }
+            for (has_buffered_fd, supported, buffer_is_backed) in every_combination() {
+                for (file_offset, buffer_offset, len) in
+                    [(0, 0, 0), (0, 0, 1), (1, 1, 9000), (0, 7, 9000), (4096, 0, 1 << 20)]
+                {
+                    let file = file(direct.clone(), has_buffered_fd);
+                    let facts = SegmentFacts {
+                        buffer_is_backed,
+                        ..range(&file, file_offset, buffer_offset, len)
+                    };
+                    let plan = auto(supported, &facts);
+                    assert!(plan.ways.is_sorted_by_key(rank));
+                    assert_eq!(plan.not_taken.len(), rank(&plan.ways[0]));
+                    assert!(plan.not_taken.iter().all(|n| !n.refusal.detail.is_empty()));
                 }
             }
         }
+    }
+
+    fn every_combination() -> impl Iterator<Item = (bool, bool, bool)> {
+        (0..8).map(|bits| (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0))
+    }
+
+    fn choices(patched: bool) -> Vec<MemoryChoice> {
+        [
+            (HeapKind::DmaHeap, None),
+            (HeapKind::Udmabuf, Some(PageKind::Hugetlb)),
+            (HeapKind::Udmabuf, Some(PageKind::Transparent)),
+            (HeapKind::Udmabuf, Some(PageKind::Base)),
+            (HeapKind::Memfd, Some(PageKind::Base)),
+        ]
+        .into_iter()
+        .map(|(kind, pages)| MemoryChoice { kind, pages, supports: supports(patched) })
+        .collect()
+    }
+
+    #[test]
+    fn huge_pages_of_the_pool_come_first_and_bare_memfds_last() {
+        let file = file(possible(), true);
+        for patched in [true, false] {
+            let order = rank_memory(&choices(patched), Policy::Auto, &whole(&file));
+            assert_eq!(order, [1, 0, 2, 3, 4], "patched {patched}");
+        }
+    }
+
+    #[test]
+    fn direct_io_required_without_the_patch_needs_a_memfd_behind_the_buffer() {
+        let file = file(possible(), true);
+        let order = rank_memory(&choices(false), Policy::RequireDirect, &whole(&file));
+        assert_eq!(order, [1, 2, 3, 0, 4]);
     }
 }

@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_way_with_most_bytes_is_reported() {
-        let [direct, _, buffered] = Way::BEST_FIRST;
+        let [direct, .., buffered] = Way::BEST_FIRST;
         let mut report = Report::default();
         assert_eq!(report.way(), None);
         report.count(direct, 0);

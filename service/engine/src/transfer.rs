@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Carries out plans: moves the segments of a request one after another, down the list of ways where a kernel refuses.
+//! Carries out plans: moves the segments of a request run by run, down the list of ways where a kernel refuses.
 
+use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::Errno;
 
 use crate::buffer::BufferView;
@@ -10,9 +11,6 @@ use crate::path::{Direction, Path, Progress, Reason, Refusal, SegmentFacts, Tran
 use crate::plan::{no_way, plan_segment, NotTaken, PathSupports};
 use crate::report::Report;
 use crate::request::{Policy, ResolvedSegment};
-
-/// The way of edges.
-const EDGE_WAY: Way = Way { path: Path::Buffered, direct: false };
 
 /// A request whose arguments are checked.
 pub(crate) struct Job<'a> {
@@ -27,15 +25,28 @@ pub(crate) struct Job<'a> {
 impl Job<'_> {
     /// Moves every segment; returns the bytes of each.
     pub(crate) fn run(&self, report: &mut Report) -> Result<Vec<u64>> {
-        (0..self.segments.len()).map(|index| self.run_segment(index, report)).collect()
+        let mut moved_bytes = vec![0; self.segments.len()];
+        for run in merge_adjacent(self.segments) {
+            let mut left = self.move_run(&run, report)?;
+            for index in run.indices {
+                moved_bytes[index] = left.min(self.segments[index].len_bytes);
+                left -= moved_bytes[index];
+            }
+        }
+        Ok(moved_bytes)
     }
 
-    fn run_segment(&self, index: usize, report: &mut Report) -> Result<u64> {
-        let argument = format!("segments[{index}]");
-        let segment = self.segments[index];
+    /// Moves one run; returns its bytes.
+    fn move_run(&self, run: &Run, report: &mut Report) -> Result<u64> {
+        let argument = run.argument();
+        let segment = run.range;
         let file = &self.files[segment.file_index];
-        let facts_of =
-            |segment| SegmentFacts { direction: self.direction, file: file.facts(), segment };
+        let facts_of = |segment| SegmentFacts {
+            direction: self.direction,
+            file: file.facts(),
+            segment,
+            buffer_is_backed: self.buffer.backing.is_some(),
+        };
         let plan = plan_segment(&argument, self.policy, &self.supports, &facts_of(segment))?;
         let mut refused: Vec<NotTaken> = Vec::new();
         plan.not_taken.into_iter().for_each(|not_taken| report.explain(not_taken));
@@ -74,9 +85,10 @@ impl Job<'_> {
             Ok(split) => split,
             Err(refusal) => return Ok(Moved { bytes: 0, refused: Some(refusal) }),
         };
+        let edge_way = self.edge_way(file);
         let mut rest = facts.segment;
         for (part_way, len_bytes) in
-            [(EDGE_WAY, split.head_bytes), (way, split.body_bytes), (EDGE_WAY, split.tail_bytes)]
+            [(edge_way, split.head_bytes), (way, split.body_bytes), (edge_way, split.tail_bytes)]
         {
             if len_bytes == 0 {
                 continue;
@@ -90,10 +102,36 @@ impl Job<'_> {
                 return Ok(Moved { bytes, refused: Some(refusal_of(errno)) });
             }
             if progress.bytes < len_bytes {
+                if part_way.direct && self.direction == Direction::Load {
+                    self.clear_last_block(file, &rest)?;
+                }
                 break;
             }
         }
         Ok(Moved { bytes: facts.segment.len_bytes - rest.len_bytes, refused: None })
+    }
+
+    /// The way of edges: a load reads their blocks directly, aside, where it can, so that the page cache stays as it is.
+    fn edge_way(&self, file: &OpenFile<'_>) -> Way {
+        let aside = self.direction == Direction::Load && file.direct_fd().is_some();
+        let path = if aside { Path::Bounce } else { Path::Buffered };
+        Way { path, direct: false }
+    }
+
+    /// Clears what a direct read of a file that has become shorter may have left of the block that holds its end: what
+    /// the storage had there is nobody's.
+    fn clear_last_block(&self, file: &OpenFile<'_>, rest: &ResolvedSegment) -> Result<()> {
+        let align = u64::from(file.facts().offset_align_bytes());
+        let block_end = rest.file_offset_bytes.next_multiple_of(align);
+        let len_bytes = (block_end - rest.file_offset_bytes).min(rest.len_bytes);
+        if len_bytes == 0 {
+            return Ok(());
+        }
+        let window = self.buffer.map(rest.buffer_offset_bytes, len_bytes, CpuAccess::WRITE)?;
+        window
+            .fill_zero(0, len_bytes)
+            .map_err(|errno| EngineError::io("clear the rest of a block", errno))?;
+        window.finish()
     }
 
     fn move_part(&self, way: Way, file: &OpenFile<'_>, part: &ResolvedSegment) -> Result<Progress> {
@@ -107,6 +145,44 @@ impl Job<'_> {
             len_bytes: part.len_bytes,
         })
     }
+}
+
+/// Segments that follow each other in the file as well as in the buffer: one range to move.
+struct Run {
+    range: ResolvedSegment,
+    /// The segments, in the order of their places.
+    indices: Vec<usize>,
+}
+
+impl Run {
+    /// How errors name it: by the first of its segments in the request.
+    fn argument(&self) -> String {
+        format!("segments[{}]", self.indices.iter().min().copied().unwrap_or_default())
+    }
+}
+
+/// Joins adjacent segments, whatever their order in the request.
+fn merge_adjacent(segments: &[ResolvedSegment]) -> Vec<Run> {
+    let mut order: Vec<usize> = (0..segments.len()).collect();
+    order.sort_by_key(|index| (segments[*index].file_index, segments[*index].file_offset_bytes));
+    let mut runs: Vec<Run> = Vec::new();
+    for index in order {
+        let next = segments[index];
+        match runs.last_mut() {
+            Some(run) if continues(&run.range, &next) => {
+                run.range.len_bytes += next.len_bytes;
+                run.indices.push(index);
+            }
+            _ => runs.push(Run { range: next, indices: vec![index] }),
+        }
+    }
+    runs
+}
+
+fn continues(range: &ResolvedSegment, next: &ResolvedSegment) -> bool {
+    range.file_index == next.file_index
+        && range.file_end_bytes() == next.file_offset_bytes
+        && range.buffer_end_bytes() == next.buffer_offset_bytes
 }
 
 struct Moved {
@@ -133,5 +209,46 @@ fn refusal_of(errno: Errno) -> Refusal {
             Reason::RefusedByKernel,
             format!("the kernel refused: {}", errno_text(errno)),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(file_index: usize, place: u64, buffer: u64, len_bytes: u64) -> ResolvedSegment {
+        ResolvedSegment {
+            file_index,
+            file_offset_bytes: place,
+            buffer_offset_bytes: buffer,
+            len_bytes,
+        }
+    }
+
+    fn merged(segments: &[ResolvedSegment]) -> Vec<(ResolvedSegment, Vec<usize>)> {
+        merge_adjacent(segments).into_iter().map(|run| (run.range, run.indices)).collect()
+    }
+
+    #[test]
+    fn neighbours_in_file_and_buffer_become_one_run() {
+        let segments = [segment(0, 10, 110, 5), segment(0, 0, 100, 10), segment(0, 15, 115, 1)];
+        assert_eq!(merged(&segments), [(segment(0, 0, 100, 16), vec![1, 0, 2])]);
+    }
+
+    #[test]
+    fn what_is_apart_in_either_stays_apart() {
+        let apart = [
+            segment(0, 0, 0, 10),
+            segment(0, 10, 11, 10),
+            segment(0, 21, 21, 10),
+            segment(1, 31, 31, 10),
+        ];
+        assert_eq!(merged(&apart).len(), 4);
+    }
+
+    #[test]
+    fn a_run_is_named_by_its_first_segment_in_the_request() {
+        let segments = [segment(0, 10, 110, 5), segment(0, 0, 100, 10)];
+        assert_eq!(merge_adjacent(&segments)[0].argument(), "segments[0]");
     }
 }

@@ -132,6 +132,10 @@ fn policy(policy: PathPolicy, named: LoadPath) -> Result<Policy> {
             Ok(Policy::Named(Path::CopyFileRange))
         }
         (PathPolicy::NAMED_PATH, LoadPath::BUFFERED) => Ok(Policy::Named(Path::Buffered)),
+        (PathPolicy::NAMED_PATH, LoadPath::UDMABUF_DIRECT) => {
+            Ok(Policy::Named(Path::UdmabufDirect))
+        }
+        (PathPolicy::NAMED_PATH, LoadPath::BOUNCE) => Ok(Policy::Named(Path::Bounce)),
         (PathPolicy::NAMED_PATH, LoadPath(other)) => {
             Err(EngineError::bad_argument("namedPath", format!("{other} is no LoadPath")))
         }
@@ -153,6 +157,8 @@ fn sha256(bytes: &[u8]) -> Result<Sha256> {
 fn wire_path(path: Path) -> LoadPath {
     match path {
         Path::CopyFileRange => LoadPath::COPY_FILE_RANGE,
+        Path::UdmabufDirect => LoadPath::UDMABUF_DIRECT,
+        Path::Bounce => LoadPath::BOUNCE,
         Path::Buffered => LoadPath::BUFFERED,
     }
 }
@@ -167,6 +173,7 @@ fn wire_reason(reason: Reason) -> NotTakenReason {
         Reason::BufferBusy => NotTakenReason::BUFFER_BUSY,
         Reason::ExcludedByPolicy => NotTakenReason::EXCLUDED_BY_POLICY,
         Reason::RefusedByKernel => NotTakenReason::REFUSED_BY_KERNEL,
+        Reason::HeapUnsuitable => NotTakenReason::HEAP_UNSUITABLE,
     }
 }
 

@@ -12,7 +12,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
 
 use rustix::io::{retry_on_intr, Errno, Result};
-use rustix::mm::{mmap, mmap_anonymous, munmap, MapFlags, ProtFlags};
+use rustix::mm::{madvise, mmap, mmap_anonymous, munmap, Advice, MapFlags, ProtFlags};
+
+/// The size of the huge pages asked for here, in bytes: the one that both x86-64 and arm64 with 4 KiB pages have.
+pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// What a mapping may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,83 @@ impl Mapping {
         let address =
             unsafe { mmap(null, len_bytes, protection, MapFlags::SHARED, fd, offset_bytes)? };
         Self::from_kernel(address, len_bytes, access)
+    }
+
+    /// As [`Mapping::shared`] for reading and writing, where possible at an address that is a multiple of
+    /// [`HUGE_PAGE_BYTES`], so that huge pages of the file can be mapped as such.
+    ///
+    /// # Errors
+    /// As for [`Mapping::shared_at`]; for a hugetlb memfd also `NOMEM` where the pool has not enough pages: they are
+    /// reserved by this call.
+    pub fn shared_huge_aligned(fd: impl AsFd, len_bytes: usize) -> Result<Self> {
+        let room_bytes = len_bytes.checked_add(HUGE_PAGE_BYTES).ok_or(Errno::NOMEM)?;
+        // Free again at once, and only a hint below: if another thread is faster, the mapping lies elsewhere.
+        let room = Self::reserve(room_bytes)?.address.as_ptr();
+        let skipped_bytes = room.addr().next_multiple_of(HUGE_PAGE_BYTES) - room.addr();
+        let hint = room.wrapping_byte_add(skipped_bytes);
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: without MAP_FIXED the kernel chooses free addresses, so no existing mapping is replaced.
+        let address = unsafe { mmap(hint, len_bytes, protection, MapFlags::SHARED, fd, 0)? };
+        Self::from_kernel(address, len_bytes, MappingAccess::ReadWrite)
+    }
+
+    /// Address space without access.
+    fn reserve(len_bytes: usize) -> Result<Self> {
+        let null = std::ptr::null_mut();
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a null hint lets the kernel choose free addresses, so no existing mapping is replaced.
+        let address = unsafe { mmap_anonymous(null, len_bytes, ProtFlags::empty(), flags)? };
+        Self::from_kernel(address, len_bytes, MappingAccess::Read)
+    }
+
+    /// Asks for huge pages, of whatever size the system allows for this kind of memory, where the mapping is populated
+    /// from now on. Advice: without effect where it cannot be followed.
+    ///
+    /// See `MADV_HUGEPAGE` in `madvise(2)` and `/sys/kernel/mm/transparent_hugepage/`.
+    pub fn advise_huge_pages(&self) {
+        // SAFETY: the range is this mapping; the advice changes no content.
+        let _ = unsafe { madvise(self.address.as_ptr(), self.len_bytes, Advice::LinuxHugepage) };
+    }
+
+    /// Allocates and maps, writable, every page of the mapping that is not there yet.
+    ///
+    /// See `MADV_POPULATE_WRITE` in `madvise(2)`, Linux 5.14.
+    ///
+    /// # Errors
+    /// - `NOMEM`, `FAULT`: not enough memory, or huge pages.
+    /// - `INVAL`: the kernel does not know the advice, or the mapping is not writable.
+    pub fn populate(&self) -> Result<()> {
+        retry_on_intr(|| {
+            // SAFETY: the range is this mapping; populating changes no content.
+            unsafe { madvise(self.address.as_ptr(), self.len_bytes, Advice::LinuxPopulateWrite) }
+        })
+    }
+
+    /// Maps zeroed private memory for direct I/O, in huge pages as far as they are to be had: of the hugetlb pool, else
+    /// transparent ones, else ordinary pages. All of it is there when the call returns.
+    ///
+    /// `len_bytes` is rounded up to [`HUGE_PAGE_BYTES`].
+    ///
+    /// # Errors
+    /// `INVAL` for 0 bytes, `NOMEM`.
+    pub fn anonymous_huge(len_bytes: usize) -> Result<Self> {
+        let len_bytes = len_bytes.checked_next_multiple_of(HUGE_PAGE_BYTES).ok_or(Errno::NOMEM)?;
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::PRIVATE | MapFlags::HUGETLB | MapFlags::HUGE_2MB;
+        let null = std::ptr::null_mut();
+        // SAFETY: a null hint lets the kernel choose free addresses, so no existing mapping is replaced.
+        if let Ok(address) = unsafe { mmap_anonymous(null, len_bytes, protection, flags) } {
+            let mapping = Self::from_kernel(address, len_bytes, MappingAccess::ReadWrite)?;
+            if mapping.populate().is_ok() {
+                return Ok(mapping);
+            }
+        }
+        // The kernel aligns large anonymous mappings to huge pages by itself.
+        let mapping = Self::anonymous(len_bytes)?;
+        mapping.advise_huge_pages();
+        // Without it the pages come one by one, as they are touched.
+        let _ = mapping.populate();
+        Ok(mapping)
     }
 
     /// Maps `len_bytes` of zeroed private memory, aligned to the page size: a bounce buffer for direct I/O.
@@ -250,6 +330,31 @@ mod tests {
         let mapping = Mapping::shared(&memfd, 4096, MappingAccess::Read).unwrap();
         assert_eq!(mapping.write(0, &[1]), Err(Errno::ACCESS));
         assert_eq!(mapping.fill_zero(0..1), Err(Errno::ACCESS));
+    }
+
+    #[test]
+    fn a_huge_aligned_mapping_shows_the_file() {
+        let len_bytes = (2 << 20) + 100;
+        let memfd = crate::memfd::create_sealed(c"test", len_bytes as u64).unwrap();
+        let mapping = Mapping::shared_huge_aligned(&memfd, len_bytes).unwrap();
+        mapping.advise_huge_pages();
+        mapping.populate().unwrap();
+        mapping.write(len_bytes - 3, b"end").unwrap();
+        let mut seen = [0; 3];
+        rustix::io::pread(&memfd, &mut seen, len_bytes as u64 - 3).unwrap();
+        assert_eq!(&seen, b"end");
+        assert_eq!(mapping.write(len_bytes, b"x"), Err(Errno::FAULT));
+    }
+
+    #[test]
+    fn huge_memory_is_zeroed_whole_and_writable() {
+        let mapping = Mapping::anonymous_huge(1).unwrap();
+        assert_eq!(mapping.len_bytes(), HUGE_PAGE_BYTES);
+        let mut seen = [1; 16];
+        mapping.read(HUGE_PAGE_BYTES - 16, &mut seen).unwrap();
+        assert_eq!(seen, [0; 16]);
+        mapping.write(0, b"x").unwrap();
+        assert!(Mapping::anonymous_huge(usize::MAX).is_err());
     }
 
     #[test]

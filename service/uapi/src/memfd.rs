@@ -17,7 +17,22 @@ use rustix::io::{Errno, Result};
 /// - `INVAL`: the name is longer than 249 bytes.
 /// - `FBIG`, `NOMEM`, `MFILE`, `NFILE` as in the man pages.
 pub fn create_sealed(name: &CStr, size_bytes: u64) -> Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    create(name, size_bytes, MemfdFlags::empty())
+}
+
+/// As [`create_sealed`], of hugetlb pages of [`crate::mapping::HUGE_PAGE_BYTES`]. Pages are taken from the pool when the
+/// memfd is mapped.
+///
+/// # Errors
+/// As for [`create_sealed`], and
+/// - `INVAL`: `size_bytes` is no multiple of the page size.
+/// - `OPNOTSUPP`, `NODEV`: the kernel has no huge pages of that size.
+pub fn create_sealed_hugetlb(name: &CStr, size_bytes: u64) -> Result<OwnedFd> {
+    create(name, size_bytes, MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB)
+}
+
+fn create(name: &CStr, size_bytes: u64, pages: MemfdFlags) -> Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | pages;
     let memfd = match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
         // Kernels before 6.3 do not know MFD_NOEXEC_SEAL.
         Err(Errno::INVAL) => memfd_create(name, flags)?,

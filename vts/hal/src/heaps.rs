@@ -42,13 +42,14 @@ fn capabilities_cover_every_path(client: &Client) -> Result<()> {
     ensure!(capabilities.maxFiles >= 16, "{capabilities:?}");
     ensure!(capabilities.pageBytes == dmabuf_uapi::page_size_bytes() as i64, "{capabilities:?}");
     for heap in client.heaps()? {
-        for path in [LoadPath::COPY_FILE_RANGE, LoadPath::BUFFERED] {
+        for path in LoadPath::enum_values() {
             let entries = capabilities.paths.iter();
             let found: Vec<_> =
                 entries.filter(|entry| entry.heap == heap.name && entry.path == path).collect();
             ensure!(found.len() == 1, "{} entries for {path:?} of {}", found.len(), heap.name);
             ensure!(!found[0].detail.is_empty(), "{:?}", found[0]);
-            ensure!(path != LoadPath::BUFFERED || found[0].supported, "{:?}", found[0]);
+            let always = [LoadPath::BUFFERED, LoadPath::BOUNCE].contains(&path);
+            ensure!(!always || found[0].supported, "{:?}", found[0]);
         }
     }
     let again = client.loader.capabilities()?;

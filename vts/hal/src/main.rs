@@ -18,6 +18,7 @@ mod fast_path;
 mod heaps;
 mod leaks;
 mod load;
+mod paths;
 mod policy;
 mod save;
 mod scatter;
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
 
 /// The tests of one instance.
 fn trials(instance: &str) -> Vec<Trial> {
-    let topics: [(&str, &[client::NamedTest]); 12] = [
+    let topics: [(&str, &[client::NamedTest]); 13] = [
         ("environment", environment::TESTS),
         ("heaps", heaps::TESTS),
         ("allocation", allocation::TESTS),
@@ -59,6 +60,7 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("scatter", scatter::TESTS),
         ("save", save::TESTS),
         ("fast_path", fast_path::TESTS),
+        ("paths", paths::TESTS),
         ("policy", policy::TESTS),
         ("digest", digest::TESTS),
         ("arguments", arguments::TESTS),

@@ -56,7 +56,7 @@ fn the_buffered_path_can_be_named(client: &Client) -> Result<()> {
     let result = client.load(named)?;
     let report = &result.report;
     ensure!(report.path == LoadPath::BUFFERED && !report.direct, "{report:?}");
-    ensure!(report.notTaken.len() == 2, "{report:?}");
+    ensure!(report.notTaken.len() == 4, "{report:?}");
     let excluded = NotTakenReason::EXCLUDED_BY_POLICY;
     ensure!(report.notTaken.iter().all(|not_taken| not_taken.reason == excluded), "{report:?}");
     let view = View::new(result.buffer.as_ref().context("no buffer")?)?;

@@ -21,7 +21,8 @@ import vendor.dmabuf.loader.SaveResult;
 @VintfStability
 interface IDmaBufLoader {
     /**
-     * Lists the heaps, in the order in which the service tries them when a request names none.
+     * Lists the heaps, in the order in which allocate() tries them when a request names none. load() takes the one that
+     * makes allocating, loading and freeing cheapest together.
      *
      * @return the heaps; empty only where the machine has none.
      */

@@ -13,14 +13,14 @@ enum PathPolicy {
     AUTO = 0,
     /**
      * Every aligned byte must move by direct I/O; where that is not possible the request fails with
-     * LoaderError.DIRECT_IO_UNAVAILABLE and a message that says why. The bytes before the first aligned one, and
-     * in a save those after the last, may take another way.
+     * LoaderError.DIRECT_IO_UNAVAILABLE and a message that says why. The bytes before the first aligned one and
+     * after the last may take another way.
      */
     REQUIRE_DIRECT = 1,
     /**
      * Only the path that the request names, direct or buffered; where that is not possible the request fails with
-     * LoaderError.PATH_UNAVAILABLE. The bytes before the first aligned one, and in a save those after the
-     * last, may take another way.
+     * LoaderError.PATH_UNAVAILABLE. The bytes before the first aligned one and after the last may take another
+     * way.
      */
     NAMED_PATH = 2,
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Heaps: what the machine has, and allocation from them by name.
 
+mod backing;
 mod dma_heap;
 mod memfd;
 mod udmabuf;
@@ -8,10 +9,14 @@ mod udmabuf;
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
+use dmabuf_uapi::memfd::create_sealed;
 use dmabuf_uapi::{dma_buf, page_size_bytes, Errno};
 
 use crate::buffer::Buffer;
 use crate::error::{EngineError, Result};
+
+pub(crate) use backing::Backing;
+pub use backing::PageKind;
 
 /// What stands behind a heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,38 +47,115 @@ impl Heap {
         self.kind != HeapKind::Memfd
     }
 
-    fn create(&self, size_bytes: u64) -> dmabuf_uapi::Result<OwnedFd> {
+    /// The kinds of page that a buffer of this heap may be made of where the engine chooses them, cheapest first; `None`
+    /// stands for what the kernel's heap does by itself.
+    pub(crate) fn page_kinds(&self, size_bytes: u64) -> Vec<Option<PageKind>> {
+        match self.kind {
+            HeapKind::DmaHeap => vec![None],
+            HeapKind::Udmabuf | HeapKind::Memfd => {
+                let mut kinds = PageKind::candidates(size_bytes, backing::HugePages::available());
+                // A bare memfd has exactly the size asked for.
+                kinds.retain(|pages| self.kind == HeapKind::Udmabuf || *pages != PageKind::Hugetlb);
+                kinds.into_iter().map(Some).collect()
+            }
+        }
+    }
+
+    fn create(
+        &self,
+        size_bytes: u64,
+        pages: Option<PageKind>,
+        purpose: Purpose,
+    ) -> dmabuf_uapi::Result<(OwnedFd, Option<Backing>)> {
+        let pages = pages.unwrap_or(PageKind::Base);
         match (self.kind, &self.node) {
-            (HeapKind::DmaHeap, Some(node)) => dmabuf_uapi::dma_heap::allocate(node, size_bytes),
-            (HeapKind::Udmabuf, Some(node)) => udmabuf::create(node, size_bytes),
-            (HeapKind::Memfd, _) => memfd::create(size_bytes),
+            (HeapKind::DmaHeap, Some(node)) => {
+                Ok((dmabuf_uapi::dma_heap::allocate(node, size_bytes)?, None))
+            }
+            (HeapKind::Udmabuf, Some(node)) => match (purpose, pages) {
+                (Purpose::HandOver, PageKind::Base) => {
+                    Ok((udmabuf::create_unbacked(node, size_bytes)?, None))
+                }
+                (Purpose::HandOver, pages) => {
+                    Ok((udmabuf::create_backed(node, size_bytes, pages)?.0, None))
+                }
+                (Purpose::Fill, pages) => udmabuf::create_backed(node, size_bytes, pages)
+                    .map(|(fd, backing)| (fd, Some(backing))),
+            },
+            (HeapKind::Memfd, _) => match purpose {
+                Purpose::HandOver => Ok((create_sealed(c"dmabuf-loader", size_bytes)?, None)),
+                Purpose::Fill => {
+                    let backing = Backing::create(size_bytes, pages)?;
+                    let fd = rustix::io::fcntl_dupfd_cloexec(backing.memfd(), 0)?;
+                    Ok((fd, Some(backing)))
+                }
+            },
             (HeapKind::DmaHeap | HeapKind::Udmabuf, None) => Err(Errno::NODEV),
         }
     }
 
-    /// Allocates a zeroed buffer of `size_bytes`, which must be whole pages and within the heap's limit.
+    /// Allocates a zeroed buffer of `size_bytes`, which must be whole pages and within the heap's limit, of the cheapest
+    /// pages to be had.
     ///
     /// # Errors
     /// [`EngineError::NoMemory`] with the kernel's answer.
     pub fn allocate(&self, size_bytes: u64, name: &BufferName) -> Result<Buffer> {
-        let fd = self.create(size_bytes).map_err(|errno| EngineError::NoMemory {
-            heap: self.name.clone(),
-            size_bytes,
-            errno,
-        })?;
+        let mut result = Err(self.no_memory(size_bytes, Errno::NOMEM));
+        for pages in self.page_kinds(size_bytes) {
+            result = self.allocate_of(size_bytes, pages, name, Purpose::HandOver);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result.map(|allocated| allocated.buffer)
+    }
+
+    /// As [`Heap::allocate`], of these pages only.
+    pub(crate) fn allocate_of(
+        &self,
+        size_bytes: u64,
+        pages: Option<PageKind>,
+        name: &BufferName,
+        purpose: Purpose,
+    ) -> Result<Allocated> {
+        let (fd, backing) = self
+            .create(size_bytes, pages, purpose)
+            .map_err(|errno| self.no_memory(size_bytes, errno))?;
         if self.device_shareable() {
             // The name only helps debugging, so a kernel that refuses it does not fail the allocation.
             if let Err(errno) = dma_buf::set_name(&fd, &name.0) {
                 log::warn!("naming a buffer {:?} failed: {errno}", name.0);
             }
         }
-        Ok(Buffer {
+        let buffer = Buffer {
             fd,
             size_bytes,
             heap: self.name.clone(),
             device_shareable: self.device_shareable(),
-        })
+        };
+        Ok(Allocated { buffer, backing })
     }
+
+    fn no_memory(&self, size_bytes: u64, errno: Errno) -> EngineError {
+        EngineError::NoMemory { heap: self.name.clone(), size_bytes, errno }
+    }
+}
+
+/// What happens to a buffer next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It goes to the client as it is.
+    HandOver,
+    /// The engine fills it first.
+    Fill,
+}
+
+/// A new buffer, and the memory behind it where the engine can fill that directly. Dropped before the buffer is handed
+/// over, the memory is the buffer's alone.
+#[derive(Debug)]
+pub(crate) struct Allocated {
+    pub(crate) buffer: Buffer,
+    pub(crate) backing: Option<Backing>,
 }
 
 /// A name for a buffer, of a length that the kernel takes.
@@ -127,6 +209,18 @@ impl Heaps {
     /// All of them.
     pub fn all(&self) -> &[Heap] {
         &self.0
+    }
+
+    /// The heaps that may serve a request: the one of that name, or for an empty name all that can hold `size_bytes`.
+    ///
+    /// # Errors
+    /// As for [`Heaps::choose`].
+    pub(crate) fn suitable(&self, name: &str, size_bytes: u64) -> Result<Vec<&Heap>> {
+        let first = self.choose(name, size_bytes)?;
+        if !name.is_empty() {
+            return Ok(vec![first]);
+        }
+        Ok(self.0.iter().filter(|heap| size_bytes <= heap.max_buffer_bytes).collect())
     }
 
     /// The heap of that name, or for an empty name the first that can hold `size_bytes`.

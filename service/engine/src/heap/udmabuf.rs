@@ -7,7 +7,8 @@ use dmabuf_uapi::memfd::create_sealed;
 use dmabuf_uapi::udmabuf::{self, MemfdRange, SIZE_LIMIT_MIB_PARAMETER, UDMABUF_NODE};
 use dmabuf_uapi::Errno;
 
-use super::{Heap, HeapKind};
+use super::backing::Backing;
+use super::{Heap, HeapKind, PageKind};
 
 /// The driver's default of `size_limit_mb`, for when the parameter cannot be read.
 const DEFAULT_SIZE_LIMIT_MIB: u64 = 64;
@@ -36,8 +37,20 @@ fn size_limit_bytes() -> u64 {
     mib.saturating_mul(1 << 20)
 }
 
-/// The dma-buf keeps the memfd's pages; the memfd itself never leaves this function.
-pub(super) fn create(node: &OwnedFd, size_bytes: u64) -> dmabuf_uapi::Result<OwnedFd> {
-    let memfd = create_sealed(c"udmabuf", size_bytes)?;
+/// A dma-buf over populated memory, and that memory while it is to be filled.
+pub(super) fn create_backed(
+    node: &OwnedFd,
+    size_bytes: u64,
+    pages: PageKind,
+) -> dmabuf_uapi::Result<(OwnedFd, Backing)> {
+    let backing = Backing::create(size_bytes, pages)?;
+    let range = MemfdRange { memfd: backing.memfd(), offset_bytes: 0, size_bytes };
+    Ok((udmabuf::create(node, range)?, backing))
+}
+
+/// A dma-buf over base pages that nobody is going to fill through the memfd: the driver allocates them more cheaply than
+/// populating a mapping would.
+pub(super) fn create_unbacked(node: &OwnedFd, size_bytes: u64) -> dmabuf_uapi::Result<OwnedFd> {
+    let memfd = create_sealed(c"dmabuf-loader", size_bytes)?;
     udmabuf::create(node, MemfdRange { memfd: memfd.as_fd(), offset_bytes: 0, size_bytes })
 }

@@ -1,24 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `read(2)` and `write(2)` on a mapping of the buffer: always possible, one CPU copy.
 //!
-//! A file that is only open with `O_DIRECT` is read and written through an aligned bounce buffer, because direct I/O
-//! cannot pin the pages of a mapped dma-buf.
+//! A file that is only open with `O_DIRECT` goes through aligned bounce buffers here, too: its file system takes nothing
+//! else, even where it then uses the page cache.
 
 use std::os::fd::BorrowedFd;
 
 use dmabuf_uapi::dma_buf::CpuAccess;
-use dmabuf_uapi::mapping::Mapping;
+use dmabuf_uapi::page_cache::is_cached;
 use dmabuf_uapi::Errno;
 use rustix::fs::{fadvise, Advice};
 
+use super::bounce::move_through;
 use super::{
     Direction, Progress, Reason, Refusal, SegmentFacts, Split, Support, Transfer, TransferPath,
 };
 use crate::buffer::{BufferView, MappedWindow};
 use crate::error::{EngineError, Result};
 
-/// Bytes per call, and the size of the bounce buffer.
+/// Bytes per call.
 const CHUNK_BYTES: u64 = 1 << 20;
+
+/// A load leaves at most so many bytes in the page cache that were not there before.
+const FOOTPRINT_BYTES: u64 = 8 << 20;
 
 pub(crate) struct Buffered;
 
@@ -44,17 +48,20 @@ impl TransferPath for Buffered {
     }
 
     fn run(&self, transfer: &Transfer<'_>) -> Result<Progress> {
-        let access = match transfer.direction {
-            Direction::Load => CpuAccess::WRITE,
-            Direction::Save => CpuAccess::READ,
+        let Some(file) = transfer.file.buffered_fd() else {
+            return move_through(transfer, transfer.file.any_fd());
         };
-        let window =
-            transfer.buffer.map(transfer.buffer_offset_bytes, transfer.len_bytes, access)?;
-        let bytes = match (transfer.file.buffered_fd(), transfer.direction) {
-            (Some(file), Direction::Load) => read_in(transfer, file, &window)?,
-            (Some(file), Direction::Save) => write_out(transfer, file, &window)?,
-            (None, Direction::Load) => bounce_in(transfer, &window)?,
-            (None, Direction::Save) => bounce_out(transfer, &window)?,
+        let map =
+            |access| transfer.buffer.map(transfer.buffer_offset_bytes, transfer.len_bytes, access);
+        let (bytes, window) = match transfer.direction {
+            Direction::Load => {
+                let window = map(CpuAccess::WRITE)?;
+                (read_in(transfer, file, &window)?, window)
+            }
+            Direction::Save => {
+                let window = map(CpuAccess::READ)?;
+                (write_out(transfer, file, &window)?, window)
+            }
         };
         window.finish()?;
         Ok(Progress { bytes, refused: None })
@@ -67,19 +74,44 @@ fn read_in(
     window: &MappedWindow<'_>,
 ) -> Result<u64> {
     let (offset, len) = (transfer.file_offset_bytes, transfer.len_bytes);
-    if let Some(len) = std::num::NonZeroU64::new(len) {
+    let advise = |done: u64, bytes: u64, advice| {
         // Advice: a file system that takes none reads as well.
-        let _ = fadvise(file, offset, Some(len), Advice::Sequential);
-    }
+        let _ = fadvise(file, offset + done, std::num::NonZeroU64::new(bytes), advice);
+    };
+    advise(0, len, Advice::Sequential);
     let mut done = 0;
     while done < len {
-        let count = (len - done).min(CHUNK_BYTES);
+        let part = (len - done).min(FOOTPRINT_BYTES);
+        // Asked in the middle: readahead has brought in the beginning.
+        let was_cached = is_cached(file, offset + done + part / 2).unwrap_or(true);
+        let read = read_part(window, file, offset, done..done + part)?;
+        if !was_cached && len > FOOTPRINT_BYTES {
+            advise(done, read, Advice::DontNeed);
+        }
+        done += read;
+        if read < part {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+/// Reads a part of the window from the file, whose `offset` belongs to the window's start; stops at the file's end.
+fn read_part(
+    window: &MappedWindow<'_>,
+    file: BorrowedFd<'_>,
+    offset: u64,
+    part: std::ops::Range<u64>,
+) -> Result<u64> {
+    let mut done = part.start;
+    while done < part.end {
+        let count = (part.end - done).min(CHUNK_BYTES);
         match window.pread(done, count, file, offset + done).map_err(io("read the file"))? {
             0 => break,
             read => done += read,
         }
     }
-    Ok(done)
+    Ok(done - part.start)
 }
 
 fn write_out(
@@ -97,57 +129,6 @@ fn write_out(
         }
     }
     Ok(done)
-}
-
-fn bounce_in(transfer: &Transfer<'_>, window: &MappedWindow<'_>) -> Result<u64> {
-    let file = transfer.file.any_fd();
-    let align = u64::from(transfer.file.facts().offset_align_bytes());
-    let bounce = bounce_buffer()?;
-    let end = transfer.file_offset_bytes + transfer.len_bytes;
-    let mut done = 0;
-    while done < transfer.len_bytes {
-        let offset = transfer.file_offset_bytes + done;
-        let block = offset - offset % align;
-        let skipped = offset - block;
-        let wanted = (end.next_multiple_of(align) - block).min(CHUNK_BYTES);
-        let read = bounce
-            .pread(0..wanted as usize, file, block)
-            .map_err(io("read the file directly"))? as u64;
-        let useful = read.saturating_sub(skipped).min(end - offset);
-        if useful == 0 {
-            break;
-        }
-        window
-            .copy_in(done, &bounce, skipped as usize, useful)
-            .map_err(io("copy into the buffer"))?;
-        done += useful;
-        if read < wanted {
-            break;
-        }
-    }
-    Ok(done)
-}
-
-fn bounce_out(transfer: &Transfer<'_>, window: &MappedWindow<'_>) -> Result<u64> {
-    let file = transfer.file.any_fd();
-    let bounce = bounce_buffer()?;
-    let mut done = 0;
-    while done < transfer.len_bytes {
-        let count = (transfer.len_bytes - done).min(CHUNK_BYTES);
-        window.copy_out(done, &bounce, count).map_err(io("copy out of the buffer"))?;
-        let written = bounce
-            .pwrite(0..count as usize, file, transfer.file_offset_bytes + done)
-            .map_err(io("write the file directly"))? as u64;
-        if written == 0 {
-            return Err(EngineError::io("write the file directly", Errno::NOSPC));
-        }
-        done += written;
-    }
-    Ok(done)
-}
-
-fn bounce_buffer() -> Result<Mapping> {
-    Mapping::anonymous(CHUNK_BYTES as usize).map_err(io("allocate a bounce buffer"))
 }
 
 fn io(operation: &'static str) -> impl Fn(Errno) -> EngineError {

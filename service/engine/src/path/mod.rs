@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The paths: ways to move bytes between a file and a buffer, one module each.
 
+mod bounce;
 mod buffered;
 mod copy_file_range;
+mod split;
+mod udmabuf_direct;
 
 use std::fmt;
 
@@ -13,16 +16,28 @@ use crate::error::Result;
 use crate::file::{FileFacts, OpenFile};
 use crate::request::ResolvedSegment;
 
+pub(crate) use bounce::Bounce;
 pub(crate) use buffered::Buffered;
 pub(crate) use copy_file_range::CopyFileRange;
+pub(crate) use udmabuf_direct::UdmabufDirect;
 
 /// A path by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Path {
     /// `copy_file_range(2)` between file and dma-buf.
     CopyFileRange,
+    /// `O_DIRECT` reads into the memfd behind a udmabuf.
+    UdmabufDirect,
+    /// `O_DIRECT` into bounce buffers, and a copy.
+    Bounce,
     /// `read(2)` or `write(2)` on a mapping of the buffer.
     Buffered,
+}
+
+impl Path {
+    /// Every path.
+    pub const ALL: [Path; 4] =
+        [Path::CopyFileRange, Path::UdmabufDirect, Path::Bounce, Path::Buffered];
 }
 
 /// A path in its direct or its buffered form.
@@ -35,11 +50,11 @@ pub struct Way {
 }
 
 impl Way {
-    /// Every way, best first: fewest CPU cycles per byte, allocation being the same for all of them.
-    ///
-    /// The order is that of the v4 cover letter of the copy_file_range series (3405, 1015 and 918 MB/s on one phone).
-    pub const BEST_FIRST: [Way; 3] = [
+    /// Every way, best first: fewest CPU cycles per byte for a given buffer, see [`crate::cost`].
+    pub const BEST_FIRST: [Way; 5] = [
         Way { path: Path::CopyFileRange, direct: true },
+        Way { path: Path::UdmabufDirect, direct: true },
+        Way { path: Path::Bounce, direct: false },
         Way { path: Path::CopyFileRange, direct: false },
         Way { path: Path::Buffered, direct: false },
     ];
@@ -49,6 +64,8 @@ impl fmt::Display for Path {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Path::CopyFileRange => "COPY_FILE_RANGE",
+            Path::UdmabufDirect => "UDMABUF_DIRECT",
+            Path::Bounce => "BOUNCE",
             Path::Buffered => "BUFFERED",
         })
     }
@@ -56,7 +73,11 @@ impl fmt::Display for Path {
 
 impl fmt::Display for Way {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let form = if self.direct { "direct" } else { "buffered" };
+        let form = match self.path {
+            _ if self.direct => "direct",
+            Path::Bounce => "copied",
+            _ => "buffered",
+        };
         write!(formatter, "{} {form}", self.path)
     }
 }
@@ -98,6 +119,8 @@ pub enum Reason {
     ExcludedByPolicy,
     /// The kernel refused when it was tried.
     RefusedByKernel,
+    /// The path does not work on buffers of this heap, or on buffers that exist already.
+    HeapUnsuitable,
 }
 
 /// A reason and its words.
@@ -117,7 +140,7 @@ impl Refusal {
 
 /// How a way divides a segment: edges that go through the CPU, and the body between them. Lengths in bytes.
 ///
-/// A load has no tail: the kernel reads the last block aside and copies only what was asked for.
+/// With copy_file_range a load has no tail: the kernel reads the last block aside and copies only what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Split {
     /// Before the first aligned byte.
@@ -137,6 +160,8 @@ pub struct SegmentFacts<'a> {
     pub file: &'a FileFacts,
     /// The range.
     pub segment: ResolvedSegment,
+    /// Whether the engine has the memfd behind the buffer.
+    pub buffer_is_backed: bool,
 }
 
 /// One range, ready to move.
@@ -159,6 +184,14 @@ pub(crate) struct Progress {
     pub(crate) refused: Option<Errno>,
 }
 
+/// The answers that mean: not this way.
+fn is_refusal(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::INVAL | Errno::XDEV | Errno::OPNOTSUPP | Errno::NOSYS | Errno::BUSY | Errno::FAULT
+    )
+}
+
 /// One path.
 pub(crate) trait TransferPath {
     /// Tries the path on a fresh buffer that nobody else uses.
@@ -175,6 +208,8 @@ impl Path {
     pub(crate) fn implementation(self) -> &'static dyn TransferPath {
         match self {
             Path::CopyFileRange => &CopyFileRange,
+            Path::UdmabufDirect => &UdmabufDirect,
+            Path::Bounce => &Bounce,
             Path::Buffered => &Buffered,
         }
     }
