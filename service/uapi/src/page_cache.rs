@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How much of a file sits in the page cache.
 //!
-//! Source: `include/uapi/linux/mman.h` of Linux 6.5 and later (`cachestat(2)`), `preadv2(2)`.
+//! Source: `include/uapi/linux/mman.h` of Linux 6.5 and later (`cachestat(2)`).
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -50,42 +50,6 @@ pub fn cached_pages(file: impl AsFd) -> Result<u64> {
     }
 }
 
-/// Whether the byte at `offset_bytes` could be read from the page cache without I/O.
-///
-/// Asks by `preadv2(2)` with `RWF_NOWAIT`, so any open fd will do, and nothing is read in.
-///
-/// # Errors
-/// - `OPNOTSUPP`: the file system does not know `RWF_NOWAIT`.
-/// - Those of `pread(2)`.
-pub fn is_cached(file: impl AsFd, offset_bytes: u64) -> Result<bool> {
-    let offset = i64::try_from(offset_bytes).map_err(|_| Errno::OVERFLOW)?;
-    let mut byte = 0_u8;
-    let vector = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
-    // The kernel takes the offset in two words, and only the low one where a word holds it whole.
-    let (low, high) = (offset as libc::c_long, (offset >> 32) as libc::c_long);
-    let fd = file.as_fd().as_raw_fd();
-    let flags = libc::RWF_NOWAIT;
-    // SAFETY: preadv2 reads one iovec, which is alive, and writes at most one byte to `byte`, which only it refers to.
-    let returned = unsafe {
-        libc::syscall(
-            libc::SYS_preadv2,
-            fd,
-            &raw const vector,
-            1 as libc::c_ulong,
-            low,
-            high,
-            flags,
-        )
-    };
-    match returned {
-        0.. => Ok(true),
-        _ => match Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO) {
-            Errno::AGAIN => Ok(false),
-            errno => Err(errno),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,16 +59,6 @@ mod tests {
     fn layouts_match_the_kernel_header() {
         assert_eq!(size_of::<CachestatRange>(), 16);
         assert_eq!(size_of::<Cachestat>(), 40);
-    }
-
-    #[test]
-    fn the_running_program_is_cached() {
-        let file = std::fs::File::open("/proc/self/exe").unwrap();
-        match is_cached(&file, 0) {
-            Err(Errno::OPNOTSUPP) => {}
-            answer => assert_eq!(answer, Ok(true)),
-        }
-        assert_eq!(is_cached(&file, u64::MAX), Err(Errno::OVERFLOW));
     }
 
     #[test]

@@ -185,7 +185,8 @@ fn only_new_buffers(client: &Client) -> Result<()> {
     let entry = report.notTaken.iter().find(|entry| entry.path == LoadPath::UDMABUF_DIRECT);
     let reason = entry.context("no reason")?.reason;
     ensure!(reason == NotTakenReason::EXCLUDED_BY_POLICY, "{report:?}");
-    View::new(&buffer)?.expect(0, 1 << 20, |done, len| file.expected(done, len))
+    let view = View::new(&buffer)?;
+    view.expect(0, 1 << 20, |done, len| file.expected(done, len))
 }
 
 fn a_bounce_needs_neither(client: &Client) -> Result<()> {
@@ -251,9 +252,14 @@ fn a_buffered_load_leaves_little(client: &Client) -> Result<()> {
         client.load(named(spec, LoadPath::BUFFERED)).map(|result| result.report)
     };
     drop_cache(&watched)?;
-    load()?;
+    let before = cached(&watched)?;
+    let report = load()?;
     let pages = cached(&watched)?;
-    ensure!(pages <= (16 << 20) / 4096, "{pages} pages of {} stay", size / 4096);
+    ensure!(
+        pages <= (16 << 20) / 4096,
+        "{before} pages of {} were cached before and {pages} stay: {report:?}",
+        size / 4096
+    );
 
     std::io::copy(&mut file.buffered()?, &mut std::io::sink())?;
     let before = cached(&watched)?;
@@ -281,7 +287,8 @@ fn a_request_without_a_heap(client: &Client) -> Result<()> {
             buffer.heap, report.path, report.direct
         );
         ensure!(report.path != LoadPath::BUFFERED, "{report:?}");
-        view(&result)?.expect(0, size, |done, len| file.expected(done, len))?;
+        let view = view(&result)?;
+        view.expect(0, size, |done, len| file.expected(done, len))?;
     }
     Ok(())
 }

@@ -7,7 +7,6 @@
 use std::os::fd::BorrowedFd;
 
 use dmabuf_uapi::dma_buf::CpuAccess;
-use dmabuf_uapi::page_cache::is_cached;
 use dmabuf_uapi::Errno;
 use rustix::fs::{fadvise, Advice};
 
@@ -82,10 +81,11 @@ fn read_in(
     let mut done = 0;
     while done < len {
         let part = (len - done).min(FOOTPRINT_BYTES);
-        // Asked in the middle: readahead has brought in the beginning.
-        let was_cached = is_cached(file, offset + done + part / 2).unwrap_or(true);
+        let before = storage_read_bytes();
         let read = read_part(window, file, offset, done..done + part)?;
-        if !was_cached && len > FOOTPRINT_BYTES {
+        let from_storage = storage_read_bytes().zip(before).map_or(0, |(now, then)| now - then);
+        // What was in the page cache already may be of use to others.
+        if from_storage > read / 2 && len > FOOTPRINT_BYTES {
             advise(done, read, Advice::DontNeed);
         }
         done += read;
@@ -94,6 +94,13 @@ fn read_in(
         }
     }
     Ok(done)
+}
+
+/// What this thread has caused to be read from storage, see `read_bytes` in proc_pid_io(5); `None` where the kernel does
+/// not count it.
+fn storage_read_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/io").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("read_bytes: "))?.parse().ok()
 }
 
 /// Reads a part of the window from the file, whose `offset` belongs to the window's start; stops at the file's end.
