@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The engine: allocate, load, save.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::page_size_bytes;
 
 use crate::buffer::{Buffer, BufferKind, BufferUse, BufferView};
@@ -14,10 +16,11 @@ use crate::heap::{
 };
 use crate::path::{Direction, Path, SegmentFacts, Support};
 use crate::plan::{rank_memory, MemoryChoice, PathSupports};
+use crate::pool::{Pool, PoolConfig, PoolStats, Wish};
 use crate::report::Report;
 use crate::request::{
-    check_buffer_ranges, check_counts, check_no_overlap, resolve, segment_argument, LoadRequest,
-    NewBuffer, Policy, ResolvedSegment, SaveRequest, Segment, Target,
+    check_buffer_ranges, check_counts, check_no_overlap, resolve, segment_argument, ClientId,
+    LoadRequest, NewBuffer, Policy, ResolvedSegment, SaveRequest, Segment, Target,
 };
 use crate::transfer::Job;
 
@@ -31,6 +34,8 @@ pub struct EngineConfig {
     pub allow_memfd: bool,
     /// The largest buffer, in bytes.
     pub max_buffer_bytes: u64,
+    /// Buffers kept ready.
+    pub pool: PoolConfig,
 }
 
 impl EngineConfig {
@@ -73,20 +78,23 @@ pub struct HeapPath {
     pub support: Support,
 }
 
-/// The engine. Safe to share between threads; it keeps nothing of a request.
+/// The engine. Safe to share between threads. Of a request it keeps nothing but, with a pool, the means to get the buffer
+/// back when the client has released it.
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
-    heaps: Heaps,
+    heaps: Arc<Heaps>,
     paths: Vec<HeapPath>,
+    pool: Option<Pool>,
 }
 
 impl Engine {
     /// Opens the heaps and tries every path on each.
     pub fn new(config: EngineConfig) -> Self {
-        let heaps = Heaps::discover(config.max_buffer_bytes, config.allow_memfd);
+        let heaps = Arc::new(Heaps::discover(config.max_buffer_bytes, config.allow_memfd));
         let paths = heaps.all().iter().flat_map(probe_heap).collect();
-        Self { config, heaps, paths }
+        let pool = Pool::start(config.pool, Arc::clone(&heaps));
+        Self { config, heaps, paths, pool }
     }
 
     /// The page size of the kernel, in bytes: the granularity of buffer sizes.
@@ -104,14 +112,49 @@ impl Engine {
         &self.paths
     }
 
+    /// What the pool has done; `None` without one.
+    pub fn pool_stats(&self) -> Option<PoolStats> {
+        self.pool.as_ref().map(Pool::stats)
+    }
+
     /// Allocates a zeroed buffer.
     ///
     /// # Errors
     /// [`EngineError::BadArgument`], [`EngineError::HeapUnknown`], [`EngineError::NoMemory`].
-    pub fn allocate(&self, request: &NewBuffer) -> Result<Buffer> {
+    pub fn allocate(&self, request: &NewBuffer, client: ClientId) -> Result<Buffer> {
         let name = BufferName::new(&request.name, DEFAULT_BUFFER_NAME)?;
         let size_bytes = round_to_pages(request.size_bytes)?;
-        self.heaps.choose(&request.heap, size_bytes)?.allocate(size_bytes, &name)
+        let heap = self.heaps.choose(&request.heap, size_bytes)?;
+        // What is to come back has to keep the memory behind it.
+        let purpose = if self.pool.is_some() { Purpose::Fill } else { Purpose::HandOver };
+        let mut failure = None;
+        for pages in heap.page_kinds(size_bytes) {
+            let wish = Wish { size_bytes, pages, client, overwritten: false };
+            match self.take_or_allocate(heap, wish, &name, purpose) {
+                Ok(allocated) => return Ok(self.hand_over(allocated, client)),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(no_suitable_heap))
+    }
+
+    fn take_or_allocate(
+        &self,
+        heap: &Heap,
+        wish: Wish,
+        name: &BufferName,
+        purpose: Purpose,
+    ) -> Result<Allocated> {
+        let ready = self.pool.as_ref().and_then(|pool| pool.take(heap, wish, name));
+        ready.map_or_else(|| heap.allocate_of(wish.size_bytes, wish.pages, name, purpose), Ok)
+    }
+
+    /// Ends the mapping of the buffer's memory.
+    fn hand_over(&self, allocated: Allocated, client: ClientId) -> Buffer {
+        match &self.pool {
+            Some(pool) => pool.lend(allocated, client),
+            None => allocated.buffer,
+        }
     }
 
     /// Loads ranges of files into a buffer.
@@ -135,7 +178,7 @@ impl Engine {
         let begin = Instant::now();
         let new_buffer = match &request.target {
             Target::New(new) => {
-                Some(self.allocate_to_fill(&sized(new, &asked)?, request.policy, &files, &asked)?)
+                Some(self.allocate_to_fill(&sized(new, &asked)?, request, &files, &asked)?)
             }
             Target::Existing(_) => None,
         };
@@ -168,13 +211,15 @@ impl Engine {
         };
         let begin = Instant::now();
         let segment_bytes = job.run(&mut report)?;
+        if new_buffer.as_ref().is_some_and(|allocated| !allocated.is_zero) {
+            clear_gaps(&buffer, &segments, &segment_bytes)?;
+        }
         report.transfer = begin.elapsed();
 
         let begin = Instant::now();
         let sha256 = self.verify(request, &buffer, &segments, &segment_bytes)?;
         report.verify = begin.elapsed();
-        // The mapping of its memory ends here.
-        let buffer = new_buffer.map(|allocated| allocated.buffer);
+        let buffer = new_buffer.map(|allocated| self.hand_over(allocated, request.client));
         Ok(LoadOutcome { buffer, segment_bytes, report, sha256 })
     }
 
@@ -224,7 +269,7 @@ impl Engine {
     fn allocate_to_fill(
         &self,
         new: &NewBuffer,
-        policy: Policy,
+        request: &LoadRequest<'_>,
         files: &[OpenFile<'_>],
         segments: &[ResolvedSegment],
     ) -> Result<Allocated> {
@@ -235,21 +280,31 @@ impl Engine {
             .into_iter()
             .flat_map(|heap| heap.page_kinds(size_bytes).into_iter().map(move |p| (heap, p)))
             .collect();
+        let overwritten = covered_bytes(segments) == new.size_bytes;
+        let wish = |pages| Wish { size_bytes, pages, client: request.client, overwritten };
+        let choices: Vec<Choice<'_>> = choices
+            .into_iter()
+            .map(|(heap, pages)| {
+                let pool = self.pool.as_ref();
+                let is_ready = pool.is_some_and(|pool| pool.has(heap, wish(pages)));
+                Choice { heap, pages, is_ready }
+            })
+            .collect();
         let mut failure = None;
-        for index in self.rank(&choices, policy, files, segments) {
-            let (heap, pages) = choices[index];
-            match heap.allocate_of(size_bytes, pages, &name, Purpose::Fill) {
+        for index in self.rank(&choices, request.policy, files, segments) {
+            let Choice { heap, pages, .. } = choices[index];
+            match self.take_or_allocate(heap, wish(pages), &name, Purpose::Fill) {
                 Ok(allocated) => return Ok(allocated),
                 Err(error) => failure = Some(error),
             }
         }
-        Err(failure.unwrap_or_else(|| EngineError::bad_argument("heap", "no heap is suitable")))
+        Err(failure.unwrap_or_else(no_suitable_heap))
     }
 
     /// Cheapest first, by the segment that moves most bytes.
     fn rank(
         &self,
-        choices: &[(&Heap, Option<PageKind>)],
+        choices: &[Choice<'_>],
         policy: Policy,
         files: &[OpenFile<'_>],
         segments: &[ResolvedSegment],
@@ -265,10 +320,11 @@ impl Engine {
         };
         let choices: Vec<MemoryChoice> = choices
             .iter()
-            .map(|(heap, pages)| MemoryChoice {
-                kind: heap.kind,
-                pages: *pages,
-                supports: self.supports_of(&heap.name),
+            .map(|choice| MemoryChoice {
+                kind: choice.heap.kind,
+                pages: choice.pages,
+                supports: self.supports_of(&choice.heap.name),
+                is_ready: choice.is_ready,
             })
             .collect();
         rank_memory(&choices, policy, &facts)
@@ -318,6 +374,49 @@ impl Engine {
             _ => Ok(Some(actual)),
         }
     }
+}
+
+/// A heap and the pages that a buffer could be made of.
+struct Choice<'a> {
+    heap: &'a Heap,
+    pages: Option<PageKind>,
+    is_ready: bool,
+}
+
+fn no_suitable_heap() -> EngineError {
+    EngineError::bad_argument("heap", "no heap is suitable")
+}
+
+/// How many bytes of the buffer the segments, which do not overlap, are going to overwrite.
+fn covered_bytes(segments: &[ResolvedSegment]) -> u64 {
+    segments.iter().map(|segment| segment.len_bytes).sum()
+}
+
+/// Clears what no segment has filled.
+fn clear_gaps(
+    buffer: &BufferView<'_>,
+    segments: &[ResolvedSegment],
+    segment_bytes: &[u64],
+) -> Result<()> {
+    let mut filled: Vec<(u64, u64)> = segments
+        .iter()
+        .zip(segment_bytes)
+        .map(|(segment, bytes)| (segment.buffer_offset_bytes, *bytes))
+        .collect();
+    filled.push((buffer.size_bytes, 0));
+    filled.sort_unstable();
+    let mut reached = 0;
+    for (start, bytes) in filled {
+        if reached < start {
+            let window = buffer.map(reached, start - reached, CpuAccess::WRITE)?;
+            window
+                .fill_zero(0, start - reached)
+                .map_err(|errno| EngineError::io("clear the rest of the buffer", errno))?;
+            window.finish()?;
+        }
+        reached = reached.max(start + bytes);
+    }
+    Ok(())
 }
 
 fn probe_heap(heap: &Heap) -> Vec<HeapPath> {

@@ -10,8 +10,14 @@ use tempfile::TempDir;
 use super::*;
 use crate::request::Length;
 
+const CLIENT: ClientId = ClientId(1000);
+
 fn engine() -> Engine {
-    Engine::new(EngineConfig { allow_memfd: true, max_buffer_bytes: 64 << 20 })
+    Engine::new(EngineConfig {
+        allow_memfd: true,
+        max_buffer_bytes: 64 << 20,
+        pool: PoolConfig::OFF,
+    })
 }
 
 /// Bytes that differ from block to block and from byte to byte.
@@ -35,6 +41,7 @@ fn request<'fd>(
     segments: &[Segment],
 ) -> LoadRequest<'fd> {
     LoadRequest {
+        client: CLIENT,
         target,
         files: vec![file],
         segments: segments.to_vec(),
@@ -130,7 +137,10 @@ fn an_existing_buffer_keeps_what_no_segment_fills() {
     let directory = tempfile::tempdir().unwrap();
     let engine = engine();
     let buffer = engine
-        .allocate(&NewBuffer { heap: "memfd".to_owned(), size_bytes: 8192, name: String::new() })
+        .allocate(
+            &NewBuffer { heap: "memfd".to_owned(), size_bytes: 8192, name: String::new() },
+            CLIENT,
+        )
         .unwrap();
     File::from(buffer.fd.try_clone().unwrap()).write_all_at(&[9; 8192], 0).unwrap();
     let bytes = pattern(5000);
@@ -207,13 +217,41 @@ fn what_is_no_buffer_is_refused_as_a_target() {
 
 #[test]
 fn a_memfd_is_no_buffer_where_memfds_are_not_allowed() {
-    let strict = Engine::new(EngineConfig { allow_memfd: false, max_buffer_bytes: 1 << 20 });
+    let strict = Engine::new(EngineConfig {
+        allow_memfd: false,
+        max_buffer_bytes: 1 << 20,
+        pool: PoolConfig::OFF,
+    });
     let memfd = dmabuf_uapi::memfd::create_sealed(c"m", 4096).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = file_with(&directory, b"bytes");
     let error =
         strict.load(&request(Target::Existing(memfd.as_fd()), file.as_fd(), &[WHOLE])).unwrap_err();
     assert!(matches!(error, EngineError::UnsupportedFile { .. }), "{error}");
+}
+
+#[test]
+fn gaps_are_what_no_segment_has_filled() {
+    let buffer = engine().allocate(&sized_memfd(3 * 4096), CLIENT).unwrap();
+    File::from(buffer.fd.try_clone().unwrap()).write_all_at(&[9; 3 * 4096], 0).unwrap();
+    let segment = |buffer_offset_bytes, len_bytes| ResolvedSegment {
+        file_index: 0,
+        file_offset_bytes: 0,
+        buffer_offset_bytes,
+        len_bytes,
+    };
+    // The second one came to 50 of its 100 bytes.
+    let segments = [segment(8000, 192), segment(100, 100)];
+    clear_gaps(&buffer.view(), &segments, &[192, 50]).unwrap();
+    let bytes = contents(&buffer);
+    for (index, byte) in bytes.iter().enumerate() {
+        let filled = (100..150).contains(&index) || (8000..8192).contains(&index);
+        assert_eq!(*byte == 9, filled, "byte {index}");
+    }
+}
+
+fn sized_memfd(size_bytes: u64) -> NewBuffer {
+    NewBuffer { heap: "memfd".to_owned(), size_bytes, name: String::new() }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! # Vocabulary
 //! - **heap**: something that yields buffers: a node of `/dev/dma_heap`, udmabuf, or a bare memfd.
 //! - **path**: a way to move bytes, direct (no CPU copy, no page cache) or buffered.
+//! - **pool**: buffers that are ready before they are asked for.
 //! - **edge**: a head or tail that is shorter than the alignment that direct I/O needs.
 
 #![deny(missing_docs)]
@@ -20,6 +21,7 @@ pub mod file;
 pub mod heap;
 pub mod path;
 pub mod plan;
+pub mod pool;
 pub mod report;
 pub mod request;
 mod transfer;

@@ -34,6 +34,8 @@ pub struct MemoryChoice {
     pub pages: Option<PageKind>,
     /// What the kernel can do for such a buffer.
     pub supports: PathSupports,
+    /// One is ready, so that there is nothing to be allocated and zeroed.
+    pub is_ready: bool,
 }
 
 /// Orders kinds of memory by what it costs to make a buffer, fill it as `facts` says, and free it; returns indices, the
@@ -47,7 +49,8 @@ pub fn rank_memory(
         let facts = SegmentFacts { buffer_is_backed: choice.kind != HeapKind::DmaHeap, ..*facts };
         let plan = plan_segment("segment", policy, &choice.supports, &facts).ok()?;
         let best = plan.ways.first()?;
-        Some(memory(choice.kind, choice.pages) + movement(choice.pages, *best))
+        let memory = if choice.is_ready { 0 } else { memory(choice.kind, choice.pages) };
+        Some(memory + movement(choice.pages, *best))
     };
     let mut order: Vec<usize> = (0..choices.len()).collect();
     // A bare memfd is no dma-buf, so it stands in only where nothing else is to be had.
@@ -352,7 +355,12 @@ mod tests {
             (HeapKind::Memfd, Some(PageKind::Base)),
         ]
         .into_iter()
-        .map(|(kind, pages)| MemoryChoice { kind, pages, supports: supports(patched) })
+        .map(|(kind, pages)| MemoryChoice {
+            kind,
+            pages,
+            supports: supports(patched),
+            is_ready: false,
+        })
         .collect()
     }
 
@@ -363,6 +371,14 @@ mod tests {
             let order = rank_memory(&choices(patched), Policy::Auto, &whole(&file));
             assert_eq!(order, [1, 0, 2, 3, 4], "patched {patched}");
         }
+    }
+
+    #[test]
+    fn a_buffer_that_is_ready_comes_first() {
+        let file = file(possible(), true);
+        let mut choices = choices(false);
+        choices[3].is_ready = true;
+        assert_eq!(rank_memory(&choices, Policy::Auto, &whole(&file))[0], 3);
     }
 
     #[test]

@@ -12,6 +12,10 @@ pub const MAX_SEGMENTS: usize = 4096;
 /// The most files of one request: half of what one message of the socket transport carries, 64.
 pub const MAX_FILES: usize = 32;
 
+/// Who asks, as far as bytes and accounts are concerned: a uid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientId(pub u32);
+
 /// A buffer to be allocated.
 #[derive(Clone, Debug, Default)]
 pub struct NewBuffer {
@@ -68,6 +72,8 @@ pub enum Policy {
 /// A load.
 #[derive(Clone, Debug)]
 pub struct LoadRequest<'fd> {
+    /// Who asks.
+    pub client: ClientId,
     /// Where the bytes go.
     pub target: Target<'fd>,
     /// The files, borrowed from the caller.

@@ -12,7 +12,7 @@ use dmabuf_engine::heap::{Heap, HeapKind as EngineHeapKind};
 use dmabuf_engine::path::{Path, Reason};
 use dmabuf_engine::plan::NotTaken;
 use dmabuf_engine::report::Report;
-use dmabuf_engine::request::{self, Length, Policy, Target};
+use dmabuf_engine::request::{self, ClientId, Length, Policy, Target};
 use dmabuf_engine::{Buffer, LoadOutcome, SaveOutcome};
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     BufferTarget::BufferTarget,
@@ -55,12 +55,13 @@ pub fn new_buffer(prefix: &str, new: &NewBuffer) -> Result<request::NewBuffer> {
 ///
 /// # Errors
 /// [`EngineError::BadArgument`] or [`EngineError::BadFd`], naming the field.
-pub fn load_request(load: &LoadRequest) -> Result<request::LoadRequest<'_>> {
+pub fn load_request(load: &LoadRequest, client: ClientId) -> Result<request::LoadRequest<'_>> {
     let target = match &load.target {
         BufferTarget::NewBuffer(new) => Target::New(new_buffer("target.newBuffer.", new)?),
         BufferTarget::Existing(fd) => Target::Existing(some_fd("target.existing", fd.as_ref())?),
     };
     Ok(request::LoadRequest {
+        client,
         target,
         files: load.files.iter().map(borrow).collect(),
         segments: segments(&load.segments)?,
@@ -304,7 +305,7 @@ mod tests {
     #[test]
     fn a_target_without_an_fd_is_refused() {
         let load = LoadRequest { target: BufferTarget::Existing(None), ..Default::default() };
-        let error = load_request(&load).unwrap_err();
+        let error = load_request(&load, ClientId(0)).unwrap_err();
         assert!(matches!(error, EngineError::BadFd { .. }), "{error}");
     }
 }

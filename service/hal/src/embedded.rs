@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{anyhow, Context};
 use binder::rpc::{serve_unix, UnixServer};
 use binder::Interface;
+use dmabuf_engine::pool::PoolConfig;
 use dmabuf_engine::{Engine, EngineConfig};
 
 use crate::service::{new_native_binder, SERVICE_NAME};
@@ -19,6 +20,7 @@ pub fn serve(socket: &Path) -> anyhow::Result<UnixServer> {
     let engine = Engine::new(EngineConfig {
         allow_memfd: true,
         max_buffer_bytes: EngineConfig::default_max_buffer_bytes(),
+        pool: PoolConfig::OFF,
     });
     let service = new_native_binder(Arc::new(engine));
     serve_unix(socket, SERVICE_NAME, service.as_binder())

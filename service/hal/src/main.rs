@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{anyhow, bail, Context};
 use binder::{Interface, ProcessState};
+use dmabuf_engine::pool::PoolConfig;
 use dmabuf_engine::{Engine, EngineConfig};
 use dmabuf_loader_hal::service::{new_native_binder, SERVICE_NAME};
 
@@ -33,12 +34,29 @@ fn start_log() {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
 }
 
+/// Reads the command line: `--pool-mib N` keeps up to N MiB of buffers ready.
+fn pool_of(arguments: impl IntoIterator<Item = String>) -> anyhow::Result<PoolConfig> {
+    let arguments: Vec<String> = arguments.into_iter().collect();
+    match arguments.as_slice() {
+        [] => Ok(PoolConfig::OFF),
+        [option, mib] if option == "--pool-mib" => {
+            let mib: u32 = mib
+                .parse()
+                .with_context(|| format!("--pool-mib: {mib:?}, expected a number of MiB"))?;
+            Ok(PoolConfig::of_bytes(u64::from(mib) << 20))
+        }
+        _ => bail!("unknown arguments {arguments:?}, expected none or --pool-mib N"),
+    }
+}
+
 fn try_main() -> anyhow::Result<()> {
+    let pool = pool_of(std::env::args().skip(1))?;
     ProcessState::set_thread_pool_max_thread_count(MAX_BINDER_THREADS);
     ProcessState::start_thread_pool();
     let engine = Engine::new(EngineConfig {
         allow_memfd: false,
         max_buffer_bytes: EngineConfig::default_max_buffer_bytes(),
+        pool,
     });
     if engine.heaps().is_empty() {
         bail!("no heap can be opened: /dev/dma_heap and /dev/udmabuf are missing or refused");
@@ -56,4 +74,22 @@ fn try_main() -> anyhow::Result<()> {
     log::info!("serving {SERVICE_NAME}");
     ProcessState::join_thread_pool();
     bail!("the binder thread pool ended")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> anyhow::Result<PoolConfig> {
+        pool_of(words.iter().map(|word| (*word).to_owned()))
+    }
+
+    #[test]
+    fn the_pool_is_off_unless_asked_for() {
+        assert_eq!(parsed(&[]).unwrap(), PoolConfig::OFF);
+        assert_eq!(parsed(&["--pool-mib", "64"]).unwrap().max_bytes, 64 << 20);
+        for wrong in [&["--pool-mib"][..], &["--pool-mib", "-1"], &["--pool", "1"]] {
+            assert!(parsed(wrong).is_err());
+        }
+    }
 }

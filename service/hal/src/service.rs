@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use binder::{Interface, Strong};
-use dmabuf_engine::request::{MAX_FILES, MAX_SEGMENTS};
+use binder::{Interface, Strong, ThreadState};
+use dmabuf_engine::request::{ClientId, MAX_FILES, MAX_SEGMENTS};
 use dmabuf_engine::Engine;
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     Capabilities::Capabilities,
@@ -37,6 +37,11 @@ pub fn new_native_binder(engine: Arc<Engine>) -> Strong<dyn IDmaBufLoader> {
     return BnDmaBufLoader::new_binder(service);
 }
 
+/// Who is calling, from the binder thread: nothing in a request says it.
+fn calling_client() -> ClientId {
+    ClientId(ThreadState::get_calling_uid())
+}
+
 impl Interface for LoaderService {}
 
 impl IDmaBufLoader for LoaderService {
@@ -54,12 +59,14 @@ impl IDmaBufLoader for LoaderService {
     }
 
     fn allocate(&self, request: &NewBuffer) -> binder::Result<DmaBuf> {
-        let allocated = convert::new_buffer("", request).and_then(|new| self.engine.allocate(&new));
+        let allocated = convert::new_buffer("", request)
+            .and_then(|new| self.engine.allocate(&new, calling_client()));
         to_binder("allocate", allocated.map(convert::dma_buf))
     }
 
     fn load(&self, request: &LoadRequest) -> binder::Result<LoadResult> {
-        let loaded = convert::load_request(request).and_then(|load| self.engine.load(&load));
+        let loaded = convert::load_request(request, calling_client())
+            .and_then(|load| self.engine.load(&load));
         to_binder("load", loaded.map(convert::load_result))
     }
 

@@ -94,23 +94,10 @@ impl Heap {
         }
     }
 
-    /// Allocates a zeroed buffer of `size_bytes`, which must be whole pages and within the heap's limit, of the cheapest
-    /// pages to be had.
+    /// Allocates a zeroed buffer of `size_bytes`, which must be whole pages and within the heap's limit, of these pages.
     ///
     /// # Errors
     /// [`EngineError::NoMemory`] with the kernel's answer.
-    pub fn allocate(&self, size_bytes: u64, name: &BufferName) -> Result<Buffer> {
-        let mut result = Err(self.no_memory(size_bytes, Errno::NOMEM));
-        for pages in self.page_kinds(size_bytes) {
-            result = self.allocate_of(size_bytes, pages, name, Purpose::HandOver);
-            if result.is_ok() {
-                break;
-            }
-        }
-        result.map(|allocated| allocated.buffer)
-    }
-
-    /// As [`Heap::allocate`], of these pages only.
     pub(crate) fn allocate_of(
         &self,
         size_bytes: u64,
@@ -122,10 +109,7 @@ impl Heap {
             .create(size_bytes, pages, purpose)
             .map_err(|errno| self.no_memory(size_bytes, errno))?;
         if self.device_shareable() {
-            // The name only helps debugging, so a kernel that refuses it does not fail the allocation.
-            if let Err(errno) = dma_buf::set_name(&fd, &name.0) {
-                log::warn!("naming a buffer {:?} failed: {errno}", name.0);
-            }
+            name.give_to(&fd);
         }
         let buffer = Buffer {
             fd,
@@ -133,7 +117,7 @@ impl Heap {
             heap: self.name.clone(),
             device_shareable: self.device_shareable(),
         };
-        Ok(Allocated { buffer, backing })
+        Ok(Allocated { buffer, backing, pages, is_zero: true })
     }
 
     fn no_memory(&self, size_bytes: u64, errno: Errno) -> EngineError {
@@ -142,7 +126,7 @@ impl Heap {
 }
 
 /// What happens to a buffer next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Purpose {
     /// It goes to the client as it is.
     HandOver,
@@ -156,6 +140,10 @@ pub(crate) enum Purpose {
 pub(crate) struct Allocated {
     pub(crate) buffer: Buffer,
     pub(crate) backing: Option<Backing>,
+    /// The pages, where the engine chose them.
+    pub(crate) pages: Option<PageKind>,
+    /// Whether its bytes are zero; else they are those of an earlier load.
+    pub(crate) is_zero: bool,
 }
 
 /// A name for a buffer, of a length that the kernel takes.
@@ -163,6 +151,13 @@ pub(crate) struct Allocated {
 pub struct BufferName(CString);
 
 impl BufferName {
+    /// Names a dma-buf. The name only helps debugging, so a kernel that refuses it fails nothing.
+    pub(crate) fn give_to(&self, buffer: &OwnedFd) {
+        if let Err(errno) = dma_buf::set_name(buffer, &self.0) {
+            log::warn!("naming a buffer {:?} failed: {errno}", self.0);
+        }
+    }
+
     /// Checks a requested name; empty means `default`.
     ///
     /// # Errors
@@ -206,6 +201,11 @@ impl Heaps {
         Self(heaps)
     }
 
+    /// The heap of that name.
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Heap> {
+        self.0.iter().find(|heap| heap.name == name)
+    }
+
     /// All of them.
     pub fn all(&self) -> &[Heap] {
         &self.0
@@ -235,8 +235,9 @@ impl Heaps {
                 None => EngineError::HeapUnknown { name: name.to_owned(), known: self.names() },
             });
         }
-        let heap = self.0.iter().find(|heap| heap.name == name).ok_or_else(|| {
-            EngineError::HeapUnknown { name: name.to_owned(), known: self.names() }
+        let heap = self.by_name(name).ok_or_else(|| EngineError::HeapUnknown {
+            name: name.to_owned(),
+            known: self.names(),
         })?;
         if size_bytes > heap.max_buffer_bytes {
             return Err(too_large(name, size_bytes, heap.max_buffer_bytes));
@@ -332,7 +333,9 @@ mod tests {
 
     #[test]
     fn a_memfd_buffer_is_zero_and_not_shareable() {
-        let buffer = memfd::heap().allocate(8192, &BufferName::new("b", "").unwrap()).unwrap();
+        let name = BufferName::new("b", "").unwrap();
+        let allocated = memfd::heap().allocate_of(8192, None, &name, Purpose::HandOver).unwrap();
+        let buffer = allocated.buffer;
         assert!(!buffer.device_shareable);
         let mut bytes = vec![1; 8192];
         rustix::io::pread(&buffer.fd, bytes.as_mut_slice(), 0).unwrap();

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Buffers that are ready before they are asked for, so that a request has nothing to wait for but its I/O.
+//!
+//! A buffer that its client has released comes back once nobody else holds it: the kernel counts the references to a
+//! dma-buf, those of mappings and of drivers among them. It goes out again as it is only to the client it came from, and
+//! only for a load that overwrites it whole; for anybody else it is cleared first, off the request path. Of each kind of
+//! buffer that is in use the pool makes one more, so that the next request finds it ready.
+//!
+//! The pool gives everything back when memory is short, and when nobody has asked for a while.
+//!
+//! Bare memfds are not pooled: the kernel does not tell who else holds one.
+
+mod pressure;
+mod state;
+mod worker;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::buffer::Buffer;
+use crate::heap::{Allocated, Backing, BufferName, Heap, HeapKind, Heaps, PageKind};
+use crate::request::ClientId;
+
+use state::{Key, Lent, State};
+
+pub use state::PoolStats;
+
+/// How much the pool keeps, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// The most bytes of buffers that no client has. 0 turns the pool off.
+    pub max_bytes: u64,
+    /// After so long without a request the pool gives everything back.
+    pub idle: Duration,
+}
+
+impl PoolConfig {
+    /// No pool.
+    pub const OFF: Self = Self::of_bytes(0);
+
+    /// A pool of at most so many bytes.
+    pub const fn of_bytes(max_bytes: u64) -> Self {
+        Self { max_bytes, idle: Duration::from_secs(10) }
+    }
+}
+
+/// What a request needs of a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    pub(crate) size_bytes: u64,
+    pub(crate) pages: Option<PageKind>,
+    pub(crate) client: ClientId,
+    /// A load is going to overwrite every byte that was asked for.
+    pub(crate) overwritten: bool,
+}
+
+/// The pool and its thread, which ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    worker: Option<JoinHandle<()>>,
+}
+
+/// What requests and the pool's thread share.
+#[derive(Debug)]
+struct Shared {
+    config: PoolConfig,
+    heaps: Arc<Heaps>,
+    state: Mutex<State>,
+    /// There may be something to do.
+    wake: Condvar,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool {
+    /// Starts a pool; `None` where it is turned off or its thread cannot be started.
+    pub(crate) fn start(config: PoolConfig, heaps: Arc<Heaps>) -> Option<Self> {
+        if config.max_bytes == 0 {
+            return None;
+        }
+        let (state, wake) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { config, heaps, state, wake });
+        let for_worker = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("pool".to_owned());
+        match thread.spawn(move || worker::run(&for_worker)) {
+            Ok(worker) => Some(Self { shared, worker: Some(worker) }),
+            Err(error) => {
+                log::warn!("no pool: its thread cannot be started: {error}");
+                None
+            }
+        }
+    }
+
+    fn key(&self, heap: &Heap, pages: Option<PageKind>, size_bytes: u64) -> Option<Key> {
+        let poolable = heap.kind != HeapKind::Memfd && size_bytes <= self.shared.config.max_bytes;
+        poolable.then(|| Key { heap: heap.name.clone(), pages, size_bytes })
+    }
+
+    /// Whether [`Pool::take`] would find a buffer.
+    pub(crate) fn has(&self, heap: &Heap, wish: Wish) -> bool {
+        let key = self.key(heap, wish.pages, wish.size_bytes);
+        key.is_some_and(|key| self.shared.state().find(&key, wish).is_some())
+    }
+
+    /// A buffer for a request, if one is ready.
+    pub(crate) fn take(&self, heap: &Heap, wish: Wish, name: &BufferName) -> Option<Allocated> {
+        let key = self.key(heap, wish.pages, wish.size_bytes)?;
+        let allocated = self.shared.state().take(&key, wish)?;
+        name.give_to(&allocated.buffer.fd);
+        Some(allocated)
+    }
+
+    /// Makes a buffer ready to be handed over: unmaps it, and remembers it so that it can come back.
+    pub(crate) fn lend(&self, allocated: Allocated, client: ClientId) -> Buffer {
+        let Allocated { buffer, backing, pages, .. } = allocated;
+        let heap = self.shared.heaps.by_name(&buffer.heap);
+        let key = heap.and_then(|heap| self.key(heap, pages, buffer.size_bytes));
+        if let (Some(key), Ok(fd)) = (key, buffer.fd.try_clone()) {
+            let memfd = backing.map(Backing::into_memfd);
+            self.shared.state().lend(Lent { fd, memfd, key, client });
+            self.shared.wake.notify_one();
+        }
+        buffer
+    }
+
+    /// What the pool has done so far.
+    pub(crate) fn stats(&self) -> PoolStats {
+        self.shared.state().stats()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.state().stopping = true;
+        self.shared.wake.notify_one();
+        if let Some(worker) = self.worker.take() {
+            let _ = worker.join();
+        }
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The pool's thread: takes buffers back, clears them, makes new ones, gives all back.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use dmabuf_uapi::dma_buf::{reference_count, CpuAccess};
+
+use super::pressure::MemoryPressure;
+use super::state::{Content, Key, Lent, Ready};
+use super::Shared;
+use crate::buffer::Buffer;
+use crate::heap::{Allocated, Backing, BufferName, Purpose};
+
+/// How soon the thread first looks whether a buffer has come back; it waits twice as long each time none has.
+const SHORTEST_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a client that loads again can find its own buffer uncleared.
+const CLEAR_AFTER: Duration = Duration::from_secs(1);
+
+/// The name of a buffer that no client has.
+const NAME: &str = "dmabuf-loader-pool";
+
+/// Works until the pool is dropped.
+pub(super) fn run(shared: &Shared) {
+    let pressure = MemoryPressure::watch();
+    let mut wait = LONGEST_WAIT;
+    while let Some(woken) = sleep(shared, wait) {
+        if pressure.as_ref().is_some_and(MemoryPressure::is_high) || is_idle(shared) {
+            let dropped = shared.state().give_back();
+            if !dropped.is_empty() {
+                log::info!("the pool gives back {} buffers", dropped.len());
+            }
+        }
+        let returned = take_back(shared);
+        clear_old(shared);
+        make_one(shared);
+        wait = if woken || returned { SHORTEST_WAIT } else { (wait * 2).min(LONGEST_WAIT) };
+    }
+}
+
+/// Sleeps for so long or until woken, and says which; `None` means stop.
+fn sleep(shared: &Shared, wait: Duration) -> Option<bool> {
+    let state = shared.state();
+    if state.stopping {
+        return None;
+    }
+    let waited = shared.wake.wait_timeout(state, wait);
+    let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+    (!state.stopping).then_some(!timeout.timed_out())
+}
+
+fn is_idle(shared: &Shared) -> bool {
+    let last = shared.state().last_request;
+    last.is_some_and(|last| last.elapsed() >= shared.config.idle)
+}
+
+/// Takes back the buffers that nobody else holds any more; says whether there were any.
+fn take_back(shared: &Shared) -> bool {
+    // Out of the state meanwhile, so that requests need not wait for procfs.
+    let lent = std::mem::take(&mut shared.state().lent);
+    let (back, still_lent): (Vec<Lent>, Vec<Lent>) =
+        lent.into_iter().partition(|lent| reference_count(&lent.fd) == Ok(1));
+    shared.state().lent.extend(still_lent);
+    let any = !back.is_empty();
+    for lent in back {
+        let over_cap = ready_again(lent)
+            .and_then(|ready| shared.state().add_returned(ready, shared.config.max_bytes));
+        drop(over_cap);
+    }
+    any
+}
+
+/// Maps the memory behind a buffer again.
+fn ready_again(lent: Lent) -> Option<Ready> {
+    let Lent { fd, memfd, key, client } = lent;
+    let backing = memfd.map(Backing::of_memfd).transpose().ok()?;
+    let buffer =
+        Buffer { fd, size_bytes: key.size_bytes, heap: key.heap.clone(), device_shareable: true };
+    let allocated = Allocated { buffer, backing, pages: key.pages, is_zero: false };
+    Some(Ready { key, allocated, content: Content::Of(client), since: Instant::now() })
+}
+
+fn clear_old(shared: &Shared) {
+    let Some(before) = Instant::now().checked_sub(CLEAR_AFTER) else { return };
+    loop {
+        let Some(mut ready) = shared.state().take_uncleared(before) else { return };
+        match clear(&mut ready.allocated) {
+            Ok(()) => {
+                ready.content = Content::Zero;
+                shared.state().add_cleared(ready);
+            }
+            // Dropped: what cannot be cleared must not reach anybody.
+            Err(error) => log::warn!("a buffer of the pool cannot be cleared: {error}"),
+        }
+    }
+}
+
+fn clear(allocated: &mut Allocated) -> crate::Result<()> {
+    let view = allocated.view();
+    let size_bytes = view.size_bytes;
+    let window = view.map(0, size_bytes, CpuAccess::WRITE)?;
+    window
+        .fill_zero(0, size_bytes)
+        .map_err(|errno| crate::EngineError::io("clear the buffer", errno))?;
+    window.finish()?;
+    allocated.is_zero = true;
+    Ok(())
+}
+
+/// Makes one buffer of a kind that is in use and of which none is left.
+fn make_one(shared: &Shared) {
+    let Some(key) = shared.state().lacking(shared.config.max_bytes) else { return };
+    if let Some(allocated) = make(shared, &key) {
+        let (content, since) = (Content::Zero, Instant::now());
+        shared.state().add_made(Ready { key, allocated, content, since });
+    }
+}
+
+fn make(shared: &Shared, key: &Key) -> Option<Allocated> {
+    let heap = shared.heaps.by_name(&key.heap)?;
+    let name = BufferName::new(NAME, NAME).ok()?;
+    // Where there is no memory for it now, the next request finds out what there is.
+    heap.allocate_of(key.size_bytes, key.pages, &name, Purpose::Fill).ok()
+}
