@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit};
 use vts_init::file_contexts::FileContexts;
 use vts_init::ids::Ids;
 use vts_init::plan::SHELL_FLAG;
-use vts_init::rc::{self, Command, Config, TRIGGERS};
+use vts_init::rc::{self, Command, Config, BOOT_PROPERTY, TRIGGERS};
 use vts_init::report::Event;
 
 use crate::supervisor::{self, Supervisor};
@@ -49,7 +49,13 @@ pub fn run() -> Result<()> {
     let port_open = port::open()?;
 
     let mut supervisor = Supervisor::new(&config.services, messages, sender);
-    let mut device = Device { contexts: &contexts, config: &config, supervisor: &mut supervisor };
+    let cmdline = fs::read_to_string("/proc/cmdline").context("reading /proc/cmdline")?;
+    let mut device = Device {
+        contexts: &contexts,
+        config: &config,
+        cmdline: &cmdline,
+        supervisor: &mut supervisor,
+    };
     let (before_boot, boot) = TRIGGERS.split_at(TRIGGERS.len() - 1);
     before_boot.iter().try_for_each(|trigger| device.trigger(trigger))?;
     let steps = steps::load(&contexts)?;
@@ -63,7 +69,6 @@ pub fn run() -> Result<()> {
         uptime_ms: uptime_ms()?,
         denials,
     })?;
-    let cmdline = fs::read_to_string("/proc/cmdline").context("reading /proc/cmdline")?;
     let shell = cmdline.split_whitespace().any(|word| word == SHELL_FLAG);
     match steps {
         Some(steps) if !shell => {
@@ -133,6 +138,7 @@ fn run_shell(supervisor: &mut Supervisor) -> Result<()> {
 struct Device<'a> {
     contexts: &'a FileContexts,
     config: &'a Config,
+    cmdline: &'a str,
     supervisor: &'a mut Supervisor,
 }
 
@@ -140,7 +146,7 @@ impl Device<'_> {
     /// Runs the commands of a boot stage; any failure ends the boot.
     fn trigger(&mut self, trigger: &str) -> Result<()> {
         log::info(&format!("boot stage '{trigger}'"));
-        for located in self.config.commands(trigger) {
+        for located in self.config.commands(trigger, |name| boot_property(self.cmdline, name)) {
             self.command(&located.command).with_context(|| located.place.clone())?;
         }
         Ok(())
@@ -174,6 +180,12 @@ impl Device<'_> {
             }
         }
     }
+}
+
+/// As on Android, `ro.boot.NAME` is what the kernel command line gives as `androidboot.NAME`.
+fn boot_property(cmdline: &str, name: &str) -> Option<String> {
+    let name = name.strip_prefix(BOOT_PROPERTY)?;
+    mounts::cmdline_value(cmdline, &format!("androidboot.{name}"))
 }
 
 fn make_symlink(target: &str, path: &str) -> Result<()> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Error, Result};
+use rustix::io::Errno;
 
 use crate::{kernel_file, label, log, mounts, port, selinux};
 
@@ -79,8 +80,11 @@ fn load_modules() -> Result<()> {
     for name in list.lines().map(str::trim).filter(|name| !name.is_empty()) {
         let path = Path::new(MODULES_DIR).join(name);
         let module = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-        rustix::system::finit_module(&module, c"", 0)
-            .with_context(|| format!("loading {}", path.display()))?;
+        match rustix::system::finit_module(&module, c"", 0) {
+            // A faster variant of something generic, for a processor that this is not.
+            Err(Errno::NODEV) => log::info(&format!("{name}: no device for it")),
+            loaded => loaded.with_context(|| format!("loading {}", path.display()))?,
+        }
     }
     Ok(())
 }
@@ -94,6 +98,9 @@ fn switch_root() -> Result<()> {
     }
     // The RAM disk stays mounted below; what it holds would only take memory.
     fs::remove_file("/init").context("removing /init")?;
+    if Path::new(MODULES_DIR).exists() {
+        fs::remove_dir_all(MODULES_DIR).with_context(|| format!("removing {MODULES_DIR}"))?;
+    }
     std::env::set_current_dir(NEW_ROOT).context("entering the system image")?;
     rustix::mount::mount_move(".", "/").context("moving the system image to /")?;
     rustix::process::chroot(".").context("chroot")?;

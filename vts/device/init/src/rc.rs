@@ -8,7 +8,8 @@
 //! Commands: `mkdir`, `chown`, `chmod`, `write`, `symlink`, `mount`, `restorecon`,
 //! `restorecon_recursive`, `setrlimit`, `start`, `class_start`, `wait_for_prop`.
 //!
-//! Triggers are the boot stages of [`TRIGGERS`]. Any other word is an error.
+//! Triggers are the boot stages of [`TRIGGERS`], each with any number of conditions
+//! `&& property:ro.boot.NAME=VALUE`. Any other word is an error.
 
 use crate::ids::Ids;
 use crate::words::{self, Line, SyntaxError};
@@ -16,6 +17,9 @@ use crate::words::{self, Line, SyntaxError};
 /// The boot stages, in the order in which they run.
 pub const TRIGGERS: [&str; 7] =
     ["early-init", "init", "early-fs", "fs", "post-fs", "post-fs-data", "boot"];
+
+/// What the names of properties begin with that are set before init starts, and never change.
+pub const BOOT_PROPERTY: &str = "ro.boot.";
 
 /// Seconds between the start of a service and its restart, unless its .rc file says otherwise.
 pub const DEFAULT_RESTART_PERIOD_S: u64 = 5;
@@ -132,13 +136,22 @@ pub struct Located {
 pub struct Config {
     /// Services, in the order read.
     pub services: Vec<Service>,
-    actions: Vec<(&'static str, Vec<Located>)>,
+    actions: Vec<Action>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Action {
+    /// The boot stage.
+    stage: &'static str,
+    /// Names and values of properties.
+    conditions: Vec<(String, String)>,
+    commands: Vec<Located>,
 }
 
 enum Section {
     None,
     Service(Service),
-    Action(&'static str, Vec<Located>),
+    Action(Action),
 }
 
 impl Config {
@@ -160,20 +173,25 @@ impl Config {
         }
     }
 
-    /// The commands of a boot stage, in the order read.
-    pub fn commands(&self, trigger: &str) -> impl Iterator<Item = &Located> {
-        let trigger = trigger.to_owned();
+    /// The commands of a boot stage, in the order read; `property` gives the values of properties.
+    pub fn commands(
+        &self,
+        stage: &str,
+        property: impl Fn(&str) -> Option<String>,
+    ) -> Vec<&Located> {
+        let holds = |(name, value): &(String, String)| property(name).as_ref() == Some(value);
         self.actions
             .iter()
-            .filter(move |(name, _)| *name == trigger)
-            .flat_map(|(_, commands)| commands)
+            .filter(|action| action.stage == stage && action.conditions.iter().all(holds))
+            .flat_map(|action| &action.commands)
+            .collect()
     }
 
     fn close(&mut self, section: Section) {
         match section {
             Section::None => {}
             Section::Service(service) => self.services.push(service),
-            Section::Action(trigger, commands) => self.actions.push((trigger, commands)),
+            Section::Action(action) => self.actions.push(action),
         }
     }
 
@@ -197,12 +215,7 @@ impl Config {
             }
             ["on", ref trigger @ ..] => {
                 self.close(std::mem::replace(section, Section::None));
-                let trigger = trigger.join(" ");
-                let known = TRIGGERS
-                    .iter()
-                    .find(|known| **known == trigger)
-                    .ok_or_else(|| format!("unknown trigger '{trigger}'"))?;
-                *section = Section::Action(known, Vec::new());
+                *section = Section::Action(new_action(trigger)?);
                 Ok(())
             }
             _ => match section {
@@ -210,14 +223,31 @@ impl Config {
                     Err(format!("'{}' is outside a service or an action", words.join(" ")))
                 }
                 Section::Service(service) => service_option(service, &words, ids),
-                Section::Action(_, commands) => {
+                Section::Action(action) => {
                     let command = command(&words, ids)?;
-                    commands.push(Located { place: format!("{file}:{}", line.number), command });
+                    action
+                        .commands
+                        .push(Located { place: format!("{file}:{}", line.number), command });
                     Ok(())
                 }
             },
         }
     }
+}
+
+fn new_action(words: &[&str]) -> Result<Action, String> {
+    let unknown = || format!("unknown trigger '{}'", words.join(" "));
+    let [stage, conditions @ ..] = words else { return Err(unknown()) };
+    let stage = TRIGGERS.iter().find(|known| *known == stage).ok_or_else(unknown)?;
+    let conditions = conditions.chunks(2).map(|condition| match condition {
+        ["&&", property] => {
+            let (name, value) = property.strip_prefix("property:")?.split_once('=')?;
+            name.starts_with(BOOT_PROPERTY).then(|| (name.to_owned(), value.to_owned()))
+        }
+        _ => None,
+    });
+    let conditions = conditions.collect::<Option<_>>().ok_or_else(unknown)?;
+    Ok(Action { stage, conditions, commands: Vec::new() })
 }
 
 fn new_service(words: &[&str]) -> Result<Service, String> {
@@ -453,7 +483,7 @@ mod tests {
         assert_eq!(service.interfaces, ["vendor.dmabuf.loader.IDmaBufLoader/default"]);
         assert_eq!(service.onrestart, ["main"]);
         assert!(!service.oneshot && !service.disabled && !service.critical);
-        let commands: Vec<_> = config.commands("post-fs-data").collect();
+        let commands = config.commands("post-fs-data", |_| None);
         assert_eq!(commands[0].place, "x.rc:12");
         assert_eq!(
             commands[0].command,
@@ -462,7 +492,7 @@ mod tests {
                 Ownership { mode: Some(0o770), uid: Some(2950), gid: Some(2950) }
             )
         );
-        assert_eq!(config.commands("boot").count(), 0);
+        assert!(config.commands("boot", |_| None).is_empty());
     }
 
     #[test]
@@ -483,7 +513,10 @@ mod tests {
              wait_for_prop servicemanager.ready true\n",
         )
         .unwrap();
-        let init: Vec<Command> = config.commands("init").map(|c| c.command.clone()).collect();
+        let of = |stage| -> Vec<Command> {
+            config.commands(stage, |_| None).into_iter().map(|c| c.command.clone()).collect()
+        };
+        let init = of("init");
         assert_eq!(init.len(), 9);
         assert_eq!(init[6], Command::SetRlimit(Resource::Nice, 40, 40));
         assert_eq!(init[0], Command::Write("/proc/sys/kernel/printk".into(), "4 4 1 7".into()));
@@ -496,8 +529,33 @@ mod tests {
             Command::Restorecon { paths: vec!["/dev".into(), "/mnt".into()], recursive: true }
         );
         assert_eq!(init[8], Command::WaitForProp("servicemanager.ready".into(), "true".into()));
-        let boot: Vec<Command> = config.commands("boot").map(|c| c.command.clone()).collect();
-        assert_eq!(boot, [Command::ClassStart("hal".into())]);
+        assert_eq!(of("boot"), [Command::ClassStart("hal".into())]);
+    }
+
+    #[test]
+    fn conditions() {
+        let config = parse(
+            "on init && property:ro.boot.a=1\n\
+             start one\n\
+             on init && property:ro.boot.a=1 && property:ro.boot.b=\n\
+             start two\n\
+             on init\n\
+             start three\n",
+        )
+        .unwrap();
+        let places = |properties: &[(&str, &str)]| -> Vec<String> {
+            let value = |name: &str| {
+                properties.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
+            };
+            config.commands("init", value).iter().map(|c| c.place.clone()).collect()
+        };
+        assert_eq!(places(&[]), ["x.rc:6"]);
+        assert_eq!(places(&[("ro.boot.a", "2")]), ["x.rc:6"]);
+        assert_eq!(places(&[("ro.boot.a", "1")]), ["x.rc:2", "x.rc:6"]);
+        assert_eq!(
+            places(&[("ro.boot.a", "1"), ("ro.boot.b", "")]),
+            ["x.rc:2", "x.rc:4", "x.rc:6"]
+        );
     }
 
     #[test]
@@ -519,7 +577,10 @@ mod tests {
              mkdir /data 0999\n\
              mkdir /data 0700 root root root\n\
              setrlimit core 1 1\n\
-             setrlimit nice x 1\n",
+             setrlimit nice x 1\n\
+             on init && property:sys.x=1\n\
+             on init property:ro.boot.x=1\n\
+             on init &&\n",
         )
         .unwrap_err();
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -541,6 +602,9 @@ mod tests {
                 "x.rc:15: unknown command 'mkdir /data 0700 root root root'",
                 "x.rc:16: unknown resource 'core'",
                 "x.rc:17: bad limit 'x'",
+                "x.rc:18: unknown trigger 'init && property:sys.x=1'",
+                "x.rc:19: unknown trigger 'init property:ro.boot.x=1'",
+                "x.rc:20: unknown trigger 'init &&'",
             ]
         );
     }

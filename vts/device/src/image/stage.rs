@@ -45,6 +45,11 @@ impl Stage {
         self.file(path, from, 0o755)
     }
 
+    /// Adds a program that runs as root, whoever starts it.
+    pub fn set_uid_program(&self, path: &str, from: &Path) -> Result<()> {
+        self.file(path, from, 0o4755)
+    }
+
     /// Adds a file that everyone may read.
     pub fn config(&self, path: &str, from: &Path) -> Result<()> {
         self.file(path, from, 0o644)

@@ -30,14 +30,17 @@ pub fn build(
     for mount_point in MOUNT_POINTS {
         stage.directory(mount_point)?;
     }
-    for (dir, program) in [("bin", "init"), ("bin", "servicemanager"), ("xbin", "su")] {
-        stage.program(&format!("system/{dir}/{program}"), programs.path(program)?)?;
+    for program in ["init", "servicemanager"] {
+        stage.program(&format!("system/bin/{program}"), programs.path(program)?)?;
     }
+    // Android keeps others out by group, too, which an image made without root cannot tell.
+    stage.set_uid_program("system/xbin/su", programs.path("su")?)?;
     add_shell(&stage)?;
     add_vendor(&stage, workspace, programs)?;
     for path in files(&workspace.source("vts/device/init/etc"))? {
         let name = file_name(&path);
-        let place = if name == "ueventd.rc" { "system/etc" } else { "system/etc/init" };
+        let starts_services = name.ends_with(".rc") && name != "ueventd.rc";
+        let place = if starts_services { "system/etc/init" } else { "system/etc" };
         stage.config(&format!("{place}/{name}"), &path)?;
     }
     for (place, path) in [

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `su`, as on Android's userdebug builds: `su [UID[,GID[,GROUP...]]] [PROGRAM [ARGUMENT...]]`.
 //!
-//! Installed as /system/xbin/su, mode 4750, root:shell; the policy gives it the domain `su`.
+//! Installed as /system/xbin/su, set-user-ID root; the policy lets the shell alone execute it and
+//! gives it the domain `su`.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
