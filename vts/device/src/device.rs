@@ -3,52 +3,66 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use vts_init::plan::Step;
 
 use crate::cache::Lock;
+use crate::flavour::Flavour;
 use crate::guest::GuestPrograms;
+use crate::host_memory::Size;
 use crate::image::data::DataDisk;
 use crate::image::{initramfs, push, system};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, SELFTESTS};
 use crate::progress::Progress;
-use crate::qemu::{Accelerator, Machine};
+use crate::qemu::{Execution, Machine};
 use crate::report::Collector;
 use crate::results::{Suite, Verdict};
-use crate::steps;
-use crate::workspace::{Workspace, FLAVOUR};
+use crate::steps::{Plan, TESTS};
+use crate::workspace::Workspace;
 use crate::{console, policy, summary};
 
 /// Lines of the console shown when the device stops by itself.
 const CONSOLE_TAIL_LINES: usize = 40;
 
-/// A device that is built and can be booted.
+/// What a device at a prompt may take.
+const SHELL_SIZE: Size = Size { memory_mib: 4 * 1024, data_disk_mib: 6 * 1024 };
+
+/// A device that is built and can be booted, in one or more flavours.
 #[derive(Debug)]
 pub struct Device {
-    dir: PathBuf,
-    kernel: Kernel,
-    initramfs: PathBuf,
+    workspace: Workspace,
+    kernels: Vec<BootFiles>,
     system: PathBuf,
     programs: GuestPrograms,
     /// Images and logs are one run's alone.
     _lock: Lock,
 }
 
+/// What one flavour boots from.
+#[derive(Debug)]
+struct BootFiles {
+    kernel: Kernel,
+    initramfs: PathBuf,
+}
+
 impl Device {
     /// Builds everything but the disks of a single run.
-    pub fn build(workspace: &Workspace, progress: &Progress) -> Result<Self> {
+    pub fn build(workspace: &Workspace, flavours: &[Flavour], progress: &Progress) -> Result<Self> {
         let dir = workspace.device_dir()?;
         let lock = Lock::take(&dir.join("lock"), || {
             progress.print("waiting for another run of this checkout");
         })?;
-        let kernel = Kernel::build(workspace, progress)?;
+        let kernels = flavours
+            .iter()
+            .map(|flavour| Kernel::build(*flavour, workspace, progress))
+            .collect::<Result<Vec<_>>>()?;
         let programs = GuestPrograms::build(workspace, progress)?;
 
         let _phase = progress.phase("make the device's images");
-        let log = dir.join("build.log");
-        File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+        let log = new_log(&dir)?;
         let policy = policy::compile(
             &workspace.source("vts/device/policy"),
             &workspace.source("sepolicy"),
@@ -56,99 +70,201 @@ impl Device {
             &dir.join("policy"),
         )?;
         let system = system::build(workspace, &programs, &policy, &dir, &log)?;
-        let initramfs = dir.join("initramfs.cpio");
-        initramfs::write(programs.path("init")?, &initramfs)?;
-        Ok(Self { dir, kernel, initramfs, system, programs, _lock: lock })
+        let kernels = kernels
+            .into_iter()
+            .map(|kernel| {
+                let initramfs = dir.join(format!("initramfs.{}.cpio", kernel.flavour()));
+                initramfs::write(programs.path("init")?, &kernel.modules()?, &initramfs)?;
+                Ok(BootFiles { kernel, initramfs })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { workspace: workspace.clone(), kernels, system, programs, _lock: lock })
     }
 
-    /// What checkpatch.pl said about the kernel patches.
-    pub fn patch_suite(&self) -> Result<Suite> {
+    /// A kernel to try an accelerator with.
+    pub fn any_kernel(&self) -> Result<&Kernel> {
+        self.kernels.first().map(|files| &files.kernel).context("the device has no flavour")
+    }
+
+    /// What checkpatch.pl said about the kernel patches, if there is a kernel with patches.
+    pub fn patch_suite(&self) -> Result<Option<Suite>> {
         let mut suite = Suite::new("checkpatch");
-        for report in self.kernel.patch_reports()? {
-            let verdict = if report.clean { Verdict::Passed } else { Verdict::Failed(report.text) };
-            suite.add(report.patch, verdict);
+        for files in &self.kernels {
+            for report in files.kernel.patch_reports()? {
+                let verdict =
+                    if report.clean { Verdict::Passed } else { Verdict::Failed(report.text) };
+                suite.add(report.patch, verdict);
+            }
         }
-        Ok(suite)
+        Ok(Some(suite).filter(|suite| !suite.tests.is_empty()))
     }
 
-    /// Boots the device and runs the tests on it whose name contains the filter.
+    /// Boots the device, runs the plan, and returns what it came to.
     pub fn run(
         &self,
         progress: &Progress,
-        accelerator: Option<Accelerator>,
-        filter: Option<&str>,
+        execution: Execution,
+        plan: &Plan,
+        filtered: bool,
     ) -> Result<Vec<Suite>> {
-        let phase = progress.phase(format!("device '{FLAVOUR}'"));
-        let plan = steps::plan(filter);
-        let [console, report, text, messages] =
-            ["console.log", "report.jsonl", "vts.log", "qemu.log"].map(|name| self.dir.join(name));
-        let create = |path: &PathBuf| {
-            File::create(path).with_context(|| format!("cannot create {}", path.display()))
+        let phase = progress.phase(format!("device {}, {}", plan.flavour, plan.name));
+        let steps: Vec<Step> = plan.steps.iter().map(|planned| planned.step.clone()).collect();
+        let setup = Setup {
+            flavour: plan.flavour,
+            execution,
+            size: plan.size,
+            data_read_limit_mib_per_s: None,
         };
-        let (mut report_file, mut text_file) = (create(&report)?, create(&text)?);
-        let log = self.dir.join("build.log");
-        let steps: Vec<Step> = plan.iter().map(|planned| planned.step.clone()).collect();
-        let push = push::build(&self.kernel, &self.programs, &steps, &self.dir, &log)?;
-        let data = DataDisk::create(&self.dir, &log)?;
-        let machine = self.machine(accelerator, &data, &push);
-        writeln!(
-            text_file,
-            "machine: {:?}, disk for /data in {}",
-            machine.accelerator,
-            data.place()
-        )?;
+        let mut programs = self.programs(&TESTS)?;
+        if let Some(selftests) = self.boot_files(plan.flavour)?.kernel.selftests() {
+            programs.extend(SELFTESTS.map(|test| (test.to_owned(), selftests.join(test))));
+        }
+        let run = self.new_run(plan.name, &setup, &programs, &steps)?;
 
-        let mut collector = Collector::new(&plan, filter.is_some());
-        let mut logged = Ok(());
+        let mut collector = Collector::new(plan, filtered);
         let mut printed = 0;
-        let ended = machine.run_plan(&console, &messages, steps::time(&plan), |line| {
+        let ended = run.follow(plan.time(), |line| {
             let text = collector.line(line);
             phase.detail(&collector.current());
             for suite in &collector.ended()[printed..] {
                 phase.print(&summary::line(suite));
                 printed += 1;
             }
-            logged = std::mem::replace(&mut logged, Ok(())).and_then(|()| {
-                writeln!(report_file, "{line}")?;
-                writeln!(text_file, "{text}")
-            });
+            text
         });
-        logged.with_context(|| format!("cannot write to {}", self.dir.display()))?;
-        let kernel_log = console::read(&console);
+        let kernel_log = run.kernel_log();
         let mut suites = collector.finish(|| console::tail(&kernel_log, CONSOLE_TAIL_LINES));
         if let Some(device) = suites.first_mut() {
             let complaint = console::complaint(&kernel_log);
             let verdict = complaint.map_or(Verdict::Passed, Verdict::Failed);
             device.add("no bug in the kernel's log", verdict);
             if let Err(error) = ended {
-                device.problems.push(format!("{error:#}\n{}", console::read(&messages).trim()));
+                device.problems.push(format!("{error:#}"));
             }
         }
-        phase.print(&format!("the device's log is {}", text.display()));
+        phase.print(&format!("  log: {}", run.log().display()));
         Ok(suites)
     }
 
     /// Boots the device to a prompt.
-    pub fn shell(&self, accelerator: Option<Accelerator>) -> Result<()> {
-        let log = self.dir.join("build.log");
-        let push = push::build(&self.kernel, &self.programs, &[], &self.dir, &log)?;
-        let data = DataDisk::create(&self.dir, &log)?;
-        self.machine(accelerator, &data, &push).run_shell()
+    pub fn shell(&self, flavour: Flavour, execution: Execution) -> Result<()> {
+        let setup = Setup { flavour, execution, size: SHELL_SIZE, data_read_limit_mib_per_s: None };
+        self.new_run("shell", &setup, &self.programs(&TESTS)?, &[])?.shell()
     }
 
-    fn machine<'a>(
-        &'a self,
-        accelerator: Option<Accelerator>,
-        data: &DataDisk,
-        push: &'a PathBuf,
-    ) -> Machine<'a> {
-        Machine {
-            accelerator: accelerator.unwrap_or_else(|| Accelerator::best(&self.kernel)),
-            kernel: &self.kernel,
-            initramfs: &self.initramfs,
+    /// Programs of the device's build, by name.
+    pub fn programs(&self, names: &[&str]) -> Result<Vec<(String, PathBuf)>> {
+        let named = |name: &&str| Ok(((*name).to_owned(), self.programs.path(name)?.to_owned()));
+        names.iter().map(named).collect()
+    }
+
+    /// Makes what a single run needs: disks, and a place for its logs, which is named after it.
+    pub fn new_run(
+        &self,
+        name: &str,
+        setup: &Setup,
+        programs: &[(String, PathBuf)],
+        steps: &[Step],
+    ) -> Result<Run<'_>> {
+        let dir = self.workspace.run_dir(setup.flavour, name)?;
+        let log = new_log(&dir)?;
+        let push = push::build(programs, steps, &dir, &log)?;
+        let data = DataDisk::create(setup.size, &dir, &log)?;
+        let files = self.boot_files(setup.flavour)?;
+        let machine = Machine {
+            execution: setup.execution,
+            memory_mib: setup.size.memory_mib,
+            kernel: &files.kernel,
+            initramfs: &files.initramfs,
             system: &self.system,
             data: data.path(),
+            data_read_limit_mib_per_s: setup.data_read_limit_mib_per_s,
             push,
-        }
+        };
+        Ok(Run { dir, machine, data })
     }
+
+    fn boot_files(&self, flavour: Flavour) -> Result<&BootFiles> {
+        let found = self.kernels.iter().find(|files| files.kernel.flavour() == flavour);
+        found.with_context(|| format!("the device was not built in flavour '{flavour}'"))
+    }
+}
+
+/// How a device is booted.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Which kernel it has.
+    pub flavour: Flavour,
+    /// How its instructions are executed.
+    pub execution: Execution,
+    /// Memory, and disk for /data.
+    pub size: Size,
+    /// How much of /data can be read in a second, if that is limited.
+    pub data_read_limit_mib_per_s: Option<u64>,
+}
+
+/// A device with the disks of a single run.
+#[derive(Debug)]
+pub struct Run<'a> {
+    dir: PathBuf,
+    machine: Machine<'a>,
+    data: DataDisk,
+}
+
+impl Run<'_> {
+    /// The log for people.
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("vts.log")
+    }
+
+    /// What the kernel printed.
+    pub fn kernel_log(&self) -> String {
+        console::read(&self.console())
+    }
+
+    fn console(&self) -> PathBuf {
+        self.dir.join("console.log")
+    }
+
+    /// Boots the device and runs its steps; gives each line of the report to `line`, and logs the
+    /// text that it returns.
+    pub fn follow(&self, time: Duration, mut line: impl FnMut(&str) -> String) -> Result<()> {
+        let create = |path: &Path| {
+            File::create(path).with_context(|| format!("cannot create {}", path.display()))
+        };
+        let mut report = create(&self.dir.join("report.jsonl"))?;
+        let mut log = create(&self.log())?;
+        writeln!(
+            log,
+            "machine: {:?}, {} MiB, disk for /data in {}",
+            self.machine.execution,
+            self.machine.memory_mib,
+            self.data.place()
+        )?;
+        let messages = self.dir.join("qemu.log");
+        let mut logged = Ok(());
+        let started = Instant::now();
+        let ended = self.machine.run_plan(&self.console(), &messages, time, |event| {
+            let text = line(event);
+            let at = started.elapsed().as_secs_f64();
+            logged = std::mem::replace(&mut logged, Ok(())).and_then(|()| {
+                writeln!(report, "{event}")?;
+                writeln!(log, "{at:7.2} {text}")
+            });
+        });
+        logged.with_context(|| format!("cannot write to {}", self.dir.display()))?;
+        ended.with_context(|| console::read(&messages).trim().to_owned())
+    }
+
+    /// Boots the device to a prompt.
+    fn shell(&self) -> Result<()> {
+        self.machine.run_shell()
+    }
+}
+
+/// Starts a log of what the host's tools print.
+fn new_log(dir: &Path) -> Result<PathBuf> {
+    let log = dir.join("build.log");
+    File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+    Ok(log)
 }

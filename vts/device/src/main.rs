@@ -5,7 +5,9 @@ mod cache;
 mod command;
 mod console;
 mod device;
+mod flavour;
 mod guest;
+mod host_memory;
 mod host_tests;
 mod image;
 mod kernel;
@@ -16,7 +18,7 @@ mod progress;
 mod qemu;
 mod report;
 mod results;
-mod selftests;
+mod schedule;
 mod steps;
 mod summary;
 mod tap;
@@ -28,8 +30,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::device::Device;
+use crate::flavour::Flavour;
 use crate::progress::Progress;
-use crate::qemu::Accelerator;
+use crate::qemu::{Accelerator, Execution};
 use crate::results::{Suite, Totals};
 use crate::workspace::Workspace;
 
@@ -45,12 +48,30 @@ struct Arguments {
     #[arg(long, global = true, value_name = "SUBSTR")]
     filter: Option<String>,
 
+    /// Only on the device of this flavour; by default on all of them, and the shell on `patched`.
+    #[arg(long, global = true)]
+    flavour: Option<Flavour>,
+
     /// Who executes the device's instructions; by default KVM if a kernel boots with it.
     #[arg(long, global = true)]
     accelerator: Option<Accelerator>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+impl Arguments {
+    fn flavours(&self) -> Vec<Flavour> {
+        self.flavour.map_or(Flavour::ALL.to_vec(), |flavour| vec![flavour])
+    }
+
+    fn execution(&self, device: &Device) -> Result<Execution> {
+        let accelerator = match self.accelerator {
+            Some(accelerator) => accelerator,
+            None => Accelerator::best(device.any_kernel()?),
+        };
+        Ok(Execution::Free(accelerator))
+    }
+}
+
+#[derive(Debug, Clone, Subcommand)]
 enum Task {
     /// Run the tests that need no device.
     Host,
@@ -79,15 +100,17 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let progress = Progress::new();
     packages::ensure(&progress)?;
     let mut suites = Vec::new();
-    match arguments.task {
+    match &arguments.task {
         Some(Task::Build) => {
-            Device::build(&workspace, &progress)?;
+            Device::build(&workspace, &arguments.flavours(), &progress)?;
             return Ok(true);
         }
         Some(Task::Shell) => {
-            let device = Device::build(&workspace, &progress)?;
+            let flavour = arguments.flavour.unwrap_or(Flavour::Patched);
+            let device = Device::build(&workspace, &[flavour], &progress)?;
+            let execution = arguments.execution(&device)?;
             progress.print("the device powers off at `exit`; Ctrl-A X turns it off at once");
-            device.shell(arguments.accelerator)?;
+            device.shell(flavour, execution)?;
             return Ok(true);
         }
         Some(Task::Host) => suites.extend(host(&workspace, &progress, arguments)),
@@ -108,9 +131,16 @@ fn host(workspace: &Workspace, progress: &Progress, arguments: &Arguments) -> Ve
 
 fn device(workspace: &Workspace, progress: &Progress, arguments: &Arguments) -> Vec<Suite> {
     let run = || {
-        let device = Device::build(workspace, progress)?;
-        let mut suites = vec![device.patch_suite()?];
-        suites.extend(device.run(progress, arguments.accelerator, arguments.filter.as_deref())?);
+        let flavours = arguments.flavours();
+        let filter = arguments.filter.as_deref();
+        let device = Device::build(workspace, &flavours, progress)?;
+        let execution = arguments.execution(&device)?;
+        let mut suites: Vec<Suite> = device.patch_suite()?.into_iter().collect();
+        suites.extend(schedule::run_all(&steps::plans(&flavours, filter), |plan| {
+            device.run(progress, execution, plan, filter.is_some()).unwrap_or_else(|error| {
+                vec![broken(&format!("{}: device ({})", plan.flavour, plan.name), &error)]
+            })
+        })?);
         Ok(suites)
     };
     run().unwrap_or_else(|error| vec![broken("device", &error)])

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the person who waits sees: one live line on a terminal, plain lines otherwise.
+//! What the person who waits sees: on a terminal a live line for each thing that is being done, plain
+//! lines otherwise.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(200);
 const DETAIL_MAX_CHARS: usize = 60;
 
-/// Where progress and results are printed.
+/// Where progress and results are printed; its clones share the place.
 #[derive(Debug, Clone)]
 pub struct Progress {
-    bar: Option<ProgressBar>,
+    bars: Option<MultiProgress>,
     started: Instant,
 }
 
@@ -20,13 +21,13 @@ impl Progress {
     /// Live if standard output and standard error are a terminal.
     pub fn new() -> Self {
         let live = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
-        Self { bar: live.then(ProgressBar::hidden), started: Instant::now() }
+        Self { bars: live.then(MultiProgress::new), started: Instant::now() }
     }
 
     /// Prints lines for good.
     pub fn print(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| println!("{text}")),
+        match &self.bars {
+            Some(bars) => bars.suspend(|| println!("{text}")),
             None => println!("{text}"),
         }
     }
@@ -34,24 +35,21 @@ impl Progress {
     /// Says what is being done until the returned value is dropped.
     pub fn phase(&self, name: impl Into<String>) -> Phase {
         let name = name.into();
-        let bar = match &self.bar {
-            Some(_) => {
-                let bar = ProgressBar::new_spinner();
-                if let Ok(style) =
-                    ProgressStyle::with_template("{spinner} {prefix} [{elapsed_precise}] {msg}")
-                {
-                    bar.set_style(style);
-                }
-                bar.set_prefix(name.clone());
-                bar.enable_steady_tick(TICK);
-                Some(bar)
+        let bar = self.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new_spinner());
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {prefix} [{elapsed_precise}] {msg}")
+            {
+                bar.set_style(style);
             }
-            None => {
-                self.print(&format!("[{:6.1} s] {name}", self.started.elapsed().as_secs_f64()));
-                None
-            }
-        };
-        Phase { name, bar, run_started: self.started, started: Instant::now() }
+            bar.set_prefix(name.clone());
+            bar.enable_steady_tick(TICK);
+            bar
+        });
+        if bar.is_none() {
+            self.print(&format!("[{:6.1} s] {name}", self.started.elapsed().as_secs_f64()));
+        }
+        Phase { name, bar, progress: self.clone(), started: Instant::now() }
     }
 }
 
@@ -60,7 +58,7 @@ impl Progress {
 pub struct Phase {
     name: String,
     bar: Option<ProgressBar>,
-    run_started: Instant,
+    progress: Progress,
     started: Instant,
 }
 
@@ -74,10 +72,7 @@ impl Phase {
 
     /// Prints lines for good.
     pub fn print(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| println!("{text}")),
-            None => println!("{text}"),
-        }
+        self.progress.print(text);
     }
 }
 
@@ -85,12 +80,12 @@ impl Drop for Phase {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
-            println!(
+            self.print(&format!(
                 "[{:6.1} s] {} ({:.1} s)",
-                self.run_started.elapsed().as_secs_f64(),
+                self.progress.started.elapsed().as_secs_f64(),
                 self.name,
                 self.started.elapsed().as_secs_f64()
-            );
+            ));
         }
     }
 }

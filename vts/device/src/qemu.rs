@@ -15,13 +15,11 @@ use vts_init::plan::{REPORT_PORT, SHELL_FLAG};
 use crate::command::command;
 use crate::kernel::Kernel;
 
-/// Memory of the machine.
-pub const GUEST_MEMORY_MIB: u64 = 4 * 1024;
+/// Arguments of every kernel.
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1";
 
-const GUEST_CPUS: u32 = 2;
-
-/// `cma=` makes the CMA heap, which does not know the patched operation.
-const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 cma=64M";
+/// Memory of the machine that tries KVM.
+const PROBE_MEMORY_MIB: u64 = 256;
 
 /// A kernel without a root file system gets this far well within it, also on a slow machine.
 const PROBE_TIME: Duration = Duration::from_secs(20);
@@ -44,19 +42,45 @@ impl Accelerator {
             Self::Tcg
         }
     }
+}
 
-    fn arguments(self) -> [&'static str; 4] {
+/// How the machine's instructions are executed, and by how many processors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Execution {
+    /// Two processors, as fast as they get.
+    Free(Accelerator),
+    /// Two translated processors with everything that the translator knows.
+    Timed,
+    /// One such processor whose clock runs one nanosecond for each instruction, so that processor
+    /// time counts instructions and is the same in every run; idle time is skipped.
+    Counted,
+}
+
+/// The translator runs string instructions byte by byte, and vectors slower than plain registers:
+/// a processor without them copies and compares faster.
+const FAST_TRANSLATED_CPU: &str = "max,-erms,-fsrm,-avx,-avx2";
+
+impl Execution {
+    fn arguments(self) -> Vec<&'static str> {
         match self {
-            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+            Self::Free(Accelerator::Kvm) => vec!["-accel", "kvm", "-cpu", "host", "-smp", "2"],
+            Self::Free(Accelerator::Tcg) => {
+                vec!["-accel", "tcg,thread=multi", "-cpu", FAST_TRANSLATED_CPU, "-smp", "2"]
+            }
+            Self::Timed => vec!["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"],
+            Self::Counted => {
+                let mut arguments = vec!["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "1"];
+                arguments.extend(["-icount", "shift=0,sleep=off"]);
+                arguments
+            }
         }
     }
 }
 
-fn qemu(accelerator: Accelerator, kernel: &Kernel, memory_mib: u64, cpus: u32) -> Command {
+fn qemu(execution: Execution, kernel: &Kernel, memory_mib: u64) -> Command {
     let mut qemu = command("qemu-system-x86_64");
-    qemu.args(accelerator.arguments())
-        .args(["-m", &format!("{memory_mib}M"), "-smp", &cpus.to_string()])
+    qemu.args(execution.arguments())
+        .args(["-m", &format!("{memory_mib}M")])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .arg("-kernel")
         .arg(kernel.image());
@@ -65,7 +89,7 @@ fn qemu(accelerator: Accelerator, kernel: &Kernel, memory_mib: u64, cpus: u32) -
 
 /// Boots the kernel without a root file system, of which it complains at the end of its start.
 fn kvm_boots(kernel: &Kernel) -> bool {
-    let mut qemu = qemu(Accelerator::Kvm, kernel, 256, 1);
+    let mut qemu = qemu(Execution::Free(Accelerator::Kvm), kernel, PROBE_MEMORY_MIB);
     qemu.args(["-append", KERNEL_ARGUMENTS, "-serial", "stdio"]);
     let mut boots = false;
     let ended = follow(qemu, Stdio::null(), PROBE_TIME, |line| {
@@ -77,8 +101,10 @@ fn kvm_boots(kernel: &Kernel) -> bool {
 /// A machine with the device's disks.
 #[derive(Debug)]
 pub struct Machine<'a> {
-    /// Who executes it.
-    pub accelerator: Accelerator,
+    /// How it is executed.
+    pub execution: Execution,
+    /// Its memory.
+    pub memory_mib: u64,
     /// Its kernel.
     pub kernel: &'a Kernel,
     /// The initial RAM disk.
@@ -87,8 +113,10 @@ pub struct Machine<'a> {
     pub system: &'a Path,
     /// /data.
     pub data: PathBuf,
+    /// How much of /data can be read in a second, if that is limited.
+    pub data_read_limit_mib_per_s: Option<u64>,
     /// The pushed files and the plan.
-    pub push: &'a Path,
+    pub push: PathBuf,
 }
 
 impl Machine<'_> {
@@ -124,15 +152,20 @@ impl Machine<'_> {
     }
 
     fn qemu(&self, more_arguments: &str) -> Command {
-        let mut qemu = qemu(self.accelerator, self.kernel, GUEST_MEMORY_MIB, GUEST_CPUS);
+        let mut qemu = qemu(self.execution, self.kernel, self.memory_mib);
         qemu.arg("-initrd").arg(self.initramfs);
-        qemu.args(["-append", format!("{KERNEL_ARGUMENTS} {more_arguments}").trim()]);
+        let arguments = [KERNEL_ARGUMENTS, self.kernel.arguments(), more_arguments].join(" ");
+        qemu.args(["-append", arguments.trim()]);
         qemu.args(["-device", "virtio-rng-pci"]);
-        let data = "cache=unsafe,aio=threads,discard=unmap,detect-zeroes=off,file.locking=off";
+        let mut data =
+            "cache=unsafe,aio=threads,discard=unmap,detect-zeroes=off,file.locking=off".to_owned();
+        if let Some(limit) = self.data_read_limit_mib_per_s {
+            data.push_str(&format!(",throttling.bps-read={}", limit << 20));
+        }
         for (id, file, options) in [
             ("system", self.system, "readonly=on"),
-            ("data", &self.data, data),
-            ("push", self.push, "readonly=on"),
+            ("data", &self.data, data.as_str()),
+            ("push", &self.push, "readonly=on"),
         ] {
             qemu.arg("-drive")
                 .arg(format!("id={id},if=none,format=raw,{options},file={}", quoted(file)));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use vts_init::report::{Event, Stream};
 
 use crate::results::{Suite, Totals, Verdict};
-use crate::steps::{Format, PlannedStep};
+use crate::steps::{Format, Plan};
 use crate::{libtest, tap};
 
 const EXPECT_AVC: &str = "EXPECT-AVC: ";
@@ -20,7 +20,7 @@ const KEPT_LINES: usize = 40;
 /// Reads the report, event by event.
 #[derive(Debug)]
 pub struct Collector<'a> {
-    steps: &'a [PlannedStep],
+    plan: &'a Plan,
     may_be_empty: bool,
     device: Suite,
     suites: Vec<Suite>,
@@ -45,12 +45,12 @@ enum Parser {
 }
 
 impl<'a> Collector<'a> {
-    /// For a device that runs `steps`; with a filter a program may have no test to run.
-    pub fn new(steps: &'a [PlannedStep], filtered: bool) -> Self {
+    /// For a device that runs `plan`; with a filter a program may have no test to run.
+    pub fn new(plan: &'a Plan, filtered: bool) -> Self {
         Self {
-            steps,
+            plan,
             may_be_empty: filtered,
-            device: Suite::new("device"),
+            device: Suite::new(format!("{}: device ({})", plan.flavour, plan.name)),
             suites: Vec::new(),
             running: None,
             booted: false,
@@ -91,6 +91,11 @@ impl<'a> Collector<'a> {
         }
     }
 
+    /// Name of a step's suite: steps of several flavours have the same name.
+    fn suite(&self, step: &str) -> String {
+        format!("{}: {step}", self.plan.flavour)
+    }
+
     fn event(&mut self, event: Event) {
         match event {
             Event::Boot { enforcing, denials, .. } => {
@@ -109,13 +114,14 @@ impl<'a> Collector<'a> {
             }
             Event::Start { step } => {
                 let format = self
+                    .plan
                     .steps
                     .iter()
                     .find(|planned| planned.step.name == step)
                     .map_or(Format::ExitStatus, |planned| planned.format);
                 let parser = match format {
-                    Format::Libtest => Parser::Libtest(libtest::Parser::new(&step)),
-                    Format::Tap => Parser::Tap(tap::Parser::new(&step)),
+                    Format::Libtest => Parser::Libtest(libtest::Parser::new(self.suite(&step))),
+                    Format::Tap => Parser::Tap(tap::Parser::new(self.suite(&step))),
                     Format::ExitStatus => Parser::ExitStatus,
                 };
                 self.running =
@@ -129,7 +135,8 @@ impl<'a> Collector<'a> {
             Event::Exit { code, signal, timed_out, duration_ms, denials, .. } => {
                 if let Some(running) = self.running.take() {
                     let ending = Ending { code, signal, timed_out };
-                    let mut suite = running.finish(&ending, &denials);
+                    let name = self.suite(&running.step);
+                    let mut suite = running.finish(name, &ending, &denials);
                     suite.duration = Some(Duration::from_millis(duration_ms));
                     if !self.may_be_empty && suite.totals() == Totals::default() {
                         suite.problems.push("it ran no test".into());
@@ -148,13 +155,15 @@ impl<'a> Collector<'a> {
     pub fn finish(mut self, console_tail: impl FnOnce() -> String) -> Vec<Suite> {
         if let Some(running) = self.running.take() {
             let ending = Ending { code: None, signal: None, timed_out: false };
-            let mut suite = running.finish(&ending, &[]);
+            let name = self.suite(&running.step);
+            let mut suite = running.finish(name, &ending, &[]);
             suite.problems = vec!["the device stopped while it ran".into()];
             self.suites.push(suite);
         }
-        for planned in self.steps {
-            if !self.suites.iter().any(|suite| suite.name == planned.step.name) {
-                let mut suite = Suite::new(&planned.step.name);
+        for planned in &self.plan.steps {
+            let name = self.suite(&planned.step.name);
+            if !self.suites.iter().any(|suite| suite.name == name) {
+                let mut suite = Suite::new(name);
                 suite.problems.push("it was not run".into());
                 self.suites.push(suite);
             }
@@ -191,7 +200,7 @@ impl Running {
         self.output.push(line);
     }
 
-    fn finish(self, ending: &Ending, denials: &[String]) -> Suite {
+    fn finish(self, name: String, ending: &Ending, denials: &[String]) -> Suite {
         let how = if ending.timed_out {
             "ran out of time".to_owned()
         } else {
@@ -206,7 +215,7 @@ impl Running {
             Parser::Libtest(parser) => parser.finish(),
             Parser::Tap(parser) => parser.finish(ending.code),
             Parser::ExitStatus => {
-                let mut suite = Suite::new(&self.step);
+                let mut suite = Suite::new(name);
                 let failure = || Verdict::Failed(last_lines());
                 suite.add(&self.step, if succeeded { Verdict::Passed } else { failure() });
                 suite
@@ -236,7 +245,8 @@ fn verdict_on(denials: &[String]) -> Verdict {
     }
 }
 
-fn ending(code: Option<i32>, signal: Option<i32>) -> String {
+/// How a process ended, as the end of a sentence.
+pub fn ending(code: Option<i32>, signal: Option<i32>) -> String {
     match (code, signal) {
         (Some(code), _) => format!("exited with status {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}"),
@@ -245,7 +255,7 @@ fn ending(code: Option<i32>, signal: Option<i32>) -> String {
 }
 
 /// The event as text for people.
-fn describe(event: &Event) -> String {
+pub fn describe(event: &Event) -> String {
     match event {
         Event::Boot { kernel, enforcing, context, uptime_ms, denials } => {
             let denials: String = denials.iter().map(|denial| format!("\n! {denial}")).collect();
@@ -279,11 +289,16 @@ mod tests {
     use vts_init::plan::Step;
 
     use super::*;
+    use crate::flavour::Flavour;
+    use crate::host_memory::Size;
+    use crate::steps::PlannedStep;
 
-    fn steps() -> Vec<PlannedStep> {
-        [("lib", Format::Libtest), ("tap", Format::Tap), ("exit", Format::ExitStatus)]
+    fn plan() -> Plan {
+        let steps = [("lib", Format::Libtest), ("tap", Format::Tap), ("exit", Format::ExitStatus)]
             .map(|(name, format)| PlannedStep { step: Step::shell(name, "x", 1), format })
-            .to_vec()
+            .to_vec();
+        let size = Size { memory_mib: 1, data_disk_mib: 1 };
+        Plan { flavour: Flavour::Stock, name: "all", size, steps }
     }
 
     fn boot() -> Event {
@@ -316,8 +331,8 @@ mod tests {
     }
 
     fn collect(events: impl IntoIterator<Item = Event>) -> Vec<Suite> {
-        let steps = steps();
-        let mut collector = Collector::new(&steps, false);
+        let plan = plan();
+        let mut collector = Collector::new(&plan, false);
         for event in events {
             collector.line(&event.to_line().unwrap());
         }
@@ -344,7 +359,7 @@ mod tests {
         let suites = collect(good());
         assert_eq!(Totals::of(&suites), Totals { passed: 6, failed: 0, skipped: 0 });
         let names: Vec<&str> = suites.iter().map(|suite| suite.name.as_str()).collect();
-        assert_eq!(names, ["device", "lib", "tap", "exit"]);
+        assert_eq!(names, ["stock: device (all)", "stock: lib", "stock: tap", "stock: exit"]);
         assert_eq!(suites[1].duration, Some(Duration::from_millis(5)));
     }
 
@@ -367,15 +382,16 @@ mod tests {
 
         let empty = "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured";
         for (filtered, failed) in [(false, 4), (true, 3)] {
-            let steps = steps();
-            let mut collector = Collector::new(&steps, filtered);
+            let plan = plan();
+            let mut collector = Collector::new(&plan, filtered);
             for event in step("lib", &["running 0 tests", empty], 0, &[]) {
                 collector.line(&event.to_line().unwrap());
             }
             assert_eq!(Totals::of(&collector.finish(String::new)).failed, failed);
         }
 
-        let mut collector = Collector::new(&[], false);
+        let plan = Plan { steps: vec![], ..plan() };
+        let mut collector = Collector::new(&plan, false);
         collector.line("{\"event\":\"no such\"}");
         collector.line(&Event::Done.to_line().unwrap());
         assert_eq!(Totals::of(&collector.finish(String::new)).failed, 1);

@@ -6,6 +6,9 @@ use std::time::Duration;
 use vts_init::ids::AID_CAMERASERVER;
 use vts_init::plan::{Step, PUSH_DIR};
 
+use crate::flavour::Flavour;
+use crate::host_memory::Size;
+
 /// How a step's output tells what its tests came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -26,51 +29,114 @@ pub struct PlannedStep {
     pub format: Format,
 }
 
-/// What the device may need before its first step and after its last one.
-const BOOT_TIME: Duration = Duration::from_secs(180);
-
-/// How long the device may take for all of it.
-pub fn time(steps: &[PlannedStep]) -> Duration {
-    steps.iter().map(|planned| Duration::from_secs(planned.step.timeout_s)).sum::<Duration>()
-        + BOOT_TIME
+/// What one device runs, from its boot to its end.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Which device.
+    pub flavour: Flavour,
+    /// Name of the plan, unique among those of the flavour.
+    pub name: &'static str,
+    /// What the steps need.
+    pub size: Size,
+    /// The steps.
+    pub steps: Vec<PlannedStep>,
 }
 
-/// The steps of a full run; with a filter, the tests whose name contains it.
-pub fn plan(filter: Option<&str>) -> Vec<PlannedStep> {
-    let mut plan = Vec::new();
-    let mut add = |step: Step, format: Format| {
+/// What a device may need before its first step and after its last one.
+const BOOT_TIME: Duration = Duration::from_secs(180);
+
+impl Plan {
+    /// How long the device may take for all of it.
+    pub fn time(&self) -> Duration {
+        let steps = self.steps.iter().map(|planned| planned.step.timeout_s);
+        steps.map(Duration::from_secs).sum::<Duration>() + BOOT_TIME
+    }
+}
+
+/// The module that tests the HAL.
+const HAL_TEST: &str = "VtsHalDmaBufLoaderTargetTest";
+
+/// The module that tests the kernel.
+const KERNEL_TEST: &str = "VtsKernelDmaBufCopyFileRangeTest";
+
+/// Test programs of this workspace.
+pub const TESTS: [&str; 2] = [HAL_TEST, KERNEL_TEST];
+
+/// For buffers of more than 2 GiB, and files beyond 4 GiB.
+const KERNEL_TEST_SIZE: Size = Size { memory_mib: 4 * 1024, data_disk_mib: 6 * 1024 };
+
+/// For buffers and files of some hundred MiB.
+const HAL_TEST_SIZE: Size = Size { memory_mib: 2 * 1024, data_disk_mib: 4 * 1024 };
+
+/// The plans of a full run, those that take longest first; with a filter, the tests whose name
+/// contains it.
+pub fn plans(flavours: &[Flavour], filter: Option<&str>) -> Vec<Plan> {
+    let mut plans = all(filter);
+    plans.retain(|plan| flavours.contains(&plan.flavour));
+    for plan in &mut plans {
         // A program with tests of its own filters them itself.
-        let wanted =
-            format == Format::Libtest || filter.is_none_or(|filter| step.name.contains(filter));
-        if wanted {
-            plan.push(PlannedStep { step, format });
-        }
+        plan.steps.retain(|planned| {
+            planned.format == Format::Libtest
+                || filter.is_none_or(|filter| planned.step.name.contains(filter))
+        });
+    }
+    plans
+}
+
+fn all(filter: Option<&str>) -> Vec<Plan> {
+    let planned = |step: Step, format: Format| PlannedStep { step, format };
+    let hal_test = test_command(HAL_TEST, filter);
+    let as_camera = || {
+        let step = Step::shell(format!("{HAL_TEST} as hal_camera_default"), &hal_test, 900)
+            .run_as(AID_CAMERASERVER, "u:r:hal_camera_default:s0");
+        planned(step, Format::Libtest)
     };
-
-    let kernel_test = test_command("VtsKernelDmaBufCopyFileRangeTest", filter);
-    add(
-        Step::root("VtsKernelDmaBufCopyFileRangeTest", kernel_test, 900)
-            .with_env("DMABUF_TEST_REQUIRE_KERNEL_SUPPORT", "1"),
-        Format::Libtest,
-    );
-    add(Step::root("selftest dmabuf-heap", "exec ./dmabuf-heap", 120), Format::Tap);
-    add(Step::root("selftest udmabuf", UDMABUF, 120), Format::Tap);
-
-    let hal_test = test_command("VtsHalDmaBufLoaderTargetTest", filter);
-    add(
-        Step::shell("VtsHalDmaBufLoaderTargetTest as hal_camera_default", &hal_test, 900)
-            .run_as(AID_CAMERASERVER, "u:r:hal_camera_default:s0"),
-        Format::Libtest,
-    );
-    // The shell may not touch what belongs to a vendor.
-    add(
-        Step::shell("VtsHalDmaBufLoaderTargetTest as shell", &hal_test, 900)
-            .with_env("DMABUF_TEST_DIR", PUSH_DIR),
-        Format::Libtest,
-    );
-    add(Step::shell("dmabufload heaps", "exec dmabufload heaps", 60), Format::ExitStatus);
-    add(Step::shell("dmabufload load", LOAD, 120), Format::ExitStatus);
-    plan
+    vec![
+        Plan {
+            flavour: Flavour::Patched,
+            name: "kernel",
+            size: KERNEL_TEST_SIZE,
+            steps: vec![
+                planned(
+                    Step::root(KERNEL_TEST, test_command(KERNEL_TEST, filter), 900)
+                        .with_env("DMABUF_TEST_REQUIRE_KERNEL_SUPPORT", "1"),
+                    Format::Libtest,
+                ),
+                planned(Step::root("selftest dmabuf-heap", "exec ./dmabuf-heap", 120), Format::Tap),
+                planned(Step::root("selftest udmabuf", UDMABUF, 120), Format::Tap),
+            ],
+        },
+        Plan {
+            flavour: Flavour::Stock,
+            name: "hal-as-camera",
+            size: HAL_TEST_SIZE,
+            steps: vec![as_camera()],
+        },
+        Plan {
+            flavour: Flavour::Patched,
+            name: "hal-as-camera",
+            size: HAL_TEST_SIZE,
+            steps: vec![as_camera()],
+        },
+        Plan {
+            flavour: Flavour::Patched,
+            name: "hal-as-shell",
+            size: HAL_TEST_SIZE,
+            steps: vec![
+                // The shell may not touch what belongs to a vendor.
+                planned(
+                    Step::shell(format!("{HAL_TEST} as shell"), &hal_test, 900)
+                        .with_env("DMABUF_TEST_DIR", PUSH_DIR),
+                    Format::Libtest,
+                ),
+                planned(
+                    Step::shell("dmabufload heaps", "exec dmabufload heaps", 60),
+                    Format::ExitStatus,
+                ),
+                planned(Step::shell("dmabufload load", LOAD, 120), Format::ExitStatus),
+            ],
+        },
+    ]
 }
 
 /// Runs a test program with its tests one after the other: they watch memory and the page cache.
@@ -114,23 +180,38 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_the_device_accepts_them() {
-        let steps: Vec<Step> = plan(None).into_iter().map(|planned| planned.step).collect();
-        let names: HashSet<&str> = steps.iter().map(|step| step.name.as_str()).collect();
-        assert_eq!(names.len(), steps.len());
-        let text = vts_init::plan::serialize(&steps).unwrap();
-        assert_eq!(vts_init::plan::parse(&text).unwrap(), steps);
+        let plans = plans(&Flavour::ALL, None);
+        let names: HashSet<String> =
+            plans.iter().map(|plan| format!("{}/{}", plan.flavour, plan.name)).collect();
+        assert_eq!(names.len(), plans.len());
+        for plan in plans {
+            let steps: Vec<Step> = plan.steps.into_iter().map(|planned| planned.step).collect();
+            let text = vts_init::plan::serialize(&steps).unwrap();
+            assert_eq!(vts_init::plan::parse(&text).unwrap(), steps);
+        }
     }
 
     #[test]
     fn filter_reaches_the_programs() {
-        let steps = plan(Some("it's"));
-        assert_eq!(steps.len(), 3);
-        for planned in &steps {
+        let plans = plans(&Flavour::ALL, Some("it's"));
+        let steps: Vec<&PlannedStep> = plans.iter().flat_map(|plan| &plan.steps).collect();
+        assert_eq!(steps.len(), 4);
+        for planned in steps {
             assert!(planned.step.argv[2].ends_with(r" 'it'\''s'"), "{:?}", planned.step.argv);
         }
-        let names: Vec<String> =
-            plan(Some("udmabuf")).into_iter().map(|planned| planned.step.name).collect();
+        let names: Vec<String> = super::plans(&[Flavour::Patched], Some("udmabuf"))
+            .into_iter()
+            .flat_map(|plan| plan.steps)
+            .map(|planned| planned.step.name)
+            .collect();
         assert!(names.contains(&"selftest udmabuf".to_owned()), "{names:?}");
         assert!(!names.contains(&"dmabufload heaps".to_owned()), "{names:?}");
+    }
+
+    #[test]
+    fn flavours_are_chosen() {
+        let stock = plans(&[Flavour::Stock], None);
+        assert_eq!(stock.len(), 1);
+        assert!(stock.iter().all(|plan| plan.flavour == Flavour::Stock));
     }
 }

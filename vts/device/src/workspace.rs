@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::flavour::Flavour;
+
 /// Target triple of everything that runs on the virtual device.
 pub const GUEST_TRIPLE: &str = "x86_64-unknown-linux-gnu";
-
-/// Name of the device built here: it is also the name of its log directory.
-pub const FLAVOUR: &str = "patched";
 
 /// The directories of one checkout.
 #[derive(Debug, Clone)]
@@ -53,16 +52,23 @@ impl Workspace {
         self.target.join("device")
     }
 
-    /// Logs and images of the device.
+    /// What is made for the device before it runs: images, policy, the log of that.
     pub fn device_dir(&self) -> Result<PathBuf> {
-        let dir = self.target.join("vts").join(FLAVOUR);
-        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        Ok(dir)
+        self.output_dir("device")
+    }
+
+    /// Logs of one run of a device.
+    pub fn run_dir(&self, flavour: Flavour, plan: &str) -> Result<PathBuf> {
+        self.output_dir(&format!("{flavour}/{plan}"))
     }
 
     /// Logs of the host tests.
     pub fn host_dir(&self) -> Result<PathBuf> {
-        let dir = self.target.join("vts").join("host");
+        self.output_dir("host")
+    }
+
+    fn output_dir(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.target.join("vts").join(name);
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         Ok(dir)
     }

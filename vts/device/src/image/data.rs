@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The disk for /data: an empty F2FS with the features Android's has.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rustix::fs::{memfd_create, MemfdFlags};
 
 use crate::command::{command, run_logged};
-use crate::qemu::GUEST_MEMORY_MIB;
-
-const SIZE_MIB: u64 = 6 * 1024;
-
-/// What this machine keeps for itself when the disk lies in memory.
-const RESERVE_MIB: u64 = 2 * 1024;
+use crate::host_memory::{self, Size};
 
 /// `extra_attr` comes first: others need it.
 const FEATURES: &str = "extra_attr,project_quota,compression,casefold,encrypt,verity,quota";
@@ -26,17 +21,17 @@ pub struct DataDisk {
 }
 
 impl DataDisk {
-    /// Makes the disk, in memory if this machine has enough of it, so that the emulated disk is not
-    /// what bounds a load; otherwise in `dir`.
-    pub fn create(dir: &Path, log: &Path) -> Result<Self> {
-        let in_memory = available_memory_mib()? >= SIZE_MIB + GUEST_MEMORY_MIB + RESERVE_MIB;
+    /// Makes the disk, in memory if this machine has enough of it for disk and device, so that the
+    /// emulated disk is not what bounds a load; otherwise in `dir`.
+    pub fn create(size: Size, dir: &Path, log: &Path) -> Result<Self> {
+        let in_memory = host_memory::has_room_for(size.total_mib())?;
         let file = if in_memory {
             File::from(memfd_create("vts-data", MemfdFlags::CLOEXEC)?)
         } else {
             tempfile::tempfile_in(dir)
                 .with_context(|| format!("cannot create the disk for /data in {}", dir.display()))?
         };
-        file.set_len(SIZE_MIB << 20)?;
+        file.set_len(size.data_disk_mib << 20)?;
         let disk = Self { file, in_memory };
         run_logged(
             command("mkfs.f2fs")
@@ -60,28 +55,5 @@ impl DataDisk {
         } else {
             "a file"
         }
-    }
-}
-
-fn available_memory_mib() -> Result<u64> {
-    let text = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
-    mem_available_mib(&text).context("/proc/meminfo has no MemAvailable")
-}
-
-fn mem_available_mib(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kib / 1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn meminfo() {
-        let text = "MemTotal:       24689764 kB\nMemAvailable:   24000000 kB\n";
-        assert_eq!(mem_available_mib(text), Some(23437));
-        assert_eq!(mem_available_mib("MemTotal: 1 kB\n"), None);
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The kernel of the virtual device: Debian's source, our patches, our configuration.
+//! The kernel of flavour `patched`: Debian's source, our patches, our configuration.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,12 @@ use std::process::Command;
 
 use anyhow::{bail, Context, Result};
 
+use super::{file_name, selftests, PatchReport, IMAGE};
 use crate::cache::{self, BuildDirs, Key};
 use crate::command::{command, output, run_lines, run_logged};
+use crate::packages;
 use crate::progress::{Phase, Progress};
 use crate::workspace::Workspace;
-use crate::{packages, selftests};
 
 const SOURCE_PACKAGE: &str = "linux-source-6.12";
 const SOURCE_ARCHIVE: &str = "/usr/src/linux-source-6.12.tar.xz";
@@ -19,58 +20,34 @@ const SOURCE_ARCHIVE: &str = "/usr/src/linux-source-6.12.tar.xz";
 /// Changes whenever the steps of this module or of [`selftests`] do.
 const RECIPE: &str = "1";
 
-/// Build results: the image, the kernel's own tests, the reports about the patches.
-#[derive(Debug)]
-pub struct Kernel {
-    dir: PathBuf,
+/// Directory of what checkpatch.pl said, in the directory of the kernel.
+const REPORTS: &str = "checkpatch";
+
+/// Returns the directory of the kernel for this checkout's patches and configuration, after
+/// building it if it is not in the cache.
+pub fn build(workspace: &Workspace, progress: &Progress) -> Result<PathBuf> {
+    let recipe = Recipe::read(workspace)?;
+    cache::entry(
+        &cache::root()?,
+        "kernel",
+        &recipe.key()?,
+        || progress.print("waiting for another run that builds the kernel"),
+        |dirs| recipe.build(dirs, progress),
+    )
 }
 
-impl Kernel {
-    /// Returns the kernel for this checkout's patches and configuration, after building it if it
-    /// is not in the cache.
-    pub fn build(workspace: &Workspace, progress: &Progress) -> Result<Self> {
-        let recipe = Recipe::read(workspace)?;
-        let dir = cache::entry(
-            &cache::root()?,
-            "kernel",
-            &recipe.key()?,
-            || progress.print("waiting for another run that builds the kernel"),
-            |dirs| recipe.build(dirs, progress),
-        )?;
-        Ok(Self { dir })
-    }
-
-    /// The bootable image.
-    pub fn image(&self) -> PathBuf {
-        self.dir.join("bzImage")
-    }
-
-    /// Directory of the kernel's own tests.
-    pub fn selftests(&self) -> PathBuf {
-        self.dir.join("selftests")
-    }
-
-    /// What checkpatch.pl said about each patch.
-    pub fn patch_reports(&self) -> Result<Vec<PatchReport>> {
-        let mut reports = Vec::new();
-        for path in sorted_files(&self.dir.join("checkpatch"))? {
+/// What checkpatch.pl said about each patch of the kernel in `dir`; nothing if it has none.
+pub fn patch_reports(dir: &Path) -> Result<Vec<PatchReport>> {
+    let dir = dir.join(REPORTS);
+    let mut reports = Vec::new();
+    if dir.is_dir() {
+        for path in sorted_files(&dir)? {
             let text = fs::read_to_string(&path)?;
             let patch = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             reports.push(PatchReport { patch, clean: is_clean(&text), text });
         }
-        Ok(reports)
     }
-}
-
-/// What checkpatch.pl said about a patch.
-#[derive(Debug)]
-pub struct PatchReport {
-    /// Name of the patch, without its extension.
-    pub patch: String,
-    /// Whether there is no error and no warning.
-    pub clean: bool,
-    /// Its output.
-    pub text: String,
+    Ok(reports)
 }
 
 /// checkpatch.pl ends with a line of totals; without one it did not get that far.
@@ -129,14 +106,12 @@ impl Recipe {
         self.configure(&tree, &log)?;
         compile(&tree, &phase)?;
         phase.detail("build the kernel's own tests");
-        selftests::build(&tree, &dirs.result.join("selftests"), &log)?;
+        selftests::build(&tree, &dirs.result.join(selftests::DIR), &log)?;
         phase.detail("check the patches");
-        self.check_patches(&tree, &dirs.result.join("checkpatch"))?;
-        for (from, to) in [
-            ("arch/x86/boot/bzImage", "bzImage"),
-            ("System.map", "System.map"),
-            (".config", "config"),
-        ] {
+        self.check_patches(&tree, &dirs.result.join(REPORTS))?;
+        for (from, to) in
+            [("arch/x86/boot/bzImage", IMAGE), ("System.map", "System.map"), (".config", "config")]
+        {
             fs::copy(tree.join(from), dirs.result.join(to))
                 .with_context(|| format!("the kernel build made no {from}"))?;
         }
@@ -257,10 +232,6 @@ fn sorted_files(dir: &Path) -> Result<Vec<PathBuf>> {
         children.map(|child| child.map(|child| child.path())).collect::<Result<Vec<_>, _>>()?;
     files.sort();
     Ok(files)
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
