@@ -13,9 +13,11 @@
 #![deny(missing_docs, clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
 pub mod copy_file_range;
+pub mod cpu_clock;
 pub mod dma_buf;
 pub mod dma_heap;
 pub mod drm_prime;
+pub mod fiemap;
 pub mod file_attributes;
 pub mod mapping;
 pub mod memfd;

@@ -24,8 +24,13 @@ impl Files {
     /// Makes the directory.
     pub fn new() -> Result<Self> {
         let parent = std::env::var_os(WORK_DIR_VARIABLE).unwrap_or(DEFAULT_WORK_DIR.into());
-        let dir = TempDir::with_prefix_in("dmabuf.", &parent)
-            .with_context(|| format!("no work directory in {parent:?}; set {WORK_DIR_VARIABLE}"))?;
+        Self::new_in(Path::new(&parent)).with_context(|| format!("set {WORK_DIR_VARIABLE}"))
+    }
+
+    /// Makes the directory in another one.
+    pub fn new_in(parent: &Path) -> Result<Self> {
+        let dir = TempDir::with_prefix_in("dmabuf.", parent)
+            .with_context(|| format!("no work directory in {parent:?}"))?;
         Ok(Self { dir })
     }
 

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The benchmark's output: one JSON object per line, written on the device and read on the host.
+//!
+//! A complete output is one [`Record::Machine`], any number of [`Record::Measurement`], and [`Record::End`].
+
+#![deny(missing_docs)]
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record {
+    /// Where and with what sizes the benchmark runs.
+    Machine(Machine),
+    /// One measurement.
+    Measurement(Measurement),
+    /// The benchmark came to its end.
+    End {
+        /// How many measurements it wrote.
+        measurements: u64,
+    },
+}
+
+impl Record {
+    /// The line, without a line end.
+    ///
+    /// # Errors
+    /// None in practice: every value has a JSON form.
+    pub fn to_line(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+
+    /// Reads a line; `None` where it is none of the benchmark's.
+    pub fn from_line(line: &str) -> Option<Self> {
+        line.starts_with("{\"record\":").then(|| serde_json::from_str(line).ok()).flatten()
+    }
+}
+
+/// Where and with what sizes the benchmark runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Kernel release, as `uname -r`.
+    pub kernel: String,
+    /// Processors.
+    pub cpus: u32,
+    /// Main memory in bytes.
+    pub memory_bytes: u64,
+    /// Page size in bytes.
+    pub page_bytes: u64,
+    /// Buffers per measurement.
+    pub buffers: u32,
+    /// Size of a buffer in bytes.
+    pub buffer_bytes: u64,
+    /// How often each measurement is made.
+    pub repetitions: u32,
+    /// Whether CPU times include [`Cost::system_ns`].
+    pub system_time: bool,
+}
+
+/// What kind of thing is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A method of the public series' tables.
+    Seed,
+    /// A path of the engine, called in-process.
+    Engine,
+    /// A path of the service, called over binder.
+    Binder,
+    /// The block device read into prefaulted memory of the process.
+    Raw,
+    /// Buffers made and closed, without I/O.
+    Allocation,
+    /// One binder call, many times over.
+    Call,
+    /// A load while other buffers are alive.
+    LiveBuffers,
+    /// A file of some size, loaded piece by piece.
+    FileSize,
+}
+
+/// Which way the bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// File to buffer.
+    Load,
+    /// Buffer to file.
+    Save,
+    /// No bytes move.
+    None,
+}
+
+/// One measurement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// What kind of thing is measured.
+    pub kind: Kind,
+    /// What is measured, unique within its kind and direction together with the parameters.
+    pub method: String,
+    /// Which way the bytes go.
+    pub direction: Direction,
+    /// The row of the public series' table, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<u32>,
+    /// What else distinguishes it, by name; sizes in bytes, counts as they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, u64>,
+    /// Which repetition, from 0.
+    pub repetition: u32,
+    /// Bytes that moved, or that were allocated where none moved; 0 for calls.
+    pub bytes: u64,
+    /// Buffers, or calls.
+    pub operations: u64,
+    /// What it came to.
+    pub outcome: Outcome,
+}
+
+/// What a measurement came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It ran, and what it moved was found to be right.
+    Measured(Phases),
+    /// This kernel, or this machine, cannot do it.
+    NotPossible {
+        /// What refused, with the errno.
+        reason: String,
+    },
+    /// It should have run and did not, or moved the wrong bytes.
+    Failed {
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// Cost by phase, of all operations together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phases {
+    /// Making the buffers; absent where the I/O phase contains it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create: Option<Cost>,
+    /// Moving the bytes, with mapping and unmapping where the method maps; or making the calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io: Option<Cost>,
+    /// Closing the buffers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close: Option<Cost>,
+}
+
+impl Phases {
+    /// All phases together.
+    pub fn total(&self) -> Cost {
+        [self.create, self.io, self.close]
+            .into_iter()
+            .flatten()
+            .fold(Cost { system_ns: Some(0), ..Cost::default() }, Cost::plus)
+    }
+}
+
+/// What a phase cost, in nanoseconds. With one guest instruction per nanosecond of guest time, CPU times are counts of
+/// instructions, and the wall time, in which idle time is skipped, means nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// CPU time of the benchmark's process, in user space and in the kernel.
+    pub process_ns: u64,
+    /// CPU time of the service's process.
+    pub service_ns: u64,
+    /// All time in which the processor was not idle: every task, kernel threads, interrupts. Known with one processor
+    /// only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_ns: Option<u64>,
+    /// Time that passed.
+    pub wall_ns: u64,
+}
+
+impl Cost {
+    /// The sum of two; a system time that one of them has not is unknown.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            process_ns: self.process_ns + other.process_ns,
+            service_ns: self.service_ns + other.service_ns,
+            system_ns: self.system_ns.zip(other.system_ns).map(|(left, right)| left + right),
+            wall_ns: self.wall_ns + other.wall_ns,
+        }
+    }
+    /// What is left without another cost, which is a part of this one.
+    #[must_use]
+    pub fn minus(self, part: Self) -> Self {
+        let less = |whole: Option<u64>, part: Option<u64>| {
+            whole.zip(part).map(|(whole, part)| whole.saturating_sub(part))
+        };
+        Self {
+            process_ns: self.process_ns.saturating_sub(part.process_ns),
+            service_ns: self.service_ns.saturating_sub(part.service_ns),
+            system_ns: less(self.system_ns, part.system_ns),
+            wall_ns: self.wall_ns.saturating_sub(part.wall_ns),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measurement(outcome: Outcome) -> Record {
+        Record::Measurement(Measurement {
+            kind: Kind::Seed,
+            method: "dmabuf direct c_f_r".to_owned(),
+            direction: Direction::Load,
+            row: Some(22),
+            parameters: BTreeMap::from([("depth".to_owned(), 2)]),
+            repetition: 0,
+            bytes: 1 << 30,
+            operations: 32,
+            outcome,
+        })
+    }
+
+    #[test]
+    fn lines_are_read_back() {
+        let cost = Cost { process_ns: 1, service_ns: 2, system_ns: Some(4), wall_ns: 3 };
+        let phases = Phases { create: Some(cost), io: Some(cost), close: None };
+        for record in [
+            measurement(Outcome::Measured(phases)),
+            measurement(Outcome::NotPossible { reason: "EXDEV".to_owned() }),
+            measurement(Outcome::Failed { reason: "wrong byte".to_owned() }),
+            Record::End { measurements: 3 },
+        ] {
+            let line = record.to_line().unwrap();
+            assert!(!line.contains('\n'));
+            assert_eq!(Record::from_line(&line), Some(record));
+        }
+    }
+
+    #[test]
+    fn other_lines_are_none_of_ours() {
+        assert_eq!(Record::from_line("dmabuf direct c_f_r: 3 M"), None);
+        assert_eq!(Record::from_line("{\"event\":\"done\"}"), None);
+        assert_eq!(Record::from_line("{\"record\":\"unknown\"}"), None);
+    }
+
+    #[test]
+    fn totals_know_what_they_do_not_know() {
+        let known = Cost { process_ns: 1, service_ns: 0, system_ns: Some(5), wall_ns: 9 };
+        let phases = Phases { create: Some(known), io: Some(known), close: Some(known) };
+        assert_eq!(phases.total().system_ns, Some(15));
+        assert_eq!(phases.total().process_ns, 3);
+        let unknown = Cost { system_ns: None, ..known };
+        assert_eq!(Phases { io: Some(unknown), ..phases }.total().system_ns, None);
+    }
+}

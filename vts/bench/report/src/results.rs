@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The measurements of a run, repetitions put together.
+
+use std::collections::BTreeMap;
+
+use anyhow::{bail, Context, Result};
+use serde::{Deserialize, Serialize};
+use vts_bench_record::{Direction, Kind, Machine, Measurement, Outcome, Phases, Record};
+
+use crate::Mode;
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Results {
+    /// The command that made it.
+    pub command: String,
+    /// The kernel of the device: `patched` or `stock`.
+    pub flavour: String,
+    /// How it was made.
+    pub mode: Mode,
+    /// The device.
+    pub machine: Machine,
+    /// What was measured, in the order of the run.
+    pub measurements: Vec<Series>,
+}
+
+/// One thing that was measured, with all its repetitions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// What kind of thing.
+    pub kind: Kind,
+    /// Its name.
+    pub method: String,
+    /// Which way the bytes go.
+    pub direction: Direction,
+    /// The row of the public series' table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<u32>,
+    /// What else distinguishes it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, u64>,
+    /// Bytes that moved in each repetition.
+    pub bytes: u64,
+    /// Buffers or calls of each repetition.
+    pub operations: u64,
+    /// What each repetition cost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<Phases>,
+    /// Why the machine cannot do it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_possible: Option<String>,
+    /// What went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+impl Results {
+    /// Puts the lines of a run together; lines that are none of the benchmark's are passed over.
+    ///
+    /// # Errors
+    /// Where the run did not come to its end.
+    pub fn from_lines<'a>(
+        command: &str,
+        flavour: &str,
+        mode: Mode,
+        lines: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self> {
+        let mut machine = None;
+        let mut measurements: Vec<Series> = Vec::new();
+        let mut count = 0;
+        let mut end = None;
+        for record in lines.into_iter().filter_map(Record::from_line) {
+            match record {
+                Record::Machine(found) => machine = Some(found),
+                Record::Measurement(one) => {
+                    count += 1;
+                    add(&mut measurements, one);
+                }
+                Record::End { measurements } => end = Some(measurements),
+            }
+        }
+        match end {
+            Some(end) if end == count => {}
+            Some(end) => bail!("{count} of {end} measurements arrived"),
+            None => bail!("the benchmark did not come to its end ({count} measurements)"),
+        }
+        Ok(Self {
+            command: command.to_owned(),
+            flavour: flavour.to_owned(),
+            mode,
+            machine: machine.context("the benchmark did not say on what machine it was")?,
+            measurements,
+        })
+    }
+
+    /// The series of a kind and direction.
+    pub fn of(&self, kind: Kind, direction: Direction) -> impl Iterator<Item = &Series> {
+        self.measurements
+            .iter()
+            .filter(move |series| series.kind == kind && series.direction == direction)
+    }
+
+    /// What went wrong, if anything.
+    pub fn failures(&self) -> Vec<String> {
+        let failed = |series: &Series| {
+            series.failed.as_ref().map(|reason| format!("{}: {reason}", series.method))
+        };
+        self.measurements.iter().filter_map(failed).collect()
+    }
+}
+
+fn add(all: &mut Vec<Series>, one: Measurement) {
+    let same = |series: &&mut Series| {
+        series.kind == one.kind
+            && series.method == one.method
+            && series.direction == one.direction
+            && series.parameters == one.parameters
+    };
+    let position = match all.iter_mut().find(same) {
+        Some(series) => series,
+        None => {
+            all.push(Series {
+                kind: one.kind,
+                method: one.method,
+                direction: one.direction,
+                row: one.row,
+                parameters: one.parameters,
+                bytes: one.bytes,
+                operations: one.operations,
+                samples: Vec::new(),
+                not_possible: None,
+                failed: None,
+            });
+            let last = all.len() - 1;
+            &mut all[last]
+        }
+    };
+    match one.outcome {
+        Outcome::Measured(phases) => position.samples.push(phases),
+        Outcome::NotPossible { reason } => position.not_possible = Some(reason),
+        Outcome::Failed { reason } => position.failed = Some(reason),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use vts_bench_record::Cost;
+
+    /// A cost of which every clock shows the same.
+    pub(crate) fn cost(ns: u64) -> Cost {
+        Cost { process_ns: ns, service_ns: 0, system_ns: Some(ns), wall_ns: ns }
+    }
+
+    /// A series of 1 GiB with one sample.
+    pub(crate) fn series(kind: Kind, method: &str, create: u64, io: u64, close: u64) -> Series {
+        let phases =
+            Phases { create: Some(cost(create)), io: Some(cost(io)), close: Some(cost(close)) };
+        Series {
+            kind,
+            method: method.to_owned(),
+            direction: Direction::Load,
+            row: None,
+            parameters: BTreeMap::new(),
+            bytes: 1 << 30,
+            operations: 32,
+            samples: vec![phases],
+            not_possible: None,
+            failed: None,
+        }
+    }
+
+    /// A run with these series.
+    pub(crate) fn results(measurements: Vec<Series>) -> Results {
+        Results {
+            command: "cargo vts bench --cost".to_owned(),
+            flavour: "patched".to_owned(),
+            mode: Mode::Cost,
+            machine: machine(),
+            measurements,
+        }
+    }
+
+    fn machine() -> Machine {
+        Machine {
+            kernel: "6.12".to_owned(),
+            cpus: 1,
+            memory_bytes: 4 << 30,
+            page_bytes: 4096,
+            buffers: 32,
+            buffer_bytes: 32 << 20,
+            repetitions: 2,
+            system_time: true,
+        }
+    }
+
+    fn measurement(repetition: u32, outcome: Outcome) -> Record {
+        Record::Measurement(Measurement {
+            kind: Kind::Seed,
+            method: "m".to_owned(),
+            direction: Direction::Load,
+            row: Some(1),
+            parameters: BTreeMap::new(),
+            repetition,
+            bytes: 1,
+            operations: 1,
+            outcome,
+        })
+    }
+
+    fn read(records: &[Record]) -> Result<Results> {
+        let lines: Vec<String> = records.iter().map(|r| r.to_line().unwrap()).collect();
+        let noise = ["noise"].into_iter();
+        Results::from_lines(
+            "c",
+            "stock",
+            Mode::Speed,
+            noise.chain(lines.iter().map(String::as_str)),
+        )
+    }
+
+    #[test]
+    fn repetitions_are_put_together() {
+        let phases = Phases { io: Some(cost(7)), ..Phases::default() };
+        let all = read(&[
+            Record::Machine(machine()),
+            measurement(0, Outcome::Measured(phases)),
+            measurement(1, Outcome::Measured(phases)),
+            Record::End { measurements: 2 },
+        ])
+        .unwrap();
+        assert_eq!(all.measurements.len(), 1);
+        assert_eq!(all.measurements[0].samples, [phases, phases]);
+        let text = serde_json::to_string(&all).unwrap();
+        assert_eq!(serde_json::from_str::<Results>(&text).unwrap(), all);
+    }
+
+    #[test]
+    fn a_run_that_was_cut_is_refused() {
+        let failed = Outcome::Failed { reason: "x".to_owned() };
+        let lines = [Record::Machine(machine()), measurement(0, failed)];
+        assert!(read(&lines).is_err());
+        let cut = [lines[0].clone(), lines[1].clone(), Record::End { measurements: 2 }];
+        assert!(read(&cut).is_err());
+        let whole = [lines[0].clone(), lines[1].clone(), Record::End { measurements: 1 }];
+        assert_eq!(read(&whole).unwrap().failures(), ["m: x"]);
+    }
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The tables, for a terminal: in the public series' shape, ours beside it.
+
+use std::fmt::Write as _;
+
+use vts_bench_record::{Direction, Kind};
+
+use crate::figure::{median_ns, per_gib, range_ns, Clock, Phase};
+use crate::published;
+use crate::results::{Results, Series};
+use crate::Mode;
+
+/// A phone's gigabyte per second is a decimal one.
+const MB: f64 = 1e6;
+
+/// What the tables of a run count: instructions of the whole device where they are known, else of the two processes, or
+/// time that passed.
+pub fn clock(results: &Results) -> Clock {
+    match results.mode {
+        Mode::Speed => Clock::Wall,
+        Mode::Cost if results.machine.system_time => Clock::System,
+        Mode::Cost => Clock::Processes,
+    }
+}
+
+/// Every table of the run.
+pub fn tables(results: &Results) -> String {
+    let mut text = head(results);
+    for (title, kinds, direction) in [
+        ("Loads", [Kind::Seed, Kind::Engine, Kind::Binder, Kind::Raw].as_slice(), Direction::Load),
+        ("Saves", &[Kind::Seed], Direction::Save),
+        ("Buffers without I/O", &[Kind::Allocation], Direction::None),
+    ] {
+        let rows: Vec<&Series> =
+            kinds.iter().flat_map(|kind| results.of(*kind, direction)).collect();
+        if !rows.is_empty() {
+            let _ = write!(
+                text,
+                "\n{title}, {}\n{}",
+                unit(results),
+                of_rows(results, &rows, direction)
+            );
+        }
+    }
+    text + &calls(results) + &flatness(results)
+}
+
+fn head(results: &Results) -> String {
+    let machine = &results.machine;
+    format!(
+        "{} kernel {}, {} processor(s), {} MiB; {} buffers of {} MiB, {} repetition(s)\n",
+        results.flavour,
+        machine.kernel,
+        machine.cpus,
+        machine.memory_bytes >> 20,
+        machine.buffers,
+        machine.buffer_bytes >> 20,
+        machine.repetitions,
+    )
+}
+
+fn unit(results: &Results) -> &'static str {
+    match clock(results) {
+        Clock::System => "million instructions per GiB, all of the device's",
+        Clock::Processes => "million instructions per GiB, client and service",
+        Clock::Wall => "milliseconds per GiB, medians",
+    }
+}
+
+fn of_rows(results: &Results, rows: &[&Series], direction: Direction) -> String {
+    let clock = clock(results);
+    let speed = results.mode == Mode::Speed;
+    let width = rows.iter().map(|series| name(series).chars().count()).max().unwrap_or(0);
+    let mut text = format!(
+        "{:>4} {:<width$} {:>9} {:>9} {:>9} {:>9}",
+        "row", "method", "create", "close", "I/O", "total"
+    );
+    text += if speed { "      MB/s    range" } else { "" };
+    text += "  % of row 1  published %\n";
+    let first = rows.iter().find(|series| series.row == Some(1));
+    let first = first.and_then(|series| millions(series, &[Phase::Io], clock));
+    for series in rows {
+        let number = series.row.map_or(String::new(), |row| row.to_string());
+        let _ = write!(text, "{number:>4} {:<width$} ", name(series));
+        let Some(io_or_create) = millions(series, &Phase::ALL, clock) else {
+            let reason = series.failed.as_ref().map(|reason| format!("FAILED: {reason}"));
+            let reason = reason.or(series.not_possible.clone()).unwrap_or_default();
+            let _ = writeln!(text, "not possible: {reason}");
+            continue;
+        };
+        let cell = |phases: &[Phase]| {
+            millions(series, phases, clock).map_or("-".to_owned(), |value| format!("{value:.1}"))
+        };
+        let _ = write!(
+            text,
+            "{:>9} {:>9} {:>9} {io_or_create:>9.1}",
+            cell(&[Phase::Create]),
+            cell(&[Phase::Close]),
+            cell(&[Phase::Io]),
+        );
+        let io = millions(series, &[Phase::Io], clock);
+        if speed {
+            let _ = write!(text, " {:>9} {:>8}", rate(io), range(series));
+        }
+        let percent = io.zip(first).map(|(io, first)| format!("{:.0}", 100.0 * first / io));
+        let published = series
+            .row
+            .and_then(|row| published::find(direction, row)?.percent_of_first(direction))
+            .map(|percent| format!("{percent:.0}"));
+        let _ = writeln!(
+            text,
+            "{:>12} {:>12}",
+            percent.unwrap_or_default(),
+            published.unwrap_or_default()
+        );
+    }
+    text
+}
+
+/// The name with what kind it is and its parameters.
+pub fn name(series: &Series) -> String {
+    let prefix = match series.kind {
+        Kind::Engine => "engine: ",
+        Kind::Binder => "service: ",
+        Kind::Raw => "raw: ",
+        _ => "",
+    };
+    let parameters: Vec<String> = series
+        .parameters
+        .iter()
+        .map(|(name, value)| match name.strip_suffix("_bytes") {
+            Some(name) if value % (1 << 20) == 0 => format!("{name} {} MiB", value >> 20),
+            _ => format!("{name} {value}"),
+        })
+        .collect();
+    if parameters.is_empty() {
+        format!("{prefix}{}", series.method)
+    } else {
+        format!("{prefix}{}, {}", series.method, parameters.join(", "))
+    }
+}
+
+/// Millions of nanoseconds, which are milliseconds or millions of instructions, per GiB.
+pub fn millions(series: &Series, phases: &[Phase], clock: Clock) -> Option<f64> {
+    median_ns(series, phases, clock).map(|ns| per_gib(ns, series.bytes.max(1)) / 1e6)
+}
+
+fn rate(io_ms_per_gib: Option<f64>) -> String {
+    let megabytes = (1_u64 << 30) as f64 / MB;
+    io_ms_per_gib.map_or("-".to_owned(), |ms| format!("{:.0}", megabytes * 1e3 / ms))
+}
+
+fn range(series: &Series) -> String {
+    match range_ns(series, Phase::Io, Clock::Wall) {
+        Some((smallest, largest)) if smallest > 0.0 => {
+            format!("{:.0} %", 100.0 * (largest / smallest - 1.0))
+        }
+        _ => "-".to_owned(),
+    }
+}
+
+fn calls(results: &Results) -> String {
+    let clock = clock(results);
+    let mut text = String::new();
+    for series in results.measurements.iter().filter(|series| series.kind == Kind::Call) {
+        if text.is_empty() {
+            let unit = if clock == Clock::Wall { "microseconds" } else { "thousand instructions" };
+            let _ = write!(text, "\nCalls over binder, {unit} each\n");
+        }
+        let each = median_ns(series, &Phase::ALL, clock)
+            .map(|ns| format!("{:.1}", ns / series.operations as f64 / 1e3))
+            .unwrap_or_else(|| series.not_possible.clone().unwrap_or_default());
+        let _ = writeln!(text, "{:>9}  {}", each, series.method);
+    }
+    text
+}
+
+fn flatness(results: &Results) -> String {
+    let clock = clock(results);
+    let mut text = String::new();
+    for kind in [Kind::LiveBuffers, Kind::FileSize] {
+        for series in results.of(kind, Direction::Load) {
+            if text.is_empty() {
+                let _ = write!(text, "\nI/O that should not grow, {}\n", unit(results));
+            }
+            let io = millions(series, &[Phase::Io], clock)
+                .map(|value| format!("{value:.2}"))
+                .unwrap_or_else(|| series.not_possible.clone().unwrap_or_default());
+            let _ = writeln!(text, "{io:>9}  {}", name(series));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::tests::{results, series};
+
+    #[test]
+    fn a_row_has_its_phases_and_its_share() {
+        let mut first =
+            series(Kind::Seed, "dmabuf buffer R/W", 1_300_000_000, 1_800_000_000, 28_000_000);
+        first.row = Some(1);
+        let mut ours =
+            series(Kind::Engine, "system COPY_FILE_RANGE", 1_300_000_000, 6_000_000, 28_000_000);
+        ours.parameters.insert("buffer_bytes".to_owned(), 32 << 20);
+        let mut refused = series(Kind::Seed, "memfd buffer c_f_r", 0, 0, 0);
+        refused.samples.clear();
+        refused.not_possible = Some("errno=18".to_owned());
+        let text = tables(&results(vec![first, ours, refused]));
+        let line = |start: &str| {
+            let found = text.lines().find(|line| line.contains(start));
+            found.unwrap_or_default().split_whitespace().collect::<Vec<&str>>().join(" ")
+        };
+        assert_eq!(
+            line("dmabuf buffer R/W"),
+            "1 dmabuf buffer R/W 1300.0 28.0 1800.0 3128.0 100 100"
+        );
+        assert_eq!(
+            line("engine:"),
+            "engine: system COPY_FILE_RANGE, buffer 32 MiB 1300.0 28.0 6.0 1334.0 30000"
+        );
+        assert_eq!(line("memfd buffer"), "memfd buffer c_f_r not possible: errno=18");
+    }
+
+    #[test]
+    fn calls_are_counted_each() {
+        let mut call = series(Kind::Call, "empty call", 0, 0, 0);
+        call.samples = series(Kind::Call, "x", 0, 640_000, 0).samples;
+        let text = tables(&results(vec![call]));
+        assert!(
+            text.contains(
+                "\nCalls over binder, thousand instructions each\n     20.0  empty call\n"
+            ),
+            "{text}"
+        );
+    }
+}

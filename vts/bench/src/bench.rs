@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The benchmark as a whole: what it works on, and its output.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use dmabuf_loader_client::Loader;
+use vts_bench_record::{Direction, Kind, Machine, Measurement, Outcome, Phases, Record};
+use vts_support::files::Files;
+
+use crate::arguments::Arguments;
+use crate::buffer::Devices;
+use crate::meter::Meter;
+use crate::source::Source;
+use crate::{outcome, tuning};
+
+const SERVICE_PROGRAM: &[u8] = b"/vendor/bin/hw/vendor.dmabuf.loader-service\0";
+
+/// What every measurement works with.
+pub struct Setup {
+    /// Measures.
+    pub meter: Meter,
+    /// The directory of the files.
+    pub files: Files,
+    /// The file that is loaded: as large as all buffers.
+    pub source: Source,
+    /// Where buffers come from.
+    pub devices: Devices,
+    /// The service, or why it is not there.
+    pub loader: Result<Loader, String>,
+    /// Buffers per measurement.
+    pub buffers: u32,
+    /// Size of a buffer.
+    pub buffer_bytes: u64,
+    /// The largest file to make.
+    pub largest_file_bytes: u64,
+}
+
+impl Setup {
+    /// Bytes of all buffers of a measurement.
+    pub fn total_bytes(&self) -> u64 {
+        u64::from(self.buffers) * self.buffer_bytes
+    }
+}
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// What kind of thing.
+    pub kind: Kind,
+    /// Its name.
+    pub method: String,
+    /// Which way the bytes go.
+    pub direction: Direction,
+    /// The row of the public series' table.
+    pub row: Option<u32>,
+    /// What else distinguishes it.
+    pub parameters: BTreeMap<String, u64>,
+    /// Bytes that move.
+    pub bytes: u64,
+    /// Buffers or calls.
+    pub operations: u64,
+}
+
+impl Case {
+    /// A case with neither a row nor parameters.
+    pub fn new(
+        kind: Kind,
+        method: impl Into<String>,
+        direction: Direction,
+        bytes: u64,
+        operations: u64,
+    ) -> Self {
+        let parameters = BTreeMap::new();
+        Self { kind, method: method.into(), direction, row: None, parameters, bytes, operations }
+    }
+
+    /// The same with one more parameter.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: u64) -> Self {
+        self.parameters.insert(name.to_owned(), value);
+        self
+    }
+}
+
+/// The benchmark.
+pub struct Bench {
+    /// What measurements work with.
+    pub setup: Setup,
+    methods: Vec<String>,
+    repetition: u32,
+    measurements: u64,
+    failures: u64,
+}
+
+impl Bench {
+    /// Makes the file, connects to the service, and says on what machine it is.
+    pub fn new(arguments: &Arguments) -> Result<Self> {
+        let loader = Loader::check("default").map_err(|error| error.to_string());
+        let service = loader.as_ref().ok().and_then(|_| service_pid());
+        let files = Files::new()?;
+        let (buffers, buffer_bytes) = (arguments.buffers, arguments.buffer_bytes());
+        eprintln!("making a file of {buffers} x {} MiB", buffer_bytes >> 20);
+        let source = Source::create(&files, "source", u64::from(buffers) * buffer_bytes)?;
+        let setup = Setup {
+            meter: Meter::new(service)?,
+            files,
+            source,
+            devices: Devices::open()?,
+            loader,
+            buffers,
+            buffer_bytes,
+            largest_file_bytes: arguments.largest_file_mib << 20,
+        };
+        write(&Record::Machine(machine(arguments, setup.meter.has_system_time())))?;
+        let methods = arguments.methods.clone();
+        Ok(Self { setup, methods, repetition: 0, measurements: 0, failures: 0 })
+    }
+
+    /// Begins another round.
+    pub fn begin_repetition(&mut self, repetition: u32) {
+        self.repetition = repetition;
+    }
+
+    /// Whether this is the first round.
+    pub fn is_first_repetition(&self) -> bool {
+        self.repetition == 0
+    }
+
+    /// Whether the command line asks for a method.
+    pub fn wants(&self, method: &str) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|wanted| wanted == method)
+    }
+
+    /// Makes one measurement with an empty page cache, and writes it.
+    pub fn measure(
+        &mut self,
+        case: Case,
+        work: impl FnOnce(&Setup) -> Result<Phases>,
+    ) -> Result<()> {
+        if !self.wants(&case.method) {
+            return Ok(());
+        }
+        eprintln!("{:?} {:?} {}", case.kind, case.direction, case.method);
+        tuning::drop_page_cache()?;
+        let outcome = outcome::of(work(&self.setup));
+        if let Outcome::Failed { reason } = &outcome {
+            eprintln!("FAILED: {}: {reason}", case.method);
+            self.failures += 1;
+        }
+        self.measurements += 1;
+        write(&Record::Measurement(Measurement {
+            kind: case.kind,
+            method: case.method,
+            direction: case.direction,
+            row: case.row,
+            parameters: case.parameters,
+            repetition: self.repetition,
+            bytes: case.bytes,
+            operations: case.operations,
+            outcome,
+        }))
+    }
+
+    /// Writes the end; returns whether nothing failed.
+    pub fn finish(self) -> Result<bool> {
+        write(&Record::End { measurements: self.measurements })?;
+        Ok(self.failures == 0)
+    }
+}
+
+fn write(record: &Record) -> Result<()> {
+    let line = record.to_line()?;
+    writeln!(std::io::stdout().lock(), "{line}").context("standard output")
+}
+
+fn machine(arguments: &Arguments, system_time: bool) -> Machine {
+    let cpus = std::thread::available_parallelism().map_or(1, |count| count.get());
+    Machine {
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
+        memory_bytes: dmabuf_uapi::memory::total_bytes(),
+        page_bytes: dmabuf_uapi::page_size_bytes() as u64,
+        buffers: arguments.buffers,
+        buffer_bytes: arguments.buffer_bytes(),
+        repetitions: arguments.repetitions,
+        system_time,
+    }
+}
+
+/// The process of the service that a device declares.
+fn service_pid() -> Option<u32> {
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    processes
+        .filter(|entry| {
+            std::fs::read(entry.path().join("cmdline"))
+                .is_ok_and(|line| line.starts_with(SERVICE_PROGRAM))
+        })
+        .find_map(|entry| entry.file_name().to_str()?.parse().ok())
+}

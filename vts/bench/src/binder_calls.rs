@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Single binder calls, many times over: what a small load costs beside a call that does nothing.
+//!
+//! The empty call is binder's own ping, which every binder object answers without reaching the service's code.
+
+use std::fs::File;
+
+use anyhow::{anyhow, ensure, Context, Result};
+#[cfg(soong)]
+use binder::IBinder as _;
+use binder::Interface as _;
+use dmabuf_loader_client::aidl::DmaBuf::DmaBuf;
+use dmabuf_loader_client::{LoadSpec, Loader};
+use vts_bench_record::{Direction, Kind, Phases};
+use vts_support::files::Mode;
+
+use crate::bench::{Bench, Case, Setup};
+use crate::engine_paths::SYSTEM_HEAP;
+use crate::outcome::not_possible;
+use crate::service_paths::{fd, new_buffer};
+use crate::source::Source;
+
+const CALLS: u64 = 200;
+/// Before the measure: threads start, caches fill.
+const WARM_UP_CALLS: u64 = 20;
+const SMALL_FILE_BYTES: u64 = 4096;
+
+/// Measures them.
+pub fn run(bench: &mut Bench) -> Result<()> {
+    measure(bench, "empty call (ping)", Direction::None, 0, |setup, loader| {
+        repeat(setup, || ping(loader))
+    })?;
+    measure(bench, "getHeaps", Direction::None, 0, |setup, loader| {
+        repeat(setup, || loader.heaps().map(drop).context("getHeaps"))
+    })?;
+    measure(
+        bench,
+        "allocate 4 KiB and close",
+        Direction::None,
+        SMALL_FILE_BYTES,
+        |setup, loader| {
+            let request = new_buffer(SYSTEM_HEAP, SMALL_FILE_BYTES)?;
+            repeat(setup, || loader.allocate(&request).map(drop).context("allocate"))
+        },
+    )?;
+    let small = Source::create(&bench.setup.files, "small", SMALL_FILE_BYTES)?;
+    for (name, mode) in [("direct", Mode::Direct), ("page cache warm", Mode::Buffered)] {
+        let method = format!("load 4 KiB into a new buffer, {name}");
+        measure(bench, &method, Direction::Load, SMALL_FILE_BYTES, |setup, loader| {
+            let file = small.open(mode)?;
+            repeat(setup, || load_new(loader, &file, &small))
+        })?;
+        let method = format!("load 4 KiB into an existing buffer, {name}");
+        measure(bench, &method, Direction::Load, SMALL_FILE_BYTES, |setup, loader| {
+            let file = small.open(mode)?;
+            let buffer = loader.allocate(&new_buffer(SYSTEM_HEAP, SMALL_FILE_BYTES)?)?;
+            let phases = repeat(setup, || load_existing(loader, &file, &buffer))?;
+            small.verify(fd(&buffer)?, SMALL_FILE_BYTES, 0)?;
+            Ok(phases)
+        })?;
+    }
+    Ok(())
+}
+
+fn measure(
+    bench: &mut Bench,
+    method: &str,
+    direction: Direction,
+    bytes_per_call: u64,
+    work: impl FnOnce(&Setup, &Loader) -> Result<Phases>,
+) -> Result<()> {
+    let case = Case::new(Kind::Call, method, direction, CALLS * bytes_per_call, CALLS);
+    bench.measure(case, |setup| match &setup.loader {
+        Ok(loader) => work(setup, loader),
+        Err(reason) => Err(not_possible(reason.clone())),
+    })
+}
+
+fn repeat(setup: &Setup, call: impl Fn() -> Result<()>) -> Result<Phases> {
+    (0..WARM_UP_CALLS).try_for_each(|_| call())?;
+    let ((), io) = setup.meter.measure(|| (0..CALLS).try_for_each(|_| call()))?;
+    Ok(Phases { create: None, io: Some(io), close: None })
+}
+
+fn ping(loader: &Loader) -> Result<()> {
+    // AOSP's ping_binder needs it mutable.
+    #[allow(unused_mut)]
+    let mut object = loader.service().as_binder();
+    object.ping_binder().map_err(|status| anyhow!("ping: {status:?}"))
+}
+
+/// Loads into a buffer of the system heap, and closes it; one look at the last word tells whether it was loaded.
+fn load_new(loader: &Loader, file: &File, source: &Source) -> Result<()> {
+    let spec = LoadSpec::whole_file(file)?.into_new(new_buffer(SYSTEM_HEAP, 0)?);
+    let result = loader.load(spec)?;
+    ensure!(result.segmentBytes == [source.size_bytes as i64], "short: {:?}", result.segmentBytes);
+    result.buffer.context("no buffer")?;
+    Ok(())
+}
+
+fn load_existing(loader: &Loader, file: &File, buffer: &DmaBuf) -> Result<()> {
+    loader.load(LoadSpec::whole_file(file)?.into_existing(fd(buffer)?)?)?;
+    Ok(())
+}

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Every path that the engine finds usable, called in-process, for every heap; and what it takes by itself.
+//!
+//! Each load allocates its buffer, because some paths need the memory that only the allocation knows.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use dmabuf_engine::engine::EngineConfig;
+use dmabuf_engine::error::EngineError;
+use dmabuf_engine::path::Path;
+use dmabuf_engine::request::{Length, LoadRequest, NewBuffer, Policy, Segment, Target};
+use dmabuf_engine::{Buffer, Engine, LoadOutcome};
+use vts_bench_record::{Cost, Direction, Kind, Phases};
+use vts_support::files::Mode;
+
+use crate::bench::{Bench, Case, Setup};
+use crate::outcome::not_possible;
+use crate::seed::load::offsets_bytes;
+use crate::tuning::Pages;
+
+/// More than the buffers need, for bounce memory.
+const POOL_RESERVE_BYTES: u64 = 128 << 20;
+
+/// The larger size of a buffer, which call overhead weighs less on.
+const LARGE_BUFFER_BYTES: u64 = 256 << 20;
+
+/// How one measurement loads.
+#[derive(Clone, Debug)]
+struct Way {
+    heap: String,
+    policy: Policy,
+    buffers: u32,
+    buffer_bytes: u64,
+}
+
+/// Measures them.
+pub fn run(bench: &mut Bench) -> Result<()> {
+    for pages in Pages::ALL {
+        let pool_bytes = bench.setup.total_bytes() + POOL_RESERVE_BYTES;
+        let _pages = match pages.set_up(pool_bytes) {
+            Ok(setting) => setting,
+            Err(error) => {
+                let case = Case::new(
+                    Kind::Engine,
+                    format!("any path{}", pages.suffix()),
+                    Direction::Load,
+                    0,
+                    0,
+                );
+                bench.measure(case, |_| Err(error))?;
+                continue;
+            }
+        };
+        let engine = engine();
+        for entry in engine.paths() {
+            let name = format!("{} {}", entry.heap, entry.path);
+            if pages != Pages::Small && !depends_on_pages(&name) {
+                continue;
+            }
+            let way = Way::of(&bench.setup, &entry.heap, Policy::Named(entry.path));
+            let refused = (!entry.support.supported).then(|| entry.support.detail.clone());
+            measure(bench, &engine, &name, pages, way, refused)?;
+        }
+        let way = Way::of(&bench.setup, "", Policy::Auto);
+        measure(bench, &engine, "any heap AUTO", pages, way, None)?;
+        if pages == Pages::Small {
+            let system_heap = Way::of(&bench.setup, SYSTEM_HEAP, Policy::Auto);
+            measure(bench, &engine, "system AUTO", pages, system_heap.clone(), None)?;
+            if let Some(way) = system_heap.large(bench.setup.total_bytes()) {
+                measure(bench, &engine, "system AUTO", pages, way, None)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The heap's name.
+pub const SYSTEM_HEAP: &str = "system";
+
+/// An engine as the service makes it, but for bare memfds.
+pub fn engine() -> Engine {
+    let max_buffer_bytes = EngineConfig::default_max_buffer_bytes();
+    Engine::new(EngineConfig { allow_memfd: false, max_buffer_bytes })
+}
+
+/// Whether a way uses memory that can be in huge pages.
+fn depends_on_pages(name: &str) -> bool {
+    name.starts_with("udmabuf") || name.contains("BOUNCE")
+}
+
+impl Way {
+    fn of(setup: &Setup, heap: &str, policy: Policy) -> Self {
+        let (buffers, buffer_bytes) = (setup.buffers, setup.buffer_bytes);
+        Self { heap: heap.to_owned(), policy, buffers, buffer_bytes }
+    }
+
+    /// The same bytes in larger buffers, where there are enough.
+    fn large(self, total_bytes: u64) -> Option<Self> {
+        let buffers = u32::try_from(total_bytes / LARGE_BUFFER_BYTES).ok().filter(|n| *n > 0)?;
+        Some(Self { buffers, buffer_bytes: LARGE_BUFFER_BYTES, ..self })
+    }
+}
+
+fn measure(
+    bench: &mut Bench,
+    engine: &Engine,
+    name: &str,
+    pages: Pages,
+    way: Way,
+    refused: Option<String>,
+) -> Result<()> {
+    let method = format!("{name}{}", pages.suffix());
+    let bytes = u64::from(way.buffers) * way.buffer_bytes;
+    let case = Case::new(Kind::Engine, method, Direction::Load, bytes, u64::from(way.buffers))
+        .with("buffer_bytes", way.buffer_bytes);
+    bench.measure(case, |setup| match refused {
+        Some(reason) => Err(not_possible(reason)),
+        None => load(setup, engine, &way),
+    })
+}
+
+fn load(setup: &Setup, engine: &Engine, way: &Way) -> Result<Phases> {
+    let file = setup.source.open(file_mode(way.policy))?;
+    let (outcomes, both) = setup.meter.measure(|| {
+        offsets_bytes(way.buffer_bytes)
+            .take(way.buffers as usize)
+            .map(|offset_bytes| {
+                let target = Target::New(new_buffer(&way.heap, way.buffer_bytes));
+                load_part(engine, way.policy, target, &file, offset_bytes, way.buffer_bytes)
+            })
+            .collect::<Result<Vec<LoadOutcome>>>()
+    })?;
+    let allocating = outcomes.iter().map(|outcome| outcome.report.allocate).sum();
+    let (create, io) = apart(both, allocating);
+    let buffers = outcomes
+        .into_iter()
+        .map(|outcome| {
+            check(&outcome, way)?;
+            outcome.buffer.context("no buffer")
+        })
+        .collect::<Result<Vec<Buffer>>>()?;
+    for (buffer, offset_bytes) in buffers.iter().zip(offsets_bytes(way.buffer_bytes)) {
+        setup.source.verify(buffer.fd.as_fd(), way.buffer_bytes, offset_bytes)?;
+    }
+    let ((), close) = setup.meter.measure(|| {
+        drop(buffers);
+        Ok(())
+    })?;
+    Ok(Phases { create: Some(create), io: Some(io), close: Some(close) })
+}
+
+/// How the file is open: the buffered path of a file that is open with `O_DIRECT` would not be what its name says.
+fn file_mode(policy: Policy) -> Mode {
+    match policy {
+        Policy::Named(Path::Buffered) => Mode::Buffered,
+        _ => Mode::Direct,
+    }
+}
+
+/// Tells the cost of allocating from that of moving, by the time that allocating took. It does not sleep, so that its
+/// time is CPU time.
+pub fn apart(both: Cost, allocating: Duration) -> (Cost, Cost) {
+    let allocating_ns = u64::try_from(allocating.as_nanos()).unwrap_or(u64::MAX);
+    let in_service = both.service_ns > both.process_ns;
+    let of = |has_it: bool, ns: u64| if has_it { allocating_ns.min(ns) } else { 0 };
+    let create = Cost {
+        process_ns: of(!in_service, both.process_ns),
+        service_ns: of(in_service, both.service_ns),
+        system_ns: both.system_ns.map(|ns| of(true, ns)),
+        wall_ns: of(true, both.wall_ns),
+    };
+    (create, both.minus(create))
+}
+
+/// A request for a buffer.
+pub fn new_buffer(heap: &str, size_bytes: u64) -> NewBuffer {
+    NewBuffer { heap: heap.to_owned(), size_bytes, name: "bench".to_owned() }
+}
+
+/// Loads a part of a file to the start of a buffer.
+pub fn load_part(
+    engine: &Engine,
+    policy: Policy,
+    target: Target<'_>,
+    file: &File,
+    file_offset_bytes: u64,
+    len_bytes: u64,
+) -> Result<LoadOutcome> {
+    let segment = Segment {
+        file_index: 0,
+        file_offset_bytes,
+        length: Length::Bytes(len_bytes),
+        buffer_offset_bytes: 0,
+    };
+    let request = LoadRequest {
+        target,
+        files: vec![file.as_fd()],
+        segments: vec![segment],
+        policy,
+        expected_sha256: None,
+        report_sha256: false,
+    };
+    engine.load(&request).map_err(|error| match error {
+        EngineError::PathUnavailable { .. } | EngineError::NoMemory { .. } => {
+            not_possible(error.to_string())
+        }
+        other => other.into(),
+    })
+}
+
+fn check(outcome: &LoadOutcome, way: &Way) -> Result<()> {
+    ensure!(outcome.segment_bytes == [way.buffer_bytes], "short: {:?}", outcome.segment_bytes);
+    let taken = outcome.report.way().context("no way was reported")?;
+    if let Policy::Named(path) = way.policy {
+        let direct = matches!(path, Path::CopyFileRange | Path::UdmabufDirect);
+        ensure!(taken.path == path && taken.direct == direct, "{taken} was taken");
+    }
+    Ok(())
+}

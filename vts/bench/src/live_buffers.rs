@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What does not grow: the cost per byte beside many live buffers, and with large files.
+
+use std::os::fd::AsFd;
+
+use anyhow::{Context, Result};
+use dmabuf_engine::request::{Policy, Target};
+use dmabuf_engine::{Buffer, Engine};
+use vts_bench_record::{Direction, Kind, Phases};
+use vts_support::files::Mode;
+
+use crate::bench::{Bench, Case, Setup};
+use crate::engine_paths::{engine, load_part, new_buffer, SYSTEM_HEAP};
+use crate::source::Source;
+
+/// Buffers alive at once, the one that is loaded included.
+const LIVE: [u32; 4] = [1, 10, 100, 1000];
+/// Size of those that are not loaded in the measure.
+const IDLE_BUFFER_BYTES: u64 = 1 << 20;
+const FILE_BYTES: [u64; 4] = [32 << 20, 256 << 20, 1 << 30, 4 << 30];
+
+/// Measures the same load beside more and more loaded buffers.
+pub fn run(bench: &mut Bench) -> Result<()> {
+    let engine = engine();
+    for live in LIVE {
+        let (bytes, buffers) = (bench.setup.total_bytes(), u64::from(bench.setup.buffers));
+        let case = Case::new(Kind::LiveBuffers, "system AUTO", Direction::Load, bytes, buffers)
+            .with("live_buffers", u64::from(live));
+        bench.measure(case, |setup| {
+            let file = setup.source.open(Mode::Direct)?;
+            let idle = (1..live)
+                .map(|_| {
+                    let new = Target::New(new_buffer(SYSTEM_HEAP, IDLE_BUFFER_BYTES));
+                    let loaded =
+                        load_part(&engine, Policy::Auto, new, &file, 0, IDLE_BUFFER_BYTES)?;
+                    loaded.buffer.context("no buffer")
+                })
+                .collect::<Result<Vec<Buffer>>>()?;
+            let phases = load_piecewise(setup, &engine, &setup.source, 1)?;
+            drop(idle);
+            Ok(phases)
+        })?;
+    }
+    Ok(())
+}
+
+/// Measures files of several sizes, each loaded whole through one buffer, because memory is smaller than the largest; and
+/// as often as makes up the bytes of the other measurements.
+pub fn run_file_sizes(bench: &mut Bench) -> Result<()> {
+    if !bench.is_first_repetition() {
+        return Ok(());
+    }
+    let engine = engine();
+    let largest_bytes = bench.setup.largest_file_bytes;
+    for size_bytes in FILE_BYTES.into_iter().filter(|size| *size <= largest_bytes) {
+        let rounds = (bench.setup.total_bytes() / size_bytes).max(1);
+        let (bytes, buffers) =
+            (rounds * size_bytes, rounds * size_bytes / bench.setup.buffer_bytes);
+        let case = Case::new(Kind::FileSize, "system AUTO", Direction::Load, bytes, buffers)
+            .with("file_bytes", size_bytes);
+        bench.measure(case, |setup| {
+            if size_bytes == setup.source.size_bytes {
+                return load_piecewise(setup, &engine, &setup.source, 1);
+            }
+            let source = Source::create(&setup.files, "sized", size_bytes)?;
+            let phases = load_piecewise(setup, &engine, &source, rounds);
+            std::fs::remove_file(setup.files.path("sized")).context("removing the file")?;
+            phases
+        })?;
+    }
+    Ok(())
+}
+
+/// Loads a file whole, part after part into the same buffer, so many times.
+fn load_piecewise(setup: &Setup, engine: &Engine, source: &Source, rounds: u64) -> Result<Phases> {
+    let file = source.open(Mode::Direct)?;
+    let part_bytes = setup.buffer_bytes.min(source.size_bytes);
+    let buffer = engine.allocate(&new_buffer(SYSTEM_HEAP, part_bytes))?;
+    let parts = source.size_bytes / part_bytes;
+    let ((), io) = setup.meter.measure(|| {
+        for part in (0..rounds).flat_map(|_| 0..parts) {
+            let target = Target::Existing(buffer.fd.as_fd());
+            load_part(engine, Policy::Auto, target, &file, part * part_bytes, part_bytes)?;
+        }
+        Ok(())
+    })?;
+    source.verify(buffer.fd.as_fd(), part_bytes, (parts - 1) * part_bytes)?;
+    Ok(Phases { create: None, io: Some(io), close: None })
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a piece of work costs: CPU time of this process, of the service, and of the whole machine.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use dmabuf_uapi::cpu_clock::CpuClock;
+use vts_bench_record::Cost;
+
+use crate::system_time::SystemTime;
+
+/// How often nothing is measured, to know what measuring costs.
+const CALIBRATIONS: usize = 9;
+
+/// Measures phases.
+#[derive(Clone, Copy, Debug)]
+pub struct Meter {
+    service: Option<CpuClock>,
+    system: Option<SystemTime>,
+    /// What [`Meter::measure`] finds where nothing is done.
+    overhead: Cost,
+}
+
+impl Meter {
+    /// A meter that also watches a process, where one is named, and the machine, where that is possible.
+    pub fn new(service: Option<u32>) -> Result<Self> {
+        let service =
+            service.map(CpuClock::of_process).transpose().context("the service's clock")?;
+        let system = SystemTime::of_one_processor();
+        let uncalibrated = Self { service, system, overhead: Cost::default() };
+        let mut nothing = (0..CALIBRATIONS)
+            .map(|_| Ok(uncalibrated.measure(|| Ok(()))?.1))
+            .collect::<Result<Vec<Cost>>>()?;
+        nothing.sort_by_key(|cost| cost.system_ns.unwrap_or(cost.process_ns));
+        Ok(Self { overhead: nothing[CALIBRATIONS / 2], ..uncalibrated })
+    }
+
+    /// Whether costs include that of the whole machine.
+    pub fn has_system_time(&self) -> bool {
+        self.system.is_some()
+    }
+
+    /// Does some work; returns what it returned and what it cost.
+    pub fn measure<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Cost)> {
+        // The dearest clock is read outermost, so that it is in nobody's measure but its own.
+        let system_before = self.system_ns()?;
+        let service_before = self.service_ns()?;
+        let wall_before = Instant::now();
+        let process_before = process_ns()?;
+        let result = work();
+        let process = process_ns()?.saturating_sub(process_before);
+        let wall = wall_before.elapsed();
+        let service = self.service_ns()?.saturating_sub(service_before);
+        let system = self.system_ns()?.zip(system_before).map(|(after, before)| after - before);
+        let cost = Cost {
+            process_ns: process,
+            service_ns: service,
+            system_ns: system,
+            wall_ns: u64::try_from(wall.as_nanos())?,
+        };
+        Ok((result?, less(cost, self.overhead)))
+    }
+
+    fn service_ns(&self) -> Result<u64> {
+        self.service.map_or(Ok(0), |clock| nanoseconds(clock).context("the service is gone"))
+    }
+
+    fn system_ns(&self) -> Result<Option<u64>> {
+        self.system.map(SystemTime::busy_ns).transpose()
+    }
+}
+
+fn process_ns() -> Result<u64> {
+    nanoseconds(CpuClock::OWN)
+}
+
+fn nanoseconds(clock: CpuClock) -> Result<u64> {
+    Ok(u64::try_from(clock.time()?.as_nanos())?)
+}
+
+fn less(cost: Cost, overhead: Cost) -> Cost {
+    Cost {
+        process_ns: cost.process_ns.saturating_sub(overhead.process_ns),
+        service_ns: cost.service_ns.saturating_sub(overhead.service_ns),
+        system_ns: cost
+            .system_ns
+            .map(|system| system.saturating_sub(overhead.system_ns.unwrap_or(0))),
+        wall_ns: cost.wall_ns.saturating_sub(overhead.wall_ns),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_costs_and_errors_pass() {
+        let meter = Meter::new(None).unwrap();
+        let (sum, cost) = meter
+            .measure(|| Ok((0..2_000_000_u64).fold(0, |a, b| std::hint::black_box(a ^ b))))
+            .unwrap();
+        assert_eq!(sum, (0..2_000_000).fold(0, |a, b| a ^ b));
+        assert!(cost.process_ns > 0 && cost.wall_ns > 0, "{cost:?}");
+        assert_eq!(cost.service_ns, 0);
+        let failed: Result<((), Cost)> = meter.measure(|| anyhow::bail!("broken"));
+        assert_eq!(failed.unwrap_err().to_string(), "broken");
+    }
+}

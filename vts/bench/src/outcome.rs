@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The difference between what a machine cannot do and what went wrong.
+
+use std::fmt;
+
+use vts_bench_record::{Outcome, Phases};
+
+/// The error of a method that this kernel or machine cannot do.
+#[derive(Debug)]
+struct NotPossible(String);
+
+impl fmt::Display for NotPossible {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotPossible {}
+
+/// Ends a measurement as not possible.
+pub fn not_possible(reason: impl Into<String>) -> anyhow::Error {
+    NotPossible(reason.into()).into()
+}
+
+/// What a measurement came to.
+pub fn of(result: anyhow::Result<Phases>) -> Outcome {
+    match result {
+        Ok(phases) => Outcome::Measured(phases),
+        Err(error) if error.is::<NotPossible>() => {
+            Outcome::NotPossible { reason: format!("{error:#}") }
+        }
+        Err(error) => Outcome::Failed { reason: format!("{error:#}") },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn refusals_and_failures_are_told_apart() {
+        let refused = of(Err(not_possible("errno=18")));
+        assert_eq!(refused, Outcome::NotPossible { reason: "errno=18".to_owned() });
+        assert!(matches!(of(Err(anyhow!("broken"))), Outcome::Failed { .. }));
+        assert!(matches!(of(Ok(Phases::default())), Outcome::Measured(_)));
+    }
+}

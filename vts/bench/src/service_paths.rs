@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The service, called over binder: the paths that it says it has, each load into a buffer that it allocates.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use anyhow::{anyhow, ensure, Context, Result};
+use dmabuf_loader_client::aidl::{
+    DmaBuf::DmaBuf, LoadPath::LoadPath, LoadResult::LoadResult, LoaderError::LoaderError,
+    NewBuffer::NewBuffer, PathPolicy::PathPolicy, Segment::Segment,
+};
+use dmabuf_loader_client::{ClientError, LoadSpec, Loader};
+use vts_bench_record::{Direction, Kind, Phases};
+use vts_support::files::Mode;
+
+use crate::bench::{Bench, Case, Setup};
+use crate::engine_paths::{apart, SYSTEM_HEAP};
+use crate::outcome::not_possible;
+use crate::seed::load::offsets_bytes;
+
+const LARGE_BUFFER_BYTES: u64 = 256 << 20;
+
+/// How one measurement loads.
+#[derive(Clone, Debug)]
+struct Way {
+    heap: String,
+    path: Option<LoadPath>,
+    buffers: u32,
+    buffer_bytes: u64,
+}
+
+/// Measures them.
+pub fn run(bench: &mut Bench) -> Result<()> {
+    let paths = match &bench.setup.loader {
+        Ok(loader) => loader.capabilities().context("getCapabilities")?.paths,
+        Err(reason) => {
+            let reason = reason.clone();
+            let case = Case::new(Kind::Binder, "any path", Direction::Load, 0, 0);
+            return bench.measure(case, |_| Err(not_possible(reason)));
+        }
+    };
+    let (buffers, buffer_bytes) = (bench.setup.buffers, bench.setup.buffer_bytes);
+    for entry in paths {
+        let method = format!("{} {}", entry.heap, path_name(entry.path));
+        let refused = (!entry.supported).then(|| entry.detail.clone());
+        let way = Way { heap: entry.heap, path: Some(entry.path), buffers, buffer_bytes };
+        measure(bench, &method, way, refused)?;
+    }
+    let auto = Way { heap: SYSTEM_HEAP.to_owned(), path: None, buffers, buffer_bytes };
+    measure(bench, "system AUTO", auto.clone(), None)?;
+    let large = u32::try_from(bench.setup.total_bytes() / LARGE_BUFFER_BYTES)?;
+    if large > 0 {
+        let way = Way { buffers: large, buffer_bytes: LARGE_BUFFER_BYTES, ..auto };
+        measure(bench, "system AUTO", way, None)?;
+    }
+    Ok(())
+}
+
+/// The name of a path, as the engine spells it.
+fn path_name(path: LoadPath) -> String {
+    match path {
+        LoadPath::COPY_FILE_RANGE => "COPY_FILE_RANGE".to_owned(),
+        LoadPath::UDMABUF_DIRECT => "UDMABUF_DIRECT".to_owned(),
+        LoadPath::BOUNCE => "BOUNCE".to_owned(),
+        LoadPath::BUFFERED => "BUFFERED".to_owned(),
+        other => format!("path {}", other.0),
+    }
+}
+
+fn measure(bench: &mut Bench, method: &str, way: Way, refused: Option<String>) -> Result<()> {
+    let bytes = u64::from(way.buffers) * way.buffer_bytes;
+    let case = Case::new(Kind::Binder, method, Direction::Load, bytes, u64::from(way.buffers))
+        .with("buffer_bytes", way.buffer_bytes);
+    bench.measure(case, |setup| match (refused, &setup.loader) {
+        (Some(reason), _) => Err(not_possible(reason)),
+        (None, Ok(loader)) => load(setup, loader, &way),
+        (None, Err(reason)) => Err(not_possible(reason.clone())),
+    })
+}
+
+fn load(setup: &Setup, loader: &Loader, way: &Way) -> Result<Phases> {
+    let buffered = way.path == Some(LoadPath::BUFFERED);
+    let file = setup.source.open(if buffered { Mode::Buffered } else { Mode::Direct })?;
+    let (results, both) = setup.meter.measure(|| {
+        offsets_bytes(way.buffer_bytes)
+            .take(way.buffers as usize)
+            .map(|offset_bytes| load_part(loader, way, &file, offset_bytes))
+            .collect::<Result<Vec<LoadResult>>>()
+    })?;
+    let allocating_ns: i64 = results.iter().map(|result| result.report.allocateNanos).sum();
+    let (create, io) = apart(both, Duration::from_nanos(u64::try_from(allocating_ns)?));
+    let buffers = results
+        .into_iter()
+        .map(|result| {
+            check(&result, way)?;
+            result.buffer.context("no buffer")
+        })
+        .collect::<Result<Vec<DmaBuf>>>()?;
+    for (buffer, offset_bytes) in buffers.iter().zip(offsets_bytes(way.buffer_bytes)) {
+        setup.source.verify(fd(buffer)?, way.buffer_bytes, offset_bytes)?;
+    }
+    let ((), close) = setup.meter.measure(|| {
+        drop(buffers);
+        Ok(())
+    })?;
+    Ok(Phases { create: Some(create), io: Some(io), close: Some(close) })
+}
+
+fn load_part(
+    loader: &Loader,
+    way: &Way,
+    file: &File,
+    file_offset_bytes: u64,
+) -> Result<LoadResult> {
+    let segment = Segment {
+        fileOffsetBytes: i64::try_from(file_offset_bytes)?,
+        lengthBytes: i64::try_from(way.buffer_bytes)?,
+        ..Segment::default()
+    };
+    let new = new_buffer(&way.heap, way.buffer_bytes)?;
+    let mut spec = LoadSpec::default().file(file)?.segment(segment).into_new(new);
+    if let Some(path) = way.path {
+        spec.request.policy = PathPolicy::NAMED_PATH;
+        spec.request.namedPath = path;
+    }
+    loader.load(spec).map_err(refused_or_failed)
+}
+
+fn check(result: &LoadResult, way: &Way) -> Result<()> {
+    let bytes = &result.segmentBytes;
+    ensure!(*bytes == [i64::try_from(way.buffer_bytes)?], "short: {bytes:?}");
+    if let Some(path) = way.path {
+        ensure!(result.report.path == path, "{} was taken", path_name(result.report.path));
+    }
+    Ok(())
+}
+
+fn refused_or_failed(error: ClientError) -> anyhow::Error {
+    match error.code() {
+        Some(LoaderError::PATH_UNAVAILABLE | LoaderError::NO_MEMORY) => {
+            not_possible(error.to_string())
+        }
+        _ => anyhow!(error),
+    }
+}
+
+/// A request for a buffer.
+pub fn new_buffer(heap: &str, size_bytes: u64) -> Result<NewBuffer> {
+    let size_bytes = i64::try_from(size_bytes)?;
+    Ok(NewBuffer { heap: heap.to_owned(), sizeBytes: size_bytes, name: "bench".to_owned() })
+}
+
+/// The fd of a buffer.
+pub fn fd(buffer: &DmaBuf) -> Result<BorrowedFd<'_>> {
+    let fd: &OwnedFd = buffer.fd.as_ref().context("the buffer has no fd")?.as_ref();
+    Ok(fd.as_fd())
+}

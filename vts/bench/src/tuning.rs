@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What root sets before a measurement: an empty page cache, and which pages memory is made of.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use dmabuf_uapi::mapping::HUGE_PAGE_BYTES;
+
+use crate::outcome::not_possible;
+
+const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
+const COMPACT_MEMORY: &str = "/proc/sys/vm/compact_memory";
+const HUGETLB_POOL_PAGES: &str = "/proc/sys/vm/nr_hugepages";
+const ANONYMOUS_HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+const SHMEM_HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+
+/// Writes what is dirty and empties the page cache of every file system.
+pub fn drop_page_cache() -> Result<()> {
+    rustix::fs::sync();
+    fs::write(DROP_CACHES, "1").context(DROP_CACHES)
+}
+
+/// The pages that memfds and bounce memory can be made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// Ordinary ones only.
+    Small,
+    /// Transparent huge pages where a mapping asks for them.
+    Transparent,
+    /// A pool of hugetlb pages.
+    Hugetlb,
+}
+
+impl Pages {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Small, Self::Transparent, Self::Hugetlb];
+
+    /// The name in a method: nothing for ordinary pages.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Small => "",
+            Self::Transparent => " (THP)",
+            Self::Hugetlb => " (hugetlb)",
+        }
+    }
+
+    /// Sets the machine up so that `bytes` of memory can be had in such pages.
+    ///
+    /// Fails as not possible where the kernel lacks them or has not enough.
+    pub fn set_up(self, bytes: u64) -> Result<PagesSetting> {
+        let setting = PagesSetting([
+            (HUGETLB_POOL_PAGES, read(HUGETLB_POOL_PAGES).ok()),
+            (ANONYMOUS_HUGE_PAGES, chosen_in(ANONYMOUS_HUGE_PAGES)),
+            (SHMEM_HUGE_PAGES, chosen_in(SHMEM_HUGE_PAGES)),
+        ]);
+        let (anonymous, shmem) = match self {
+            Self::Transparent => ("madvise", "advise"),
+            Self::Small | Self::Hugetlb => ("never", "never"),
+        };
+        for (file, word) in [(ANONYMOUS_HUGE_PAGES, anonymous), (SHMEM_HUGE_PAGES, shmem)] {
+            let set = fs::write(file, word);
+            if self == Self::Transparent {
+                set.map_err(|error| not_possible(format!("{file}: {error}")))?;
+            }
+        }
+        let wanted = match self {
+            Self::Hugetlb => bytes.div_ceil(HUGE_PAGE_BYTES as u64),
+            Self::Small | Self::Transparent => 0,
+        };
+        if wanted > 0 {
+            drop_page_cache()?;
+            // Without compaction in the kernel the pool comes out smaller, which is found below.
+            let _ = fs::write(COMPACT_MEMORY, "1");
+        }
+        let set = fs::write(HUGETLB_POOL_PAGES, wanted.to_string());
+        if wanted > 0 {
+            set.map_err(|error| not_possible(format!("{HUGETLB_POOL_PAGES}: {error}")))?;
+            let pages: u64 = read(HUGETLB_POOL_PAGES)?.parse().context(HUGETLB_POOL_PAGES)?;
+            if pages < wanted {
+                return Err(not_possible(format!(
+                    "only {pages} of {wanted} huge pages are to be had"
+                )));
+            }
+        }
+        Ok(setting)
+    }
+}
+
+/// What was set before, by file; dropping this sets it again.
+#[derive(Debug)]
+#[must_use = "the setting ends when this is dropped"]
+pub struct PagesSetting([(&'static str, Option<String>); 3]);
+
+impl Drop for PagesSetting {
+    fn drop(&mut self) {
+        for (file, value) in &self.0 {
+            if let Some(Err(error)) = value.as_ref().map(|value| fs::write(file, value)) {
+                eprintln!("{file} stays changed: {error}");
+            }
+        }
+    }
+}
+
+fn read(file: &str) -> Result<String> {
+    Ok(fs::read_to_string(file).with_context(|| file.to_owned())?.trim().to_owned())
+}
+
+fn chosen_in(file: &str) -> Option<String> {
+    read(file).ok().as_deref().and_then(chosen).map(str::to_owned)
+}
+
+/// The word in brackets: `always [advise] never`.
+fn chosen(words: &str) -> Option<&str> {
+    words.split_once('[')?.1.split_once(']').map(|(word, _)| word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chosen_word_is_the_one_in_brackets() {
+        assert_eq!(chosen("always within_size advise [never] deny force"), Some("never"));
+        assert_eq!(chosen("0"), None);
+    }
+}
