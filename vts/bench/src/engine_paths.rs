@@ -11,7 +11,8 @@ use anyhow::{ensure, Context, Result};
 use dmabuf_engine::engine::EngineConfig;
 use dmabuf_engine::error::EngineError;
 use dmabuf_engine::path::Path;
-use dmabuf_engine::request::{Length, LoadRequest, NewBuffer, Policy, Segment, Target};
+use dmabuf_engine::pool::PoolConfig;
+use dmabuf_engine::request::{ClientId, Length, LoadRequest, NewBuffer, Policy, Segment, Target};
 use dmabuf_engine::{Buffer, Engine, LoadOutcome};
 use vts_bench_record::{Cost, Direction, Kind, Phases};
 use vts_support::files::Mode;
@@ -83,7 +84,7 @@ pub const SYSTEM_HEAP: &str = "system";
 /// An engine as the service makes it, but for bare memfds.
 pub fn engine() -> Engine {
     let max_buffer_bytes = EngineConfig::default_max_buffer_bytes();
-    Engine::new(EngineConfig { allow_memfd: false, max_buffer_bytes })
+    Engine::new(EngineConfig { allow_memfd: false, max_buffer_bytes, pool: PoolConfig::OFF })
 }
 
 /// Whether a way uses memory that can be in huge pages.
@@ -180,6 +181,9 @@ pub fn new_buffer(heap: &str, size_bytes: u64) -> NewBuffer {
     NewBuffer { heap: heap.to_owned(), size_bytes, name: "bench".to_owned() }
 }
 
+/// Whom the engine works for here.
+pub const CLIENT: ClientId = ClientId(0);
+
 /// Loads a part of a file to the start of a buffer.
 pub fn load_part(
     engine: &Engine,
@@ -196,6 +200,7 @@ pub fn load_part(
         buffer_offset_bytes: 0,
     };
     let request = LoadRequest {
+        client: CLIENT,
         target,
         files: vec![file.as_fd()],
         segments: vec![segment],

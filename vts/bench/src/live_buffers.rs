@@ -10,7 +10,7 @@ use vts_bench_record::{Direction, Kind, Phases};
 use vts_support::files::Mode;
 
 use crate::bench::{Bench, Case, Setup};
-use crate::engine_paths::{engine, load_part, new_buffer, SYSTEM_HEAP};
+use crate::engine_paths::{engine, load_part, new_buffer, CLIENT, SYSTEM_HEAP};
 use crate::source::Source;
 
 /// Buffers alive at once, the one that is loaded included.
@@ -75,7 +75,7 @@ pub fn run_file_sizes(bench: &mut Bench) -> Result<()> {
 fn load_piecewise(setup: &Setup, engine: &Engine, source: &Source, rounds: u64) -> Result<Phases> {
     let file = source.open(Mode::Direct)?;
     let part_bytes = setup.buffer_bytes.min(source.size_bytes);
-    let buffer = engine.allocate(&new_buffer(SYSTEM_HEAP, part_bytes))?;
+    let buffer = engine.allocate(&new_buffer(SYSTEM_HEAP, part_bytes), CLIENT)?;
     let parts = source.size_bytes / part_bytes;
     let ((), io) = setup.meter.measure(|| {
         for part in (0..rounds).flat_map(|_| 0..parts) {

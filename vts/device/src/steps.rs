@@ -59,8 +59,11 @@ const HAL_TEST: &str = "VtsHalDmaBufLoaderTargetTest";
 /// The module that tests the kernel.
 const KERNEL_TEST: &str = "VtsKernelDmaBufCopyFileRangeTest";
 
+/// The module that tests the engine.
+const ENGINE_TEST: &str = "VtsDmaBufEngineTest";
+
 /// Test programs of this workspace.
-pub const TESTS: [&str; 2] = [HAL_TEST, KERNEL_TEST];
+pub const TESTS: [&str; 3] = [HAL_TEST, KERNEL_TEST, ENGINE_TEST];
 
 /// For buffers of more than 2 GiB, and files beyond 4 GiB.
 const KERNEL_TEST_SIZE: Size = Size { memory_mib: 4 * 1024, data_disk_mib: 6 * 1024 };
@@ -91,6 +94,10 @@ fn all(filter: Option<&str>) -> Vec<Plan> {
             .run_as(AID_CAMERASERVER, "u:r:hal_camera_default:s0");
         planned(step, Format::Libtest)
     };
+    let engine_test = || {
+        let command = format!("{FILE_SYSTEMS}{}", test_command(ENGINE_TEST, filter));
+        planned(Step::root(ENGINE_TEST, command, 600), Format::Libtest)
+    };
     vec![
         Plan {
             flavour: Flavour::Patched,
@@ -110,13 +117,13 @@ fn all(filter: Option<&str>) -> Vec<Plan> {
             flavour: Flavour::Stock,
             name: "hal-as-camera",
             size: HAL_TEST_SIZE,
-            steps: vec![as_camera()],
+            steps: vec![as_camera(), engine_test()],
         },
         Plan {
             flavour: Flavour::Patched,
             name: "hal-as-camera",
             size: HAL_TEST_SIZE,
-            steps: vec![as_camera()],
+            steps: vec![as_camera(), engine_test()],
         },
         Plan {
             flavour: Flavour::Patched,
@@ -144,6 +151,16 @@ fn test_command(program: &str, filter: Option<&str>) -> String {
     let filter = filter.map(|filter| format!(" '{}'", filter.replace('\'', "'\\''")));
     format!("exec ./{program} --test-threads=1{}", filter.unwrap_or_default())
 }
+
+/// An ext4 and a tmpfs, for what is to be tried on more file systems than F2FS.
+const FILE_SYSTEMS: &str = "\
+mkdir -p ext4 tmpfs
+truncate -s 64M ext4.img
+mke2fs -F -q ext4.img || mke2fs -F ext4.img > /dev/null || exit
+mount -t ext4 -o loop ext4.img ext4 || exit
+mount -t tmpfs tmpfs tmpfs || exit
+export DMABUF_TEST_MORE_DIRS=$PWD/ext4:$PWD/tmpfs
+";
 
 /// One of its buffers is in 1024 huge pages of 2 MiB each, half of the device's memory.
 const UDMABUF: &str = "\

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Engines, requests and buffers, shortened for tests.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use anyhow::{Context, Result};
+use dmabuf_engine::engine::EngineConfig;
+use dmabuf_engine::pool::PoolConfig;
+use dmabuf_engine::request::{ClientId, Length, LoadRequest, NewBuffer, Policy, Segment, Target};
+use dmabuf_engine::{Buffer, Engine, LoadOutcome};
+use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
+use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+
+/// An engine with this pool, on the heaps of the device.
+pub fn engine(pool: PoolConfig) -> Engine {
+    let max_buffer_bytes = EngineConfig::default_max_buffer_bytes();
+    Engine::new(EngineConfig { allow_memfd: false, max_buffer_bytes, pool })
+}
+
+/// A new buffer of a heap; of the size that the segments need if `size_bytes` is 0.
+pub fn new_buffer(heap: &str, size_bytes: u64) -> NewBuffer {
+    NewBuffer { heap: heap.to_owned(), size_bytes, name: "vts".to_owned() }
+}
+
+/// A whole file.
+pub const WHOLE: Segment =
+    Segment { file_index: 0, file_offset_bytes: 0, length: Length::ToEnd, buffer_offset_bytes: 0 };
+
+/// Loads segments of a file into a new buffer.
+pub fn load(
+    engine: &Engine,
+    client: ClientId,
+    new: NewBuffer,
+    policy: Policy,
+    file: &File,
+    segments: &[Segment],
+) -> dmabuf_engine::Result<LoadOutcome> {
+    engine.load(&LoadRequest {
+        client,
+        target: Target::New(new),
+        files: vec![file.as_fd()],
+        segments: segments.to_vec(),
+        policy,
+        expected_sha256: None,
+        report_sha256: false,
+    })
+}
+
+/// All bytes of a buffer, as another process would see them.
+pub fn contents(buffer: &Buffer) -> Result<Vec<u8>> {
+    let len_bytes = usize::try_from(buffer.size_bytes)?;
+    let mapping = Mapping::shared(&buffer.fd, len_bytes, MappingAccess::Read)?;
+    let access = CpuAccessGuard::begin(buffer.fd.as_fd(), CpuAccess::READ)?;
+    let mut bytes = vec![0; len_bytes];
+    mapping.read(0, &mut bytes)?;
+    access.end()?;
+    Ok(bytes)
+}
+
+/// The buffer of a load that made one.
+pub fn made(outcome: LoadOutcome) -> Result<Buffer> {
+    outcome.buffer.context("the load made no buffer")
+}

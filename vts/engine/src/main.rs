@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//! VtsDmaBufEngineTest: what of the engine no client of the service can see, on the heaps and file systems of a device.
+//!
+//! Runs as root. Files are made in `$DMABUF_TEST_DIR`, by default `/data/vendor/dmabuf_loader`; the test of random loads
+//! also uses each directory of `$DMABUF_TEST_MORE_DIRS`, separated by colons, for other file systems.
+
+// The target is named after the module, as Soong would name it.
+#![allow(non_snake_case)]
+
+mod load;
+mod memory;
+mod pool;
+mod random;
+mod random_numbers;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Tests watch how much memory there is, of which kind.
+    arguments.test_threads = arguments.test_threads.or(Some(1));
+    let trials = [memory::trials(), pool::trials(), random::trials()];
+    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
+}

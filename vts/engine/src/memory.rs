@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The kinds of memory that udmabufs are made of.
+
+use anyhow::{ensure, Context, Result};
+use dmabuf_engine::path::{Path, Way};
+use dmabuf_engine::pool::PoolConfig;
+use dmabuf_engine::request::{ClientId, Policy};
+use libtest_mimic::Trial;
+use vts_support::files::Files;
+use vts_support::outcome::{skip, trial};
+use vts_support::pattern::assert_same;
+
+use crate::load::{contents, engine, load, made, new_buffer, WHOLE};
+
+const CLIENT: ClientId = ClientId(1000);
+const HUGE_PAGE_BYTES: u64 = 2 << 20;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("memory", "the_pool_of_huge_pages_is_used", the_pool_of_huge_pages_is_used),
+        trial("memory", "transparent_huge_pages_are_used", transparent_huge_pages_are_used),
+        trial("memory", "huge_pages_of_a_dropped_buffer_are_free_again", huge_pages_are_free_again),
+        trial("memory", "an_exhausted_pool_of_huge_pages_is_no_error", an_exhausted_pool),
+    ]
+}
+
+/// A figure of /proc/meminfo, without its unit.
+fn meminfo(key: &str) -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    let word = line.and_then(|line| line.split_ascii_whitespace().next());
+    Ok(word.with_context(|| format!("no {key} in /proc/meminfo"))?.parse()?)
+}
+
+fn free_huge_pages(at_least: u64) -> Result<u64> {
+    let free = meminfo("HugePages_Free")?;
+    if free < at_least {
+        return Err(skip(format!("{free} huge pages in the pool, {at_least} needed")));
+    }
+    Ok(free)
+}
+
+fn the_pool_of_huge_pages_is_used() -> Result<()> {
+    let before = free_huge_pages(8)?;
+    let files = Files::new()?;
+    let size_bytes = 8 * HUGE_PAGE_BYTES - 4096 - 77;
+    let file = files.patterned("f", 1, size_bytes)?;
+    let policy = Policy::Named(Path::UdmabufDirect);
+    let engine = engine(PoolConfig::OFF);
+    let new = new_buffer("udmabuf", 0);
+    let outcome = load(&engine, CLIENT, new, policy, &file.direct()?, &[WHOLE])?;
+    let during = meminfo("HugePages_Free")?;
+    ensure!(before - during == 8, "{before} free huge pages before, {during} after");
+    let way = outcome.report.way();
+    ensure!(way == Some(Way { path: Path::UdmabufDirect, direct: true }), "{way:?}");
+    let buffer = made(outcome)?;
+    ensure!(buffer.size_bytes == size_bytes.next_multiple_of(4096), "{}", buffer.size_bytes);
+    let bytes = contents(&buffer)?;
+    assert_same(&bytes[..size_bytes as usize], &file.expected(0, size_bytes as usize), "loaded");
+    ensure!(bytes[size_bytes as usize..].iter().all(|byte| *byte == 0));
+    Ok(())
+}
+
+fn huge_pages_are_free_again() -> Result<()> {
+    let before = free_huge_pages(4)?;
+    let engine = engine(PoolConfig::OFF);
+    for _ in 0..10 {
+        drop(engine.allocate(&new_buffer("udmabuf", 4 * HUGE_PAGE_BYTES), CLIENT)?);
+    }
+    let after = meminfo("HugePages_Free")?;
+    ensure!(after == before, "{before} free huge pages before, {after} after");
+    Ok(())
+}
+
+fn an_exhausted_pool() -> Result<()> {
+    let free = free_huge_pages(1)?;
+    let engine = engine(PoolConfig::OFF);
+    let new = new_buffer("udmabuf", (free + 1) * HUGE_PAGE_BYTES);
+    let buffer = engine.allocate(&new, CLIENT)?;
+    ensure!(meminfo("HugePages_Free")? == free);
+    ensure!(contents(&buffer)?.iter().all(|byte| *byte == 0));
+    Ok(())
+}
+
+/// A size that the pool would waste too much on.
+fn transparent_huge_pages_are_used() -> Result<()> {
+    let enabled = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+    if !std::fs::read_to_string(enabled)?.contains("[advise]") {
+        return Err(skip(format!("{enabled} is not [advise]")));
+    }
+    let files = Files::new()?;
+    let size_bytes = 3 * HUGE_PAGE_BYTES + 8192;
+    let file = files.patterned("f", 2, size_bytes)?;
+    let policy = Policy::Named(Path::UdmabufDirect);
+    let engine = engine(PoolConfig::OFF);
+    let before_kib = meminfo("ShmemHugePages")?;
+    let new = new_buffer("udmabuf", 0);
+    let outcome = load(&engine, CLIENT, new, policy, &file.direct()?, &[WHOLE])?;
+    let during_kib = meminfo("ShmemHugePages")?;
+    ensure!(during_kib >= before_kib + 3 * 2048, "{before_kib} KiB before, {during_kib} after");
+    let bytes = contents(&made(outcome)?)?;
+    assert_same(&bytes, &file.expected(0, size_bytes as usize), "loaded");
+    Ok(())
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The pool: buffers come back, and no client sees another's bytes.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+use dmabuf_engine::pool::{PoolConfig, PoolStats};
+use dmabuf_engine::request::{ClientId, Policy};
+use dmabuf_engine::{Buffer, Engine};
+use dmabuf_uapi::drm_prime::{find_card, open_card, GemHandle};
+use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+use libtest_mimic::Trial;
+use vts_support::files::{Files, TestFile};
+use vts_support::outcome::{skip, trial};
+use vts_support::pattern::{assert_filled, assert_same};
+
+use crate::load::{contents, engine, load, made, new_buffer, WHOLE};
+
+const CAMERA: ClientId = ClientId(1047);
+const OTHER: ClientId = ClientId(2000);
+const SIZE_BYTES: u64 = 4 << 20;
+const POOL: PoolConfig = PoolConfig::of_bytes(64 << 20);
+const HEAPS: [&str; 2] = ["system", "udmabuf"];
+
+/// Long enough for the pool's thread to look for what has come back, and to clear it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+type Test = fn(&str) -> Result<()>;
+
+pub fn trials() -> Vec<Trial> {
+    let tests: [(&str, Test); 7] = [
+        ("a_client_that_loads_again_gets_its_buffer_back", a_client_that_loads_again),
+        ("what_a_shorter_file_leaves_of_a_page_is_zero", what_a_shorter_file_leaves),
+        ("no_client_sees_the_bytes_of_another", no_client_sees_the_bytes_of_another),
+        ("a_buffer_that_is_mapped_or_held_stays_away", a_buffer_that_is_mapped_or_held),
+        ("a_buffer_that_a_device_uses_stays_away", a_buffer_that_a_device_uses),
+        ("the_cap_holds", the_cap_holds),
+        ("an_idle_pool_gives_everything_back", an_idle_pool),
+    ];
+    tests
+        .into_iter()
+        .flat_map(|(name, test)| HEAPS.map(|heap| (name, test, heap)))
+        .map(|(name, test, heap)| trial("pool", &format!("{name}/{heap}"), move || test(heap)))
+        .collect()
+}
+
+fn stats(engine: &Engine) -> Result<PoolStats> {
+    engine.pool_stats().context("the engine has no pool")
+}
+
+fn wait_until(engine: &Engine, what: &str, holds: impl Fn(&PoolStats) -> bool) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if holds(&stats(engine)?) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    bail!("after {PATIENCE:?} still not: {what}: {:?}", stats(engine)?)
+}
+
+fn load_whole(engine: &Engine, client: ClientId, heap: &str, file: &File) -> Result<Buffer> {
+    made(load(engine, client, new_buffer(heap, 0), Policy::Auto, file, &[WHOLE])?)
+}
+
+fn patterned(files: &Files, seed: u64) -> Result<TestFile> {
+    files.patterned(&seed.to_string(), seed, SIZE_BYTES)
+}
+
+fn a_client_that_loads_again(heap: &str) -> Result<()> {
+    let files = Files::new()?;
+    let engine = engine(POOL);
+    for seed in 1..6 {
+        let file = patterned(&files, seed)?;
+        let before = stats(&engine)?;
+        let buffer = load_whole(&engine, CAMERA, heap, &file.direct()?)?;
+        let now = stats(&engine)?;
+        ensure!(now.hits == before.hits + u64::from(seed > 1), "{before:?} then {now:?}");
+        let bytes = contents(&buffer)?;
+        assert_same(&bytes, &file.expected(0, SIZE_BYTES as usize), &format!("load {seed}"));
+        drop(buffer);
+        wait_until(&engine, "the buffer is back", |stats| stats.lent == 0 && stats.ready > 0)?;
+    }
+    Ok(())
+}
+
+fn what_a_shorter_file_leaves(heap: &str) -> Result<()> {
+    let files = Files::new()?;
+    let engine = engine(POOL);
+    drop(load_whole(&engine, CAMERA, heap, &patterned(&files, 1)?.direct()?)?);
+    wait_until(&engine, "the buffer is back", |stats| stats.returned == 1)?;
+    // As many pages, and a last one that is not full.
+    let size_bytes = SIZE_BYTES - 1000;
+    let shorter = files.patterned("shorter", 2, size_bytes)?;
+    let buffer = load_whole(&engine, CAMERA, heap, &shorter.direct()?)?;
+    ensure!(stats(&engine)?.hits == 1, "{:?}", stats(&engine)?);
+    let bytes = contents(&buffer)?;
+    let end = size_bytes as usize;
+    assert_same(&bytes[..end], &shorter.expected(0, end), "loaded");
+    assert_filled(&bytes[end..], 0, "the rest of the page");
+    Ok(())
+}
+
+fn no_client_sees_the_bytes_of_another(heap: &str) -> Result<()> {
+    let files = Files::new()?;
+    let engine = engine(POOL);
+    let new = || new_buffer(heap, SIZE_BYTES);
+    drop(load_whole(&engine, CAMERA, heap, &patterned(&files, 1)?.direct()?)?);
+    wait_until(&engine, "the buffer is back", |stats| stats.returned == 1)?;
+    // Before the pool has cleared it, and for either way of asking for zeroes.
+    for client in [OTHER, CAMERA] {
+        let bytes = contents(&engine.allocate(&new(), client)?)?;
+        assert_filled(&bytes, 0, "an allocated buffer");
+    }
+    let short = files.patterned("short", 3, 10)?;
+    let loaded = load(&engine, OTHER, new(), Policy::Auto, &short.direct()?, &[WHOLE])?;
+    let bytes = contents(&made(loaded)?)?;
+    assert_same(&bytes[..10], &short.expected(0, 10), "loaded");
+    assert_filled(&bytes[10..], 0, "what no segment fills");
+
+    wait_until(&engine, "buffers are cleared", |stats| stats.lent == 0 && stats.ready > 0)?;
+    let cleared = stats(&engine)?.cleared_bytes;
+    wait_until(&engine, "the pool counts it", |stats| stats.cleared_bytes >= SIZE_BYTES)?;
+    for _ in 0..5 {
+        let hits = stats(&engine)?.hits;
+        let bytes = contents(&engine.allocate(&new(), OTHER)?)?;
+        assert_filled(&bytes, 0, "a buffer of the pool");
+        wait_until(&engine, "it is back", |stats| stats.lent == 0 && stats.ready > 0)?;
+        println!("INFO: {} hits, {cleared} bytes cleared", stats(&engine)?.hits - hits);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    Ok(())
+}
+
+fn a_buffer_that_is_mapped_or_held(heap: &str) -> Result<()> {
+    let files = Files::new()?;
+    let engine = engine(POOL);
+    let file = patterned(&files, 1)?.direct()?;
+    let buffer = load_whole(&engine, CAMERA, heap, &file)?;
+    let mapping = Mapping::shared(&buffer.fd, 4096, MappingAccess::Read)?;
+    let second = buffer.fd.try_clone()?;
+    drop(buffer);
+    stays_away(&engine, "held and mapped")?;
+    drop(second);
+    stays_away(&engine, "mapped")?;
+    drop(mapping);
+    wait_until(&engine, "the buffer is back", |stats| stats.returned == 1)
+}
+
+fn stays_away(engine: &Engine, what: &str) -> Result<()> {
+    std::thread::sleep(Duration::from_millis(500));
+    let now = stats(engine)?;
+    ensure!(now.returned == 0 && now.lent == 1, "{what}: {now:?}");
+    Ok(())
+}
+
+fn a_buffer_that_a_device_uses(heap: &str) -> Result<()> {
+    let node = find_card("vgem").ok_or_else(|| skip("the kernel has no vgem"))?;
+    let card = open_card(&node).with_context(|| format!("opening {node:?}"))?;
+    let files = Files::new()?;
+    let engine = engine(POOL);
+    let buffer = load_whole(&engine, CAMERA, heap, &patterned(&files, 1)?.direct()?)?;
+    let attachment = GemHandle::import(card.as_fd(), &buffer.fd)?;
+    drop(buffer);
+    stays_away(&engine, "attached")?;
+    drop(attachment);
+    wait_until(&engine, "the buffer is back", |stats| stats.returned == 1)
+}
+
+fn the_cap_holds(heap: &str) -> Result<()> {
+    let files = Files::new()?;
+    let cap_bytes = 2 * SIZE_BYTES + SIZE_BYTES / 2;
+    let engine = engine(PoolConfig::of_bytes(cap_bytes));
+    let file = patterned(&files, 1)?.direct()?;
+    let buffers = (0..5)
+        .map(|_| load_whole(&engine, CAMERA, heap, &file))
+        .collect::<Result<Vec<Buffer>>>()?;
+    drop(buffers);
+    wait_until(&engine, "all buffers are back", |stats| stats.returned == 5)?;
+    let now = stats(&engine)?;
+    ensure!(now.lent == 0 && now.ready_bytes <= cap_bytes && now.ready == 2, "{now:?}");
+    Ok(())
+}
+
+fn an_idle_pool(heap: &str) -> Result<()> {
+    let files = Files::new()?;
+    let idle = Duration::from_millis(500);
+    let engine = engine(PoolConfig { idle, ..POOL });
+    drop(load_whole(&engine, CAMERA, heap, &patterned(&files, 1)?.direct()?)?);
+    wait_until(&engine, "the buffer is back", |stats| stats.returned == 1)?;
+    wait_until(&engine, "the pool is empty", |stats| stats.ready == 0 && stats.lent == 0)
+}
