@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The engine: allocate, load, save.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::page_size_bytes;
 
-use crate::buffer::{Buffer, BufferKind, BufferUse, BufferView};
+use crate::allocator::Allocator;
+use crate::buffer::{Buffer, BufferUse, BufferView};
 use crate::digest::{sha256_of_ranges, Sha256};
 use crate::error::{EngineError, Result};
 use crate::file::{Needs, OpenFile};
-use crate::heap::{
-    round_to_pages, Allocated, BufferName, Heap, HeapKind, Heaps, PageKind, Purpose,
-};
-use crate::path::{Direction, Path, SegmentFacts, Support};
-use crate::plan::{rank_memory, MemoryChoice, PathSupports};
-use crate::pool::{Pool, PoolConfig, PoolStats, Wish};
+use crate::heap::{Heap, Heaps};
+use crate::path::{Direction, Path};
+use crate::pool::{PoolConfig, PoolStats};
 use crate::report::Report;
 use crate::request::{
     check_buffer_ranges, check_counts, check_no_overlap, resolve, segment_argument, ClientId,
@@ -24,8 +21,7 @@ use crate::request::{
 };
 use crate::transfer::Job;
 
-/// The debug name of a buffer whose client gives none.
-const DEFAULT_BUFFER_NAME: &str = "dmabuf-loader";
+pub use crate::allocator::HeapPath;
 
 /// What the embedder decides.
 #[derive(Clone, Copy, Debug)]
@@ -67,34 +63,19 @@ pub struct SaveOutcome {
     pub report: Report,
 }
 
-/// Whether a path works for a heap's buffers.
-#[derive(Clone, Debug)]
-pub struct HeapPath {
-    /// The heap's name.
-    pub heap: String,
-    /// The path.
-    pub path: Path,
-    /// What probing found.
-    pub support: Support,
-}
-
 /// The engine. Safe to share between threads. Of a request it keeps nothing but, with a pool, the means to get the buffer
 /// back when the client has released it.
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
-    heaps: Arc<Heaps>,
-    paths: Vec<HeapPath>,
-    pool: Option<Pool>,
+    allocator: Allocator,
 }
 
 impl Engine {
     /// Opens the heaps and tries every path on each.
     pub fn new(config: EngineConfig) -> Self {
-        let heaps = Arc::new(Heaps::discover(config.max_buffer_bytes, config.allow_memfd));
-        let paths = heaps.all().iter().flat_map(probe_heap).collect();
-        let pool = Pool::start(config.pool, Arc::clone(&heaps));
-        Self { config, heaps, paths, pool }
+        let heaps = Heaps::discover(config.max_buffer_bytes, config.allow_memfd);
+        Self { config, allocator: Allocator::new(heaps, config.pool) }
     }
 
     /// The page size of the kernel, in bytes: the granularity of buffer sizes.
@@ -104,17 +85,17 @@ impl Engine {
 
     /// The heaps, best first.
     pub fn heaps(&self) -> &[Heap] {
-        self.heaps.all()
+        self.allocator.heaps()
     }
 
     /// Every path of every heap.
     pub fn paths(&self) -> &[HeapPath] {
-        &self.paths
+        self.allocator.paths()
     }
 
     /// What the pool has done; `None` without one.
     pub fn pool_stats(&self) -> Option<PoolStats> {
-        self.pool.as_ref().map(Pool::stats)
+        self.allocator.pool_stats()
     }
 
     /// Allocates a zeroed buffer.
@@ -122,39 +103,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::BadArgument`], [`EngineError::HeapUnknown`], [`EngineError::NoMemory`].
     pub fn allocate(&self, request: &NewBuffer, client: ClientId) -> Result<Buffer> {
-        let name = BufferName::new(&request.name, DEFAULT_BUFFER_NAME)?;
-        let size_bytes = round_to_pages(request.size_bytes)?;
-        let heap = self.heaps.choose(&request.heap, size_bytes)?;
-        // What is to come back has to keep the memory behind it.
-        let purpose = if self.pool.is_some() { Purpose::Fill } else { Purpose::HandOver };
-        let mut failure = None;
-        for pages in heap.page_kinds(size_bytes) {
-            let wish = Wish { size_bytes, pages, client, overwritten: false };
-            match self.take_or_allocate(heap, wish, &name, purpose) {
-                Ok(allocated) => return Ok(self.hand_over(allocated, client)),
-                Err(error) => failure = Some(error),
-            }
-        }
-        Err(failure.unwrap_or_else(no_suitable_heap))
-    }
-
-    fn take_or_allocate(
-        &self,
-        heap: &Heap,
-        wish: Wish,
-        name: &BufferName,
-        purpose: Purpose,
-    ) -> Result<Allocated> {
-        let ready = self.pool.as_ref().and_then(|pool| pool.take(heap, wish, name));
-        ready.map_or_else(|| heap.allocate_of(wish.size_bytes, wish.pages, name, purpose), Ok)
-    }
-
-    /// Ends the mapping of the buffer's memory.
-    fn hand_over(&self, allocated: Allocated, client: ClientId) -> Buffer {
-        match &self.pool {
-            Some(pool) => pool.lend(allocated, client),
-            None => allocated.buffer,
-        }
+        self.allocator.allocate(request, client)
     }
 
     /// Loads ranges of files into a buffer.
@@ -177,9 +126,12 @@ impl Engine {
         let mut report = Report::default();
         let begin = Instant::now();
         let new_buffer = match &request.target {
-            Target::New(new) => {
-                Some(self.allocate_to_fill(&sized(new, &asked)?, request, &files, &asked)?)
-            }
+            Target::New(new) => Some(self.allocator.allocate_to_fill(
+                &sized(new, &asked)?,
+                request,
+                &files,
+                &asked,
+            )?),
             Target::Existing(_) => None,
         };
         let buffer = match (&request.target, &new_buffer) {
@@ -197,8 +149,8 @@ impl Engine {
         report.allocate = begin.elapsed();
         check_buffer_ranges(&asked, buffer.size_bytes)?;
         let supports = match &new_buffer {
-            Some(allocated) => self.supports_of(&allocated.buffer.heap),
-            None => self.supports_of_client(&buffer),
+            Some(allocated) => self.allocator.supports_of(&allocated.buffer.heap),
+            None => self.allocator.supports_of_client(&buffer),
         };
         let segments = clamp_to_files(&asked, &sizes);
         let job = Job {
@@ -219,7 +171,8 @@ impl Engine {
         let begin = Instant::now();
         let sha256 = self.verify(request, &buffer, &segments, &segment_bytes)?;
         report.verify = begin.elapsed();
-        let buffer = new_buffer.map(|allocated| self.hand_over(allocated, request.client));
+        let buffer =
+            new_buffer.map(|allocated| self.allocator.hand_over(allocated, request.client));
         Ok(LoadOutcome { buffer, segment_bytes, report, sha256 })
     }
 
@@ -244,7 +197,7 @@ impl Engine {
             (segment.file_index, segment.file_offset_bytes, segment.file_end_bytes())
         })?;
 
-        let supports = self.supports_of_client(&buffer);
+        let supports = self.allocator.supports_of_client(&buffer);
         let direct = wants_direct(request.policy);
         for (index, file) in files.iter_mut().enumerate() {
             let unaligned_writes = has_unaligned(&segments, index, file);
@@ -263,91 +216,6 @@ impl Engine {
         let segment_bytes = job.run(&mut report)?;
         report.transfer = begin.elapsed();
         Ok(SaveOutcome { segment_bytes, report })
-    }
-
-    /// Allocates a buffer that is to be filled from files, of the heap and the pages that make the whole of it cheapest.
-    fn allocate_to_fill(
-        &self,
-        new: &NewBuffer,
-        request: &LoadRequest<'_>,
-        files: &[OpenFile<'_>],
-        segments: &[ResolvedSegment],
-    ) -> Result<Allocated> {
-        let name = BufferName::new(&new.name, DEFAULT_BUFFER_NAME)?;
-        let size_bytes = round_to_pages(new.size_bytes)?;
-        let heaps = self.heaps.suitable(&new.heap, size_bytes)?;
-        let choices: Vec<(&Heap, Option<PageKind>)> = heaps
-            .into_iter()
-            .flat_map(|heap| heap.page_kinds(size_bytes).into_iter().map(move |p| (heap, p)))
-            .collect();
-        let overwritten = covered_bytes(segments) == new.size_bytes;
-        let wish = |pages| Wish { size_bytes, pages, client: request.client, overwritten };
-        let choices: Vec<Choice<'_>> = choices
-            .into_iter()
-            .map(|(heap, pages)| {
-                let pool = self.pool.as_ref();
-                let is_ready = pool.is_some_and(|pool| pool.has(heap, wish(pages)));
-                Choice { heap, pages, is_ready }
-            })
-            .collect();
-        let mut failure = None;
-        for index in self.rank(&choices, request.policy, files, segments) {
-            let Choice { heap, pages, .. } = choices[index];
-            match self.take_or_allocate(heap, wish(pages), &name, Purpose::Fill) {
-                Ok(allocated) => return Ok(allocated),
-                Err(error) => failure = Some(error),
-            }
-        }
-        Err(failure.unwrap_or_else(no_suitable_heap))
-    }
-
-    /// Cheapest first, by the segment that moves most bytes.
-    fn rank(
-        &self,
-        choices: &[Choice<'_>],
-        policy: Policy,
-        files: &[OpenFile<'_>],
-        segments: &[ResolvedSegment],
-    ) -> Vec<usize> {
-        let Some(largest) = segments.iter().max_by_key(|segment| segment.len_bytes) else {
-            return (0..choices.len()).collect();
-        };
-        let facts = SegmentFacts {
-            direction: Direction::Load,
-            file: files[largest.file_index].facts(),
-            segment: *largest,
-            buffer_is_backed: false,
-        };
-        let choices: Vec<MemoryChoice> = choices
-            .iter()
-            .map(|choice| MemoryChoice {
-                kind: choice.heap.kind,
-                pages: choice.pages,
-                supports: self.supports_of(&choice.heap.name),
-                is_ready: choice.is_ready,
-            })
-            .collect();
-        rank_memory(&choices, policy, &facts)
-    }
-
-    /// What probing found for a heap.
-    fn supports_of(&self, heap: &str) -> PathSupports {
-        let probed =
-            self.paths.iter().find(|entry| entry.heap == heap && entry.path == Path::CopyFileRange);
-        let copy_file_range = probed.map_or_else(
-            || Support { supported: true, detail: "not probed for this exporter".to_owned() },
-            |entry| entry.support.clone(),
-        );
-        PathSupports { copy_file_range }
-    }
-
-    /// What the kernel can do for a client's buffer, whose exporter is not known: as for the best heap of its kind, and
-    /// the attempt decides.
-    fn supports_of_client(&self, buffer: &BufferView<'_>) -> PathSupports {
-        let same_kind =
-            |heap: &&Heap| heap.device_shareable() == (buffer.kind == BufferKind::DmaBuf);
-        let heap = self.heaps.all().iter().find(same_kind);
-        self.supports_of(heap.map_or("", |heap| heap.name.as_str()))
     }
 
     fn verify(
@@ -376,22 +244,6 @@ impl Engine {
     }
 }
 
-/// A heap and the pages that a buffer could be made of.
-struct Choice<'a> {
-    heap: &'a Heap,
-    pages: Option<PageKind>,
-    is_ready: bool,
-}
-
-fn no_suitable_heap() -> EngineError {
-    EngineError::bad_argument("heap", "no heap is suitable")
-}
-
-/// How many bytes of the buffer the segments, which do not overlap, are going to overwrite.
-fn covered_bytes(segments: &[ResolvedSegment]) -> u64 {
-    segments.iter().map(|segment| segment.len_bytes).sum()
-}
-
 /// Clears what no segment has filled.
 fn clear_gaps(
     buffer: &BufferView<'_>,
@@ -417,24 +269,6 @@ fn clear_gaps(
         reached = reached.max(start + bytes);
     }
     Ok(())
-}
-
-fn probe_heap(heap: &Heap) -> Vec<HeapPath> {
-    let size_bytes = page_size_bytes() as u64;
-    let pages = (heap.kind != HeapKind::DmaHeap).then_some(PageKind::Base);
-    let sample = BufferName::new("", "dmabuf-loader-probe")
-        .and_then(|name| heap.allocate_of(size_bytes, pages, &name, Purpose::Fill));
-    Path::ALL
-        .into_iter()
-        .map(|path| {
-            let support = match &sample {
-                Ok(allocated) => path.implementation().probe(&allocated.view()),
-                Err(error) => Support { supported: false, detail: error.to_string() },
-            };
-            log::info!("heap {}, {path}: {}", heap.name, support.detail);
-            HeapPath { heap: heap.name.clone(), path, support }
-        })
-        .collect()
 }
 
 fn inspect_files<'fd>(

@@ -12,6 +12,7 @@
 
 #![deny(missing_docs)]
 
+mod allocator;
 pub mod buffer;
 pub mod cost;
 pub mod digest;

@@ -99,6 +99,12 @@ impl HugePages {
     }
 }
 
+/// Whether huge pages come into question for a size at all.
+pub(super) fn may_be_huge(size_bytes: u64) -> bool {
+    let huge = HUGE_PAGE_BYTES as u64;
+    size_bytes >= huge || huge - size_bytes <= size_bytes / MAX_WASTE_DIVISOR
+}
+
 impl PageKind {
     /// The kinds of page that a memfd of `size_bytes` may be made of, cheapest first; base pages always come last.
     pub(super) fn candidates(size_bytes: u64, available: HugePages) -> Vec<Self> {
@@ -166,7 +172,13 @@ mod tests {
         use PageKind::{Base, Hugetlb, Transparent};
         let all = HugePages { free_hugetlb: 16, transparent: true };
         let pool = HugePages { transparent: false, ..all };
-        assert_eq!(PageKind::candidates(4096, all), [Base]);
+        for (size_bytes, huge) in
+            [(4096, false), (1 << 20, false), (7 << 18, true), (5 << 20, true)]
+        {
+            assert_eq!(may_be_huge(size_bytes), huge, "{size_bytes}");
+            let candidates = PageKind::candidates(size_bytes, all);
+            assert!(huge || candidates == [Base], "{size_bytes} {candidates:?}");
+        }
         assert_eq!(PageKind::candidates((2 << 20) + 4096, all), [Transparent, Base]);
         assert_eq!(PageKind::candidates(32 << 20, all), [Hugetlb, Transparent, Base]);
         assert_eq!(PageKind::candidates((32 << 20) + 4096, all), [Transparent, Base]);

@@ -53,7 +53,13 @@ impl Heap {
         match self.kind {
             HeapKind::DmaHeap => vec![None],
             HeapKind::Udmabuf | HeapKind::Memfd => {
-                let mut kinds = PageKind::candidates(size_bytes, backing::HugePages::available());
+                // Small requests need not wait for the answer.
+                let available = if backing::may_be_huge(size_bytes) {
+                    backing::HugePages::available()
+                } else {
+                    backing::HugePages::default()
+                };
+                let mut kinds = PageKind::candidates(size_bytes, available);
                 // A bare memfd has exactly the size asked for.
                 kinds.retain(|pages| self.kind == HeapKind::Udmabuf || *pages != PageKind::Hugetlb);
                 kinds.into_iter().map(Some).collect()

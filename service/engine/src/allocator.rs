@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where buffers come from: the heap, the pages and the pool that make a request cheapest.
+
+use std::sync::Arc;
+
+use dmabuf_uapi::page_size_bytes;
+
+use crate::buffer::{Buffer, BufferKind, BufferView};
+use crate::error::{EngineError, Result};
+use crate::file::OpenFile;
+use crate::heap::{
+    round_to_pages, Allocated, BufferName, Heap, HeapKind, Heaps, PageKind, Purpose,
+};
+use crate::path::{Direction, Path, SegmentFacts, Support};
+use crate::plan::{rank_memory, MemoryChoice, PathSupports};
+use crate::pool::{Pool, PoolConfig, PoolStats, Wish};
+use crate::request::{ClientId, LoadRequest, NewBuffer, Policy, ResolvedSegment};
+
+/// The debug name of a buffer whose client gives none.
+const DEFAULT_BUFFER_NAME: &str = "dmabuf-loader";
+
+/// Whether a path works for a heap's buffers.
+#[derive(Clone, Debug)]
+pub struct HeapPath {
+    /// The heap's name.
+    pub heap: String,
+    /// The path.
+    pub path: Path,
+    /// What probing found.
+    pub support: Support,
+}
+
+/// The heaps, what works on them, and the pool.
+#[derive(Debug)]
+pub(crate) struct Allocator {
+    heaps: Arc<Heaps>,
+    paths: Vec<HeapPath>,
+    pool: Option<Pool>,
+}
+
+impl Allocator {
+    /// Tries every path on each heap.
+    pub(crate) fn new(heaps: Heaps, pool: PoolConfig) -> Self {
+        let paths = heaps.all().iter().flat_map(probe_heap).collect();
+        let heaps = Arc::new(heaps);
+        let pool = Pool::start(pool, Arc::clone(&heaps));
+        Self { heaps, paths, pool }
+    }
+
+    pub(crate) fn heaps(&self) -> &[Heap] {
+        self.heaps.all()
+    }
+
+    pub(crate) fn paths(&self) -> &[HeapPath] {
+        &self.paths
+    }
+
+    pub(crate) fn pool_stats(&self) -> Option<PoolStats> {
+        self.pool.as_ref().map(Pool::stats)
+    }
+
+    /// Allocates a zeroed buffer and hands it over.
+    pub(crate) fn allocate(&self, request: &NewBuffer, client: ClientId) -> Result<Buffer> {
+        let name = BufferName::new(&request.name, DEFAULT_BUFFER_NAME)?;
+        let size_bytes = round_to_pages(request.size_bytes)?;
+        let heap = self.heaps.choose(&request.heap, size_bytes)?;
+        // What is to come back has to keep the memory behind it.
+        let purpose = if self.pool.is_some() { Purpose::Fill } else { Purpose::HandOver };
+        let mut failure = None;
+        for pages in heap.page_kinds(size_bytes) {
+            let wish = Wish { size_bytes, pages, client, overwritten: false };
+            match self.take_or_allocate(heap, wish, &name, purpose) {
+                Ok(allocated) => return Ok(self.hand_over(allocated, client)),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(no_suitable_heap))
+    }
+
+    fn take_or_allocate(
+        &self,
+        heap: &Heap,
+        wish: Wish,
+        name: &BufferName,
+        purpose: Purpose,
+    ) -> Result<Allocated> {
+        let ready = self.pool.as_ref().and_then(|pool| pool.take(heap, wish, name));
+        ready.map_or_else(|| heap.allocate_of(wish.size_bytes, wish.pages, name, purpose), Ok)
+    }
+
+    /// Ends the mapping of the buffer's memory.
+    pub(crate) fn hand_over(&self, allocated: Allocated, client: ClientId) -> Buffer {
+        match &self.pool {
+            Some(pool) => pool.lend(allocated, client),
+            None => allocated.buffer,
+        }
+    }
+
+    /// Allocates a buffer that is to be filled from files, of the heap and the pages that make the whole of it cheapest.
+    pub(crate) fn allocate_to_fill(
+        &self,
+        new: &NewBuffer,
+        request: &LoadRequest<'_>,
+        files: &[OpenFile<'_>],
+        segments: &[ResolvedSegment],
+    ) -> Result<Allocated> {
+        let name = BufferName::new(&new.name, DEFAULT_BUFFER_NAME)?;
+        let size_bytes = round_to_pages(new.size_bytes)?;
+        let heaps = self.heaps.suitable(&new.heap, size_bytes)?;
+        let choices: Vec<(&Heap, Option<PageKind>)> = heaps
+            .into_iter()
+            .flat_map(|heap| heap.page_kinds(size_bytes).into_iter().map(move |p| (heap, p)))
+            .collect();
+        let overwritten = covered_bytes(segments) == new.size_bytes;
+        let wish = |pages| Wish { size_bytes, pages, client: request.client, overwritten };
+        let choices: Vec<Choice<'_>> = choices
+            .into_iter()
+            .map(|(heap, pages)| {
+                let pool = self.pool.as_ref();
+                let is_ready = pool.is_some_and(|pool| pool.has(heap, wish(pages)));
+                Choice { heap, pages, is_ready }
+            })
+            .collect();
+        let mut failure = None;
+        for index in self.rank(&choices, request.policy, files, segments) {
+            let Choice { heap, pages, .. } = choices[index];
+            match self.take_or_allocate(heap, wish(pages), &name, Purpose::Fill) {
+                Ok(allocated) => return Ok(allocated),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(no_suitable_heap))
+    }
+
+    /// Cheapest first, by the segment that moves most bytes.
+    fn rank(
+        &self,
+        choices: &[Choice<'_>],
+        policy: Policy,
+        files: &[OpenFile<'_>],
+        segments: &[ResolvedSegment],
+    ) -> Vec<usize> {
+        let Some(largest) = segments.iter().max_by_key(|segment| segment.len_bytes) else {
+            return (0..choices.len()).collect();
+        };
+        let facts = SegmentFacts {
+            direction: Direction::Load,
+            file: files[largest.file_index].facts(),
+            segment: *largest,
+            buffer_is_backed: false,
+        };
+        let choices: Vec<MemoryChoice> = choices
+            .iter()
+            .map(|choice| MemoryChoice {
+                kind: choice.heap.kind,
+                pages: choice.pages,
+                supports: self.supports_of(&choice.heap.name),
+                is_ready: choice.is_ready,
+            })
+            .collect();
+        rank_memory(&choices, policy, &facts)
+    }
+
+    /// What probing found for a heap.
+    pub(crate) fn supports_of(&self, heap: &str) -> PathSupports {
+        let probed =
+            self.paths.iter().find(|entry| entry.heap == heap && entry.path == Path::CopyFileRange);
+        let copy_file_range = probed.map_or_else(
+            || Support { supported: true, detail: "not probed for this exporter".to_owned() },
+            |entry| entry.support.clone(),
+        );
+        PathSupports { copy_file_range }
+    }
+
+    /// What the kernel can do for a client's buffer, whose exporter is not known: as for the best heap of its kind, and
+    /// the attempt decides.
+    pub(crate) fn supports_of_client(&self, buffer: &BufferView<'_>) -> PathSupports {
+        let same_kind =
+            |heap: &&Heap| heap.device_shareable() == (buffer.kind == BufferKind::DmaBuf);
+        let heap = self.heaps.all().iter().find(same_kind);
+        self.supports_of(heap.map_or("", |heap| heap.name.as_str()))
+    }
+}
+
+/// A heap and the pages that a buffer could be made of.
+struct Choice<'a> {
+    heap: &'a Heap,
+    pages: Option<PageKind>,
+    is_ready: bool,
+}
+
+fn no_suitable_heap() -> EngineError {
+    EngineError::bad_argument("heap", "no heap is suitable")
+}
+
+/// How many bytes of the buffer the segments, which do not overlap, are going to overwrite.
+fn covered_bytes(segments: &[ResolvedSegment]) -> u64 {
+    segments.iter().map(|segment| segment.len_bytes).sum()
+}
+
+fn probe_heap(heap: &Heap) -> Vec<HeapPath> {
+    let size_bytes = page_size_bytes() as u64;
+    let pages = (heap.kind != HeapKind::DmaHeap).then_some(PageKind::Base);
+    let sample = BufferName::new("", "dmabuf-loader-probe")
+        .and_then(|name| heap.allocate_of(size_bytes, pages, &name, Purpose::Fill));
+    Path::ALL
+        .into_iter()
+        .map(|path| {
+            let support = match &sample {
+                Ok(allocated) => path.implementation().probe(&allocated.view()),
+                Err(error) => Support { supported: false, detail: error.to_string() },
+            };
+            log::info!("heap {}, {path}: {}", heap.name, support.detail);
+            HeapPath { heap: heap.name.clone(), path, support }
+        })
+        .collect()
+}
