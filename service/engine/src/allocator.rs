@@ -15,6 +15,7 @@ use crate::path::{Direction, Path, SegmentFacts, Support};
 use crate::plan::{rank_memory, MemoryChoice, PathSupports};
 use crate::pool::{Pool, PoolConfig, PoolStats, Wish};
 use crate::request::{ClientId, LoadRequest, NewBuffer, Policy, ResolvedSegment};
+use crate::verify::covered_bytes;
 
 /// The debug name of a buffer whose client gives none.
 const DEFAULT_BUFFER_NAME: &str = "dmabuf-loader";
@@ -191,11 +192,6 @@ struct Choice<'a> {
 
 fn no_suitable_heap() -> EngineError {
     EngineError::bad_argument("heap", "no heap is suitable")
-}
-
-/// How many bytes of the buffer the segments, which do not overlap, are going to overwrite.
-fn covered_bytes(segments: &[ResolvedSegment]) -> u64 {
-    segments.iter().map(|segment| segment.len_bytes).sum()
 }
 
 fn probe_heap(heap: &Heap) -> Vec<HeapPath> {

@@ -8,7 +8,7 @@ use dmabuf_uapi::page_size_bytes;
 
 use crate::allocator::Allocator;
 use crate::buffer::{Buffer, BufferUse, BufferView};
-use crate::digest::{sha256_of_ranges, Sha256};
+use crate::digest::Sha256;
 use crate::error::{EngineError, Result};
 use crate::file::{Needs, OpenFile};
 use crate::heap::{Heap, Heaps};
@@ -20,6 +20,7 @@ use crate::request::{
     LoadRequest, NewBuffer, Policy, ResolvedSegment, SaveRequest, Segment, Target,
 };
 use crate::transfer::Job;
+use crate::verify::{self, filled_ranges};
 
 pub use crate::allocator::HeapPath;
 
@@ -162,15 +163,11 @@ impl Engine {
             segments: &segments,
         };
         let begin = Instant::now();
-        let segment_bytes = job.run(&mut report)?;
+        let (segment_bytes, sha256) = verify::load(&job, request, &mut report)?;
         if new_buffer.as_ref().is_some_and(|allocated| !allocated.is_zero) {
             clear_gaps(&buffer, &segments, &segment_bytes)?;
         }
-        report.transfer = begin.elapsed();
-
-        let begin = Instant::now();
-        let sha256 = self.verify(request, &buffer, &segments, &segment_bytes)?;
-        report.verify = begin.elapsed();
+        report.transfer = begin.elapsed().saturating_sub(report.verify);
         let buffer =
             new_buffer.map(|allocated| self.allocator.hand_over(allocated, request.client));
         Ok(LoadOutcome { buffer, segment_bytes, report, sha256 })
@@ -213,34 +210,9 @@ impl Engine {
         };
         let mut report = Report::default();
         let begin = Instant::now();
-        let segment_bytes = job.run(&mut report)?;
+        let segment_bytes = job.run(&job.runs(), None, &mut report)?;
         report.transfer = begin.elapsed();
         Ok(SaveOutcome { segment_bytes, report })
-    }
-
-    fn verify(
-        &self,
-        request: &LoadRequest<'_>,
-        buffer: &BufferView<'_>,
-        segments: &[ResolvedSegment],
-        segment_bytes: &[u64],
-    ) -> Result<Option<Sha256>> {
-        if request.expected_sha256.is_none() && !request.report_sha256 {
-            return Ok(None);
-        }
-        let ranges: Vec<(u64, u64)> = segments
-            .iter()
-            .zip(segment_bytes)
-            .map(|(segment, bytes)| (segment.buffer_offset_bytes, *bytes))
-            .collect();
-        let actual = sha256_of_ranges(buffer, &ranges)?;
-        match request.expected_sha256 {
-            Some(expected) if expected != actual => Err(EngineError::DigestMismatch {
-                expected: expected.to_string(),
-                actual: actual.to_string(),
-            }),
-            _ => Ok(Some(actual)),
-        }
     }
 }
 
@@ -250,11 +222,7 @@ fn clear_gaps(
     segments: &[ResolvedSegment],
     segment_bytes: &[u64],
 ) -> Result<()> {
-    let mut filled: Vec<(u64, u64)> = segments
-        .iter()
-        .zip(segment_bytes)
-        .map(|(segment, bytes)| (segment.buffer_offset_bytes, *bytes))
-        .collect();
+    let mut filled: Vec<(u64, u64)> = filled_ranges(segments, segment_bytes).collect();
     filled.push((buffer.size_bytes, 0));
     filled.sort_unstable();
     let mut reached = 0;

@@ -188,6 +188,32 @@ fn a_wrong_digest_fails_and_names_both() {
     assert!(engine().load(&right).is_ok());
 }
 
+/// The digest is of the segments in the order of the request, also where a thread takes it while they are loaded in
+/// the order of the file.
+#[test]
+fn a_digest_taken_along_the_way_is_that_of_the_segments_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let bytes = pattern((20 << 20) + 77);
+    let file = file_with(&directory, &bytes);
+    let half = 9 << 20;
+    let segments = [
+        segment(half, Length::ToEnd, 4096),
+        segment(0, Length::Bytes(half), 16 << 20),
+        segment(half - 100, Length::Bytes(50), 0),
+    ];
+    for policy in [Policy::Auto, Policy::Named(Path::Bounce), Policy::Named(Path::Buffered)] {
+        let wanted = LoadRequest { policy, ..request(memfd_target(0), file.as_fd(), &segments) };
+        let outcome = match engine().load(&wanted) {
+            // The temporary directory may be on a file system without direct I/O.
+            Err(EngineError::PathUnavailable { .. }) => continue,
+            outcome => outcome.unwrap(),
+        };
+        let in_order =
+            [&bytes[9 << 20..], &bytes[..9 << 20], &bytes[(9 << 20) - 100..(9 << 20) - 50]];
+        assert_eq!(outcome.sha256.unwrap().0, ring_sha256(&in_order.concat()), "{policy:?}");
+    }
+}
+
 #[test]
 fn an_empty_file_needs_a_size() {
     let directory = tempfile::tempdir().unwrap();

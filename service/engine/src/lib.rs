@@ -26,6 +26,8 @@ pub mod pool;
 pub mod report;
 pub mod request;
 mod transfer;
+mod verify;
+mod watermarks;
 
 pub use buffer::Buffer;
 pub use engine::{Engine, EngineConfig, LoadOutcome, SaveOutcome};

@@ -7,10 +7,16 @@ use dmabuf_uapi::Errno;
 use crate::buffer::BufferView;
 use crate::error::{errno_text, EngineError, Result};
 use crate::file::OpenFile;
-use crate::path::{Direction, Path, Progress, Reason, Refusal, SegmentFacts, Transfer, Way};
+use crate::path::{
+    Direction, Path, Progress, Reason, Refusal, SegmentFacts, Transfer, Way, BATCH_BYTES,
+};
 use crate::plan::{no_way, plan_segment, NotTaken, PathSupports};
 use crate::report::Report;
 use crate::request::{Policy, ResolvedSegment};
+use crate::watermarks::Watermarks;
+
+/// Bytes per call where somebody follows what is loaded.
+const FOLLOWED_BATCH_BYTES: u64 = 4 << 20;
 
 /// A request whose arguments are checked.
 pub(crate) struct Job<'a> {
@@ -23,21 +29,41 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Moves every segment; returns the bytes of each.
-    pub(crate) fn run(&self, report: &mut Report) -> Result<Vec<u64>> {
+    /// The ranges that are going to be moved.
+    pub(crate) fn runs(&self) -> Vec<Run> {
+        merge_adjacent(self.segments)
+    }
+
+    /// Moves every run; returns the bytes of each segment. Tells the watermarks, if there are any, how far it is.
+    pub(crate) fn run(
+        &self,
+        runs: &[Run],
+        watermarks: Option<&Watermarks>,
+        report: &mut Report,
+    ) -> Result<Vec<u64>> {
         let mut moved_bytes = vec![0; self.segments.len()];
-        for run in merge_adjacent(self.segments) {
-            let mut left = self.move_run(&run, report)?;
-            for index in run.indices {
-                moved_bytes[index] = left.min(self.segments[index].len_bytes);
-                left -= moved_bytes[index];
+        for (number, run) in runs.iter().enumerate() {
+            let reach = |place| {
+                if let Some(marks) = watermarks {
+                    marks.reach(number, place);
+                }
+            };
+            let batch_bytes = watermarks.map_or(BATCH_BYTES, |_| FOLLOWED_BATCH_BYTES);
+            let follower = Follower { reach: &reach, batch_bytes };
+            let mut left = self.move_run(run, &follower, report)?;
+            for index in &run.indices {
+                moved_bytes[*index] = left.min(self.segments[*index].len_bytes);
+                left -= moved_bytes[*index];
+            }
+            if let Some(marks) = watermarks {
+                marks.end(number);
             }
         }
         Ok(moved_bytes)
     }
 
     /// Moves one run; returns its bytes.
-    fn move_run(&self, run: &Run, report: &mut Report) -> Result<u64> {
+    fn move_run(&self, run: &Run, follower: &Follower<'_>, report: &mut Report) -> Result<u64> {
         let argument = run.argument();
         let segment = run.range;
         let file = &self.files[segment.file_index];
@@ -53,7 +79,7 @@ impl Job<'_> {
         let mut rest = segment;
         for way in plan.ways {
             report.count(way, 0);
-            let moved = self.move_rest(way, file, &facts_of(rest), report)?;
+            let moved = self.move_rest(way, file, &facts_of(rest), follower, report)?;
             rest = advance(rest, moved.bytes);
             match moved.refused {
                 None => return self.finish_segment(segment, rest),
@@ -79,6 +105,7 @@ impl Job<'_> {
         way: Way,
         file: &OpenFile<'_>,
         facts: &SegmentFacts<'_>,
+        follower: &Follower<'_>,
         report: &mut Report,
     ) -> Result<Moved> {
         let split = match way.path.implementation().split(way.direct, facts) {
@@ -93,8 +120,9 @@ impl Job<'_> {
             if len_bytes == 0 {
                 continue;
             }
-            let progress =
-                self.move_part(part_way, file, &ResolvedSegment { len_bytes, ..rest })?;
+            let part = ResolvedSegment { len_bytes, ..rest };
+            let progress = self.move_part(part_way, file, &part, follower)?;
+            (follower.reach)(rest.buffer_offset_bytes + progress.bytes);
             report.count(part_way, progress.bytes);
             rest = advance(rest, progress.bytes);
             if let Some(errno) = progress.refused {
@@ -134,7 +162,13 @@ impl Job<'_> {
         window.finish()
     }
 
-    fn move_part(&self, way: Way, file: &OpenFile<'_>, part: &ResolvedSegment) -> Result<Progress> {
+    fn move_part(
+        &self,
+        way: Way,
+        file: &OpenFile<'_>,
+        part: &ResolvedSegment,
+        follower: &Follower<'_>,
+    ) -> Result<Progress> {
         way.path.implementation().run(&Transfer {
             direction: self.direction,
             direct: way.direct,
@@ -143,15 +177,25 @@ impl Job<'_> {
             buffer: &self.buffer,
             buffer_offset_bytes: part.buffer_offset_bytes,
             len_bytes: part.len_bytes,
+            batch_bytes: follower.batch_bytes,
+            follower: &|bytes| (follower.reach)(part.buffer_offset_bytes + bytes),
         })
     }
 }
 
+/// Who wants to know how far a run is.
+struct Follower<'a> {
+    /// Told up to where in the buffer it is loaded.
+    reach: &'a (dyn Fn(u64) + Sync),
+    batch_bytes: u64,
+}
+
 /// Segments that follow each other in the file as well as in the buffer: one range to move.
-struct Run {
-    range: ResolvedSegment,
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) range: ResolvedSegment,
     /// The segments, in the order of their places.
-    indices: Vec<usize>,
+    pub(crate) indices: Vec<usize>,
 }
 
 impl Run {

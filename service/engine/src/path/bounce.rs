@@ -86,6 +86,27 @@ struct Pipeline<'a> {
     /// Up to where the file went, and no piece before was refused.
     reached: AtomicU64,
     failure: Mutex<Option<Failure>>,
+    in_order: Mutex<InOrder>,
+    follower: &'a (dyn Fn(u64) + Sync),
+}
+
+/// Pieces that are done, put in order.
+#[derive(Default)]
+struct InOrder {
+    reached: u64,
+    /// Done before one that lies before them.
+    early: Vec<Piece>,
+}
+
+impl InOrder {
+    /// Adds a piece; returns up to where everything is done.
+    fn add(&mut self, piece: Piece) -> u64 {
+        self.early.push(piece);
+        while let Some(next) = self.early.iter().position(|early| early.start == self.reached) {
+            self.reached = self.early.swap_remove(next).end;
+        }
+        self.reached
+    }
 }
 
 /// Why a thread stopped before the end.
@@ -115,6 +136,7 @@ impl<'a> Pipeline<'a> {
             .checked_add(transfer.len_bytes)
             .and_then(|end| end.checked_next_multiple_of(align_bytes).map(|_| end))
             .ok_or(EngineError::io("read the file directly", Errno::OVERFLOW))?;
+        let first_block = start - start % align_bytes;
         Ok(Self {
             direction: transfer.direction,
             file,
@@ -122,9 +144,11 @@ impl<'a> Pipeline<'a> {
             align_bytes,
             start,
             end,
-            next: AtomicU64::new(start - start % align_bytes),
+            next: AtomicU64::new(first_block),
             reached: AtomicU64::new(end),
             failure: Mutex::new(None),
+            in_order: Mutex::new(InOrder { reached: first_block, early: Vec::new() }),
+            follower: transfer.follower,
         })
     }
 
@@ -171,7 +195,7 @@ impl<'a> Pipeline<'a> {
                 Ok(reached) if reached < end => {
                     self.reached.fetch_min(reached, Ordering::Relaxed);
                 }
-                Ok(_) => {}
+                Ok(_) => self.report(Piece { start, end }),
                 Err(failure) => {
                     self.reached.fetch_min(start, Ordering::Relaxed);
                     let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,6 +207,12 @@ impl<'a> Pipeline<'a> {
                 }
             }
         }
+    }
+
+    fn report(&self, piece: Piece) {
+        let mut in_order = self.in_order.lock().unwrap_or_else(PoisonError::into_inner);
+        let reached = in_order.add(piece).clamp(self.start, self.end);
+        (self.follower)(reached - self.start);
     }
 
     /// Returns up to where the file went.
@@ -248,4 +278,18 @@ fn bounce_memory(slot_bytes: u64, slots: usize) -> Result<Mapping> {
         Mapping::anonymous_huge(slots * SLOT_BYTES as usize)
     };
     memory.map_err(|errno| EngineError::io("allocate a bounce buffer", errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_count_when_all_before_them_are_done() {
+        let mut in_order = InOrder { reached: 10, early: Vec::new() };
+        assert_eq!(in_order.add(Piece { start: 20, end: 30 }), 10);
+        assert_eq!(in_order.add(Piece { start: 40, end: 50 }), 10);
+        assert_eq!(in_order.add(Piece { start: 10, end: 20 }), 30);
+        assert_eq!(in_order.add(Piece { start: 30, end: 40 }), 50);
+    }
 }

@@ -89,6 +89,7 @@ fn read_in(
             advise(done, read, Advice::DontNeed);
         }
         done += read;
+        (transfer.follower)(done);
         if read < part {
             break;
         }

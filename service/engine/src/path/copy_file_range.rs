@@ -15,9 +15,6 @@ use super::{
 use crate::buffer::BufferView;
 use crate::error::{errno_text, EngineError, Result};
 
-/// Bytes per call: one call of this size saturates a device, and a killed process waits for no more than one.
-const BATCH_BYTES: u64 = 32 << 20;
-
 /// A regular file that every process may read: itself.
 const PROBE_FILE: &str = "/proc/self/exe";
 
@@ -64,7 +61,7 @@ impl TransferPath for CopyFileRange {
         };
         let mut bytes = 0;
         while bytes < transfer.len_bytes {
-            let batch = (transfer.len_bytes - bytes).min(BATCH_BYTES) as usize;
+            let batch = (transfer.len_bytes - bytes).min(transfer.batch_bytes) as usize;
             let file_offset = transfer.file_offset_bytes + bytes;
             let buffer_offset = transfer.buffer_offset_bytes + bytes;
             let buffer = transfer.buffer.fd.as_fd();
@@ -74,7 +71,10 @@ impl TransferPath for CopyFileRange {
             };
             match copied {
                 Ok(0) => break,
-                Ok(count) => bytes += count as u64,
+                Ok(count) => {
+                    bytes += count as u64;
+                    (transfer.follower)(bytes);
+                }
                 Err(Errno::INTR) => {}
                 Err(errno) if is_refusal(errno) => {
                     return Ok(Progress { bytes, refused: Some(errno) });

@@ -164,6 +164,10 @@ pub struct SegmentFacts<'a> {
     pub buffer_is_backed: bool,
 }
 
+/// Bytes per call, where nobody follows: one call of this size saturates a device, and whoever cancels waits for no more
+/// than one.
+pub(crate) const BATCH_BYTES: u64 = 32 << 20;
+
 /// One range, ready to move.
 pub(crate) struct Transfer<'a> {
     pub(crate) direction: Direction,
@@ -173,6 +177,10 @@ pub(crate) struct Transfer<'a> {
     pub(crate) buffer: &'a BufferView<'a>,
     pub(crate) buffer_offset_bytes: u64,
     pub(crate) len_bytes: u64,
+    /// The most bytes of one call.
+    pub(crate) batch_bytes: u64,
+    /// Told after each call how many bytes from the start of the range are there.
+    pub(crate) follower: &'a (dyn Fn(u64) + Sync),
 }
 
 /// How far a transfer came.

@@ -13,9 +13,6 @@ use super::{
 use crate::buffer::BufferView;
 use crate::error::{EngineError, Result};
 
-/// Bytes per call, as for copy_file_range: one call of this size saturates a device.
-const BATCH_BYTES: u64 = 32 << 20;
-
 const NO_MEMFD: &str = "only a buffer that this request makes over a memfd can be filled this way";
 
 pub(crate) struct UdmabufDirect;
@@ -47,12 +44,15 @@ impl TransferPath for UdmabufDirect {
         };
         let mut bytes = 0;
         while bytes < transfer.len_bytes {
-            let batch = (transfer.len_bytes - bytes).min(BATCH_BYTES);
+            let batch = (transfer.len_bytes - bytes).min(transfer.batch_bytes);
             let start = transfer.buffer_offset_bytes + bytes;
             let range = place(start)?..place(start + batch)?;
             match backing.mapping().pread(range, file, transfer.file_offset_bytes + bytes) {
                 Ok(0) => break,
-                Ok(count) => bytes += count as u64,
+                Ok(count) => {
+                    bytes += count as u64;
+                    (transfer.follower)(bytes);
+                }
                 Err(errno) if is_refusal(errno) => {
                     return Ok(Progress { bytes, refused: Some(errno) });
                 }

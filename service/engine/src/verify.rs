@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A load and the digest of what it has put into the buffer, taken while the load goes on where that pays.
+
+use std::thread;
+use std::time::Instant;
+
+use dmabuf_uapi::Errno;
+
+use crate::digest::{sha256_as_it_comes, sha256_of_ranges, Sha256};
+use crate::error::{EngineError, Result};
+use crate::report::Report;
+use crate::request::{LoadRequest, ResolvedSegment};
+use crate::transfer::{Job, Run};
+use crate::watermarks::Watermarks;
+
+/// From here on a thread takes the digest while the load goes on.
+const OVERLAP_FROM_BYTES: u64 = 8 << 20;
+
+/// Bytes per segment, and the digest where the request wants one.
+type Loaded = (Vec<u64>, Option<Sha256>);
+
+/// Runs a load and, where the request wants it, digests the bytes in the buffer. What the digest takes longer than the load
+/// is its own time in the report.
+///
+/// # Errors
+/// Those of the load, and [`EngineError::DigestMismatch`].
+pub(crate) fn load(
+    job: &Job<'_>,
+    request: &LoadRequest<'_>,
+    report: &mut Report,
+) -> Result<Loaded> {
+    let runs = job.runs();
+    if request.expected_sha256.is_none() && !request.report_sha256 {
+        return Ok((job.run(&runs, None, report)?, None));
+    }
+    let (segment_bytes, actual) = if covered_bytes(job.segments) < OVERLAP_FROM_BYTES {
+        load_then_digest(job, &runs, report)?
+    } else {
+        load_and_digest(job, &runs, report)?
+    };
+    match (request.expected_sha256, actual) {
+        (Some(expected), Some(actual)) if expected != actual => Err(EngineError::DigestMismatch {
+            expected: expected.to_string(),
+            actual: actual.to_string(),
+        }),
+        _ => Ok((segment_bytes, actual)),
+    }
+}
+
+fn load_then_digest(job: &Job<'_>, runs: &[Run], report: &mut Report) -> Result<Loaded> {
+    let segment_bytes = job.run(runs, None, report)?;
+    let begin = Instant::now();
+    let ranges: Vec<(u64, u64)> = filled_ranges(job.segments, &segment_bytes).collect();
+    let sha256 = sha256_of_ranges(&job.buffer, &ranges)?;
+    report.verify = begin.elapsed();
+    Ok((segment_bytes, Some(sha256)))
+}
+
+fn load_and_digest(job: &Job<'_>, runs: &[Run], report: &mut Report) -> Result<Loaded> {
+    let watermarks = Watermarks::new(runs, job.segments.len());
+    thread::scope(|scope| {
+        let hasher = thread::Builder::new()
+            .name("digest".to_owned())
+            .spawn_scoped(scope, || sha256_as_it_comes(&job.buffer, job.segments, &watermarks))
+            .map_err(|error| {
+                let errno = Errno::from_io_error(&error).unwrap_or(Errno::AGAIN);
+                EngineError::io("start a thread for the digest", errno)
+            })?;
+        let moved = job.run(runs, Some(&watermarks), report);
+        if moved.is_err() {
+            watermarks.fail();
+        }
+        let begin = Instant::now();
+        let digested = hasher.join();
+        report.verify = begin.elapsed();
+        let segment_bytes = moved?;
+        let sha256 =
+            digested.map_err(|_| EngineError::io("digest: the thread has panicked", Errno::IO))?;
+        Ok((segment_bytes, sha256?))
+    })
+}
+
+/// How many bytes of the buffer segments that do not overlap overwrite.
+pub(crate) fn covered_bytes(segments: &[ResolvedSegment]) -> u64 {
+    segments.iter().map(|segment| segment.len_bytes).sum()
+}
+
+/// Offset and length, in bytes, of what each segment has filled.
+pub(crate) fn filled_ranges<'a>(
+    segments: &'a [ResolvedSegment],
+    segment_bytes: &'a [u64],
+) -> impl Iterator<Item = (u64, u64)> + 'a {
+    let filled = |(segment, bytes): (&ResolvedSegment, &u64)| (segment.buffer_offset_bytes, *bytes);
+    segments.iter().zip(segment_bytes).map(filled)
+}
