@@ -222,6 +222,11 @@ impl Run<'_> {
         console::read(&self.console())
     }
 
+    /// Whether the disk for /data is in this machine's memory.
+    pub fn data_disk_is_in_memory(&self) -> bool {
+        self.data.is_in_memory()
+    }
+
     fn console(&self) -> PathBuf {
         self.dir.join("console.log")
     }
@@ -239,7 +244,7 @@ impl Run<'_> {
             "machine: {:?}, {} MiB, disk for /data in {}",
             self.machine.execution,
             self.machine.memory_mib,
-            self.data.place()
+            if self.data_disk_is_in_memory() { "memory" } else { "a file" }
         )?;
         let messages = self.dir.join("qemu.log");
         let mut logged = Ok(());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Runs every test: builds, boots and tears down the virtual device.
 
+mod bench;
 mod cache;
 mod command;
 mod console;
@@ -12,6 +13,8 @@ mod host_tests;
 mod image;
 mod kernel;
 mod libtest;
+mod measure;
+mod memory_settings;
 mod packages;
 mod policy;
 mod progress;
@@ -81,6 +84,8 @@ enum Task {
     Build,
     /// Boot the virtual device to a prompt; it powers off at `exit`.
     Shell,
+    /// Run a program on the virtual device to measure it.
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -111,6 +116,10 @@ fn run(arguments: &Arguments) -> Result<bool> {
             let execution = arguments.execution(&device)?;
             progress.print("the device powers off at `exit`; Ctrl-A X turns it off at once");
             device.shell(flavour, execution)?;
+            return Ok(true);
+        }
+        Some(Task::Bench(options)) => {
+            bench::run(&workspace, &arguments.flavours(), options, &progress)?;
             return Ok(true);
         }
         Some(Task::Host) => suites.extend(host(&workspace, &progress, arguments)),

@@ -48,12 +48,8 @@ impl DataDisk {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
     }
 
-    /// Where the disk lies, for the log.
-    pub fn place(&self) -> &'static str {
-        if self.in_memory {
-            "memory"
-        } else {
-            "a file"
-        }
+    /// Whether the disk is in memory.
+    pub fn is_in_memory(&self) -> bool {
+        self.in_memory
     }
 }

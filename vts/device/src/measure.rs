@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A device to measure on: boots it in one of two modes and runs steps, whose output it hands over
+//! line by line.
+
+use std::time::Duration;
+
+use anyhow::{bail, Result};
+use clap::ValueEnum;
+use vts_init::plan::Step;
+use vts_init::report::{Event, Stream};
+
+use crate::console;
+use crate::device::{Device, Run, Setup};
+use crate::flavour::Flavour;
+use crate::host_memory::Size;
+use crate::memory_settings::MemorySettings;
+use crate::progress::Phase;
+use crate::qemu::Execution;
+
+/// What can be measured on a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Instructions: processor time in nanoseconds is the number of instructions executed, the same
+    /// in every run, on one processor. Wall time means nothing.
+    Cost,
+    /// Time, on two processors. It depends on this machine and on what else runs on it.
+    Speed,
+}
+
+impl Mode {
+    fn execution(self) -> Execution {
+        match self {
+            Self::Cost => Execution::Counted,
+            Self::Speed => Execution::Timed,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cost => "cost",
+            Self::Speed => "speed",
+        }
+    }
+}
+
+/// A device to measure on.
+#[derive(Debug, Clone)]
+pub struct Measurement<'a> {
+    /// Which kernel it has.
+    pub flavour: Flavour,
+    /// What is measured.
+    pub mode: Mode,
+    /// Memory, and disk for /data, which is in this machine's memory if that has room.
+    pub size: Size,
+    /// How much of /data can be read in a second; None for as much as this machine can.
+    pub data_read_limit_mib_per_s: Option<u64>,
+    /// Made before the first step.
+    pub memory: MemorySettings,
+    /// Programs of the device's build to put into [`PUSH_DIR`](vts_init::plan::PUSH_DIR).
+    pub programs: &'a [&'a str],
+    /// What to run, in order. Their time limits count on the device's clock, which leaps ahead
+    /// whenever a device that counts instructions waits for its disk.
+    pub steps: &'a [Step],
+    /// How long all of it may take by this machine's clock.
+    pub time_limit: Duration,
+}
+
+/// Lines of the standard error of a failed step that the error quotes.
+const QUOTED_LINES: usize = 40;
+
+impl Measurement<'_> {
+    /// Boots the device and runs the steps; gives each line of their standard output to `line`, with the
+    /// name of the step. Fails if a step does: the rest of them is run all the same.
+    pub fn run(&self, device: &Device, phase: &Phase, line: impl FnMut(&str, &str)) -> Result<()> {
+        let setup = Setup {
+            flavour: self.flavour,
+            execution: self.mode.execution(),
+            size: self.size,
+            data_read_limit_mib_per_s: self.data_read_limit_mib_per_s,
+        };
+        let mut steps = vec![self.memory.step()];
+        steps.extend_from_slice(self.steps);
+        let name = format!("bench-{}", self.mode.name());
+        let run = device.new_run(&name, &setup, &device.programs(self.programs)?, &steps)?;
+        if !run.data_disk_is_in_memory() {
+            phase.print("note: /data is in a file: this machine has no memory for it");
+        }
+        let mut reader =
+            Reader { phase, line, errors: Vec::new(), last_lines: vec![], done: false };
+        run.follow(self.time_limit, |event| reader.event(event))?;
+        reader.finish(&run)
+    }
+}
+
+/// Reads the report.
+struct Reader<'a, F> {
+    phase: &'a Phase,
+    line: F,
+    /// What went wrong.
+    errors: Vec<String>,
+    /// Standard error of the step that runs.
+    last_lines: Vec<String>,
+    done: bool,
+}
+
+impl<F: FnMut(&str, &str)> Reader<'_, F> {
+    /// Takes an event; returns it as text for the log.
+    fn event(&mut self, event: &str) -> String {
+        match Event::from_line(event) {
+            Ok(Event::Line { step, stream: Stream::Stdout, line }) => {
+                (self.line)(&step, &line);
+                line
+            }
+            Ok(event) => {
+                self.other(&event);
+                crate::report::describe(&event)
+            }
+            Err(error) => {
+                self.errors.push(format!("a line of the report is broken: {error}"));
+                event.to_owned()
+            }
+        }
+    }
+
+    fn other(&mut self, event: &Event) {
+        match event {
+            Event::Start { step } => {
+                self.phase.detail(step);
+                self.last_lines.clear();
+            }
+            Event::Line { line, .. } => self.last_lines.push(line.clone()),
+            Event::Exit { step, code, signal, timed_out, denials, .. } => {
+                if *timed_out {
+                    self.errors.push(format!("step '{step}' ran out of time"));
+                } else if *code != Some(0) {
+                    let first = self.last_lines.len().saturating_sub(QUOTED_LINES);
+                    self.errors.push(format!(
+                        "step '{step}' {}\n{}",
+                        crate::report::ending(*code, *signal),
+                        self.last_lines[first..].join("\n")
+                    ));
+                }
+                if !denials.is_empty() {
+                    self.errors.push(format!(
+                        "during step '{step}' SELinux denied:\n{}",
+                        denials.join("\n")
+                    ));
+                }
+            }
+            Event::ServiceExit { name, code, signal, .. } => self
+                .errors
+                .push(format!("service {name} {}", crate::report::ending(*code, *signal))),
+            Event::Fatal { message } => {
+                self.errors.push(format!("the device gave up: {message}"));
+            }
+            Event::Done => self.done = true,
+            Event::Boot { .. } | Event::Service { .. } => {}
+        }
+    }
+
+    fn finish(mut self, run: &Run<'_>) -> Result<()> {
+        let kernel_log = run.kernel_log();
+        self.errors.extend(console::complaint(&kernel_log));
+        if !self.done {
+            self.errors.push("the device stopped before its end".to_owned());
+        }
+        if self.errors.is_empty() {
+            return Ok(());
+        }
+        bail!("{}\n(log: {})", self.errors.join("\n"), run.log().display())
+    }
+}
