@@ -15,8 +15,9 @@ use vts_init::plan::{REPORT_PORT, SHELL_FLAG};
 use crate::command::command;
 use crate::kernel::Kernel;
 
-/// Arguments of every kernel.
-const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1";
+/// Arguments of every kernel. A busy host is late with timer interrupts, of which the kernel checks
+/// otherwise that they come at all.
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 no_timer_check";
 
 /// Memory of the machine that tries KVM.
 const PROBE_MEMORY_MIB: u64 = 256;
