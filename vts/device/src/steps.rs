@@ -95,7 +95,8 @@ fn all(filter: Option<&str>) -> Vec<Plan> {
         planned(step, Format::Libtest)
     };
     let engine_test = || {
-        let command = format!("{FILE_SYSTEMS}{}", test_command(ENGINE_TEST, filter));
+        let test = test_command(ENGINE_TEST, filter);
+        let command = format!("{MAKE_FILE_SYSTEMS}({test})\n{DROP_FILE_SYSTEMS}");
         planned(Step::root(ENGINE_TEST, command, 600), Format::Libtest)
     };
     vec![
@@ -153,14 +154,22 @@ fn test_command(program: &str, filter: Option<&str>) -> String {
 }
 
 /// An ext4 and a tmpfs, for what is to be tried on more file systems than F2FS.
-const FILE_SYSTEMS: &str = "\
+const MAKE_FILE_SYSTEMS: &str = "\
 mkdir -p ext4 tmpfs
 truncate -s 64M ext4.img
-mke2fs -F -q ext4.img || mke2fs -F ext4.img > /dev/null || exit
-mount -t ext4 -o loop ext4.img ext4 || exit
+mke2fs -F ext4.img > /dev/null || exit
+losetup /dev/block/loop0 ext4.img || exit
+mount -t ext4 /dev/block/loop0 ext4 || exit
 mount -t tmpfs tmpfs tmpfs || exit
 export DMABUF_TEST_MORE_DIRS=$PWD/ext4:$PWD/tmpfs
 ";
+
+/// Ends with the status of what ran before.
+const DROP_FILE_SYSTEMS: &str = "\
+status=$?
+umount ext4 tmpfs
+losetup -d /dev/block/loop0
+exit $status";
 
 /// One of its buffers is in 1024 huge pages of 2 MiB each, half of the device's memory.
 const UDMABUF: &str = "\
