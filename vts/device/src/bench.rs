@@ -1,18 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `cargo vts bench`: runs a program on a device to measure on, and prints what it prints.
+//! `cargo vts bench`: runs the benchmark on the device, prints its tables, and compares what it measured with the bounds.
+//!
+//! A reduced run of it, of what the bounds of the gate need, is a part of `cargo vts`.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
+use serde::Serialize;
+use vts_bench_report::bounds::{self, Bounds, Checked};
+use vts_bench_report::results::Results;
+use vts_bench_report::{chart, table};
 use vts_init::plan::{Step, SHELL_PATH};
 
 use crate::device::Device;
 use crate::flavour::Flavour;
 use crate::host_memory::Size;
 use crate::measure::{Measurement, Mode};
-use crate::memory_settings::{MemorySettings, ShmemHugePages};
+use crate::memory_settings::MemorySettings;
 use crate::progress::Progress;
+use crate::results::{Suite, Verdict};
 use crate::workspace::Workspace;
 
 /// Options of `cargo vts bench`.
@@ -30,57 +40,170 @@ pub struct Options {
     #[arg(long, value_name = "MIB")]
     throttle_mib_per_s: Option<u64>,
 
-    /// A program of the device's build.
-    program: String,
+    /// Buffers of 32 MiB per measurement.
+    #[arg(long, default_value_t = 32)]
+    buffers: u32,
 
-    /// Its arguments.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<String>,
+    /// How often time is measured; instructions are counted once.
+    #[arg(long, default_value_t = 5)]
+    repetitions: u32,
+
+    /// Measure only these groups, such as `load`, `engine`, `service`.
+    #[arg(long, value_delimiter = ',', value_name = "GROUP")]
+    groups: Vec<String>,
+
+    /// Write results and charts into vts/bench/results.
+    #[arg(long)]
+    save: bool,
 }
 
-/// Room for 400 huge pages and for buffers of as much beside them.
+const PROGRAM: &str = "VtsDmaBufLoaderBenchmark";
+
+/// Room for all buffers of a measurement twice over, and for a file of 4 GiB.
 const SIZE: Size = Size { memory_mib: 4 * 1024, data_disk_mib: 6 * 1024 };
 
-const MEMORY: MemorySettings = MemorySettings {
-    huge_pages: Some(400),
-    shmem_huge_pages: Some(ShmemHugePages::Advise),
-    udmabuf_size_limit_mib: Some(2048),
-};
-
 /// By this machine's clock.
-const TIME_LIMIT: Duration = Duration::from_secs(3600);
+const TIME_LIMIT: Duration = Duration::from_secs(2 * 3600);
 
 /// By the device's clock, which does not run steadily: the other limit is the one that counts.
 const STEP_TIMEOUT_S: u64 = 30 * 24 * 3600;
 
-/// Runs the program once for each flavour and mode.
+/// The reduced run of the gate.
+const GATE_BUFFERS: u32 = 4;
+
+/// Runs the benchmark for each flavour and mode; returns whether nothing failed and every bound holds.
 pub fn run(
     workspace: &Workspace,
     flavours: &[Flavour],
     options: &Options,
     progress: &Progress,
-) -> Result<()> {
+) -> Result<bool> {
+    let bounds = read_bounds(workspace)?;
     let device = Device::build(workspace, flavours, progress)?;
-    let mut argv =
-        [SHELL_PATH, "-c", "exec \"./$0\" \"$@\"", &options.program].map(String::from).to_vec();
-    argv.extend_from_slice(&options.arguments);
-    let step = Step { argv, ..Step::root(&options.program, "", STEP_TIMEOUT_S) };
+    let mut fine = true;
     for &flavour in flavours {
         for mode in options.modes() {
-            let phase = progress.phase(format!("{} on {flavour}, {mode:?}", options.program));
-            let measurement = Measurement {
-                flavour,
-                mode,
-                size: SIZE,
-                data_read_limit_mib_per_s: options.throttle_mib_per_s,
-                memory: MEMORY,
-                programs: &[&options.program],
-                steps: std::slice::from_ref(&step),
-                time_limit: TIME_LIMIT,
-            };
-            measurement.run(&device, &phase, |_, line| phase.print(line))?;
+            let command = options.command(flavour, mode);
+            let arguments = options.arguments(mode);
+            let throttle = options.throttle_mib_per_s;
+            let results =
+                measure(&device, progress, flavour, mode, throttle, &command, &arguments)?;
+            let checks = bounds.check(&results);
+            progress.print(&format!("\n{}\n{}", table::tables(&results), bounds::lines(&checks)));
+            let dir = workspace.run_dir(flavour, mode.run_name())?;
+            write(&dir, &results, &checks, progress)?;
+            if options.save {
+                let name = options.results_name(flavour, mode);
+                write(
+                    &workspace.source("vts/bench/results").join(name),
+                    &results,
+                    &checks,
+                    progress,
+                )?;
+            }
+            let missing_is_fine = !options.groups.is_empty();
+            let holds =
+                |check: &Checked| check.pass || (check.missing.is_some() && missing_is_fine);
+            for failure in results.failures() {
+                progress.print(&format!("FAILED {failure}"));
+            }
+            fine &= results.failures().is_empty() && checks.iter().all(holds);
         }
     }
+    Ok(fine)
+}
+
+/// Runs what the bounds of the gate need, with fewer buffers, and makes a test of each bound.
+pub fn gate(
+    workspace: &Workspace,
+    device: &Device,
+    flavour: Flavour,
+    progress: &Progress,
+) -> Result<Suite> {
+    let bounds = read_bounds(workspace)?;
+    let methods: BTreeSet<&str> = bounds
+        .gate_selectors(&flavour.to_string())
+        .into_iter()
+        .map(|selector| selector.method.as_str())
+        .collect();
+    let mut arguments = vec!["--buffers".to_owned(), GATE_BUFFERS.to_string()];
+    for method in methods {
+        arguments.extend(["--method".to_owned(), method.to_owned()]);
+    }
+    let results = measure(device, progress, flavour, Mode::Cost, None, "cargo vts", &arguments)?;
+    let mut suite = Suite::new(format!("{flavour}: cost"));
+    suite.problems = results.failures();
+    for check in bounds.check(&results).into_iter().filter(|check| check.gate) {
+        let text = bounds::lines(std::slice::from_ref(&check));
+        let verdict =
+            if check.pass { Verdict::Passed } else { Verdict::Failed(text.trim().to_owned()) };
+        suite.add(check.name, verdict);
+    }
+    Ok(suite)
+}
+
+fn read_bounds(workspace: &Workspace) -> Result<Bounds> {
+    let path = workspace.source("vts/bench/bounds.json");
+    let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+    Bounds::parse(&text)
+}
+
+fn measure(
+    device: &Device,
+    progress: &Progress,
+    flavour: Flavour,
+    mode: Mode,
+    data_read_limit_mib_per_s: Option<u64>,
+    command: &str,
+    arguments: &[String],
+) -> Result<Results> {
+    let phase = progress.phase(format!("{PROGRAM} on {flavour}, {mode:?}"));
+    let mut argv = [SHELL_PATH, "-c", "exec \"./$0\" \"$@\"", PROGRAM].map(String::from).to_vec();
+    argv.extend_from_slice(arguments);
+    let step = Step { argv, ..Step::root(PROGRAM, "", STEP_TIMEOUT_S) };
+    let measurement = Measurement {
+        flavour,
+        mode,
+        size: SIZE,
+        data_read_limit_mib_per_s,
+        // It makes its settings itself, from measurement to measurement.
+        memory: MemorySettings::default(),
+        programs: &[PROGRAM],
+        steps: std::slice::from_ref(&step),
+        time_limit: TIME_LIMIT,
+    };
+    let mut lines = Vec::new();
+    let ended = measurement.run(device, &phase, |_, line| lines.push(line.to_owned()));
+    let read = lines.iter().map(String::as_str);
+    let results = Results::from_lines(command, &flavour.to_string(), mode.into(), read);
+    match results {
+        // A measurement that failed made the program fail, and says more than its exit status.
+        Ok(results) if !results.failures().is_empty() => Ok(results),
+        results => ended.and(results),
+    }
+}
+
+/// What is kept of a run.
+#[derive(Serialize)]
+struct Saved<'a> {
+    #[serde(flatten)]
+    results: &'a Results,
+    checks: &'a [Checked],
+}
+
+/// Writes results and charts into a directory.
+fn write(dir: &Path, results: &Results, checks: &[Checked], progress: &Progress) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let mut json = serde_json::to_string_pretty(&Saved { results, checks })?;
+    json.push('\n');
+    let tables = format!("{}\n{}", table::tables(results), bounds::lines(checks));
+    let mut files = vec![("results.json".to_owned(), json), ("tables.txt".to_owned(), tables)];
+    files.extend(chart::charts(results));
+    for (name, content) in files {
+        let path: PathBuf = dir.join(name);
+        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    progress.print(&format!("results and charts are in {}", dir.display()));
     Ok(())
 }
 
@@ -89,5 +212,80 @@ impl Options {
         let all = self.cost == self.speed;
         let wanted = |mode: &Mode| all || (*mode == Mode::Cost) == self.cost;
         [Mode::Cost, Mode::Speed].into_iter().filter(wanted).collect()
+    }
+
+    /// The program's arguments.
+    fn arguments(&self, mode: Mode) -> Vec<String> {
+        let mut arguments = vec!["--buffers".to_owned(), self.buffers.to_string()];
+        if mode == Mode::Speed {
+            arguments.extend(["--repetitions".to_owned(), self.repetitions.to_string()]);
+        }
+        if !self.groups.is_empty() {
+            arguments.extend(["--group".to_owned(), self.groups.join(",")]);
+        }
+        arguments
+    }
+
+    /// The command that makes just this run.
+    fn command(&self, flavour: Flavour, mode: Mode) -> String {
+        let mut command = format!("cargo vts --flavour {flavour} bench --{}", mode.word());
+        command += &format!(" --buffers {}", self.buffers);
+        if mode == Mode::Speed {
+            command += &format!(" --repetitions {}", self.repetitions);
+        }
+        if let Some(limit) = self.throttle_mib_per_s {
+            command += &format!(" --throttle-mib-per-s {limit}");
+        }
+        if !self.groups.is_empty() {
+            command += &format!(" --groups {}", self.groups.join(","));
+        }
+        command
+    }
+
+    /// Where the results of a run are kept.
+    fn results_name(&self, flavour: Flavour, mode: Mode) -> String {
+        match self.throttle_mib_per_s {
+            Some(limit) => format!("{flavour}-{}-throttled-{limit}", mode.word()),
+            None => format!("{flavour}-{}", mode.word()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(words: &[&str]) -> Options {
+        Line::parse_from([&["bench"], words].concat()).options
+    }
+
+    #[test]
+    fn both_modes_unless_one_is_named() {
+        assert_eq!(options(&[]).modes(), [Mode::Cost, Mode::Speed]);
+        assert_eq!(options(&["--speed"]).modes(), [Mode::Speed]);
+        assert_eq!(options(&["--cost", "--speed"]).modes(), [Mode::Cost, Mode::Speed]);
+    }
+
+    #[test]
+    fn the_command_makes_just_that_run() {
+        let options = options(&["--groups", "load,raw", "--throttle-mib-per-s", "500"]);
+        let command = options.command(Flavour::Stock, Mode::Speed);
+        assert_eq!(
+            command,
+            "cargo vts --flavour stock bench --speed --buffers 32 --repetitions 5 \
+             --throttle-mib-per-s 500 --groups load,raw"
+        );
+        assert_eq!(options.results_name(Flavour::Stock, Mode::Speed), "stock-speed-throttled-500");
+        assert_eq!(
+            options.arguments(Mode::Speed),
+            ["--buffers", "32", "--repetitions", "5", "--group", "load,raw"]
+        );
     }
 }

@@ -17,8 +17,16 @@ const PACKAGES: [&str; 7] = [
     "dmabuf_loader_hal",
     "dmabufload",
     "vts_hal",
-    "vts_engine",
+const PACKAGES: [&str; 8] = [
+    "vts_init",
+    "vts_servicemanager",
+    "dmabuf_loader_hal",
+    "dmabufload",
+    "vts_hal",
     "vts_kernel",
+    "vts_engine",
+    "vts_bench",
+];
 ];
 
 /// The executables, by name.

@@ -84,7 +84,7 @@ enum Task {
     Build,
     /// Boot the virtual device to a prompt; it powers off at `exit`.
     Shell,
-    /// Run a program on the virtual device to measure it.
+    /// Measure what loads and saves cost on the virtual device.
     Bench(bench::Options),
 }
 
@@ -119,8 +119,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
             return Ok(true);
         }
         Some(Task::Bench(options)) => {
-            bench::run(&workspace, &arguments.flavours(), options, &progress)?;
-            return Ok(true);
+            return bench::run(&workspace, &arguments.flavours(), options, &progress);
         }
         Some(Task::Host) => suites.extend(host(&workspace, &progress, arguments)),
         Some(Task::Device) => suites.extend(device(&workspace, &progress, arguments)),
@@ -150,6 +149,12 @@ fn device(workspace: &Workspace, progress: &Progress, arguments: &Arguments) -> 
                 vec![broken(&format!("{}: device ({})", plan.flavour, plan.name), &error)]
             })
         })?);
+        if filter.is_none() {
+            suites.extend(flavours.iter().map(|flavour| {
+                bench::gate(workspace, &device, *flavour, progress)
+                    .unwrap_or_else(|error| broken(&format!("{flavour}: cost"), &error))
+            }));
+        }
         Ok(suites)
     };
     run().unwrap_or_else(|error| vec![broken("device", &error)])

@@ -35,10 +35,28 @@ impl Mode {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// Its name in commands and files.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Cost => "cost",
             Self::Speed => "speed",
+        }
+    }
+
+    /// The name of a run in this mode.
+    pub fn run_name(self) -> &'static str {
+        match self {
+            Self::Cost => "bench-cost",
+            Self::Speed => "bench-speed",
+        }
+    }
+}
+
+impl From<Mode> for vts_bench_report::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Cost => Self::Cost,
+            Mode::Speed => Self::Speed,
         }
     }
 }
@@ -58,8 +76,8 @@ pub struct Measurement<'a> {
     pub memory: MemorySettings,
     /// Programs of the device's build to put into [`PUSH_DIR`](vts_init::plan::PUSH_DIR).
     pub programs: &'a [&'a str],
-    /// What to run, in order. Their time limits count on the device's clock, which leaps ahead
-    /// whenever a device that counts instructions waits for its disk.
+    /// What to run, in order. Their time limits count on the device's clock, which is not this machine's
+    /// where instructions are counted.
     pub steps: &'a [Step],
     /// How long all of it may take by this machine's clock.
     pub time_limit: Duration,
@@ -80,8 +98,12 @@ impl Measurement<'_> {
         };
         let mut steps = vec![self.memory.step()];
         steps.extend_from_slice(self.steps);
-        let name = format!("bench-{}", self.mode.name());
-        let run = device.new_run(&name, &setup, &device.programs(self.programs)?, &steps)?;
+        let run = device.new_run(
+            self.mode.run_name(),
+            &setup,
+            &device.programs(self.programs)?,
+            &steps,
+        )?;
         if !run.data_disk_is_in_memory() {
             phase.print("note: /data is in a file: this machine has no memory for it");
         }
@@ -128,7 +150,10 @@ impl<F: FnMut(&str, &str)> Reader<'_, F> {
                 self.phase.detail(step);
                 self.last_lines.clear();
             }
-            Event::Line { line, .. } => self.last_lines.push(line.clone()),
+            Event::Line { line, .. } => {
+                self.phase.detail(line);
+                self.last_lines.push(line.clone());
+            }
             Event::Exit { step, code, signal, timed_out, denials, .. } => {
                 if *timed_out {
                     self.errors.push(format!("step '{step}' ran out of time"));
