@@ -45,6 +45,8 @@ pub enum Group {
     Save,
     /// The paths of the engine, in-process.
     Engine,
+    /// Loads that find their buffers in the engine's pool.
+    Pool,
     /// The paths of the service, over binder.
     Service,
     /// Single binder calls.

@@ -30,11 +30,13 @@ const LARGE_BUFFER_BYTES: u64 = 256 << 20;
 
 /// How one measurement loads.
 #[derive(Clone, Debug)]
-struct Way {
+pub struct Way {
     heap: String,
     policy: Policy,
-    buffers: u32,
-    buffer_bytes: u64,
+    /// Buffers that are loaded, one after the other, all of them alive until the last is.
+    pub buffers: u32,
+    /// Size of each.
+    pub buffer_bytes: u64,
 }
 
 /// Measures them.
@@ -81,10 +83,15 @@ pub fn run(bench: &mut Bench) -> Result<()> {
 /// The heap's name.
 pub const SYSTEM_HEAP: &str = "system";
 
-/// An engine as the service makes it, but for bare memfds.
+/// An engine as the service makes it.
 pub fn engine() -> Engine {
+    engine_with(PoolConfig::OFF)
+}
+
+/// An engine with a pool.
+pub fn engine_with(pool: PoolConfig) -> Engine {
     let max_buffer_bytes = EngineConfig::default_max_buffer_bytes();
-    Engine::new(EngineConfig { allow_memfd: false, max_buffer_bytes, pool: PoolConfig::OFF })
+    Engine::new(EngineConfig { allow_memfd: false, max_buffer_bytes, pool })
 }
 
 /// Whether a way uses memory that can be in huge pages.
@@ -93,7 +100,8 @@ fn depends_on_pages(name: &str) -> bool {
 }
 
 impl Way {
-    fn of(setup: &Setup, heap: &str, policy: Policy) -> Self {
+    /// All the buffers of a measurement, from a heap.
+    pub fn of(setup: &Setup, heap: &str, policy: Policy) -> Self {
         let (buffers, buffer_bytes) = (setup.buffers, setup.buffer_bytes);
         Self { heap: heap.to_owned(), policy, buffers, buffer_bytes }
     }
@@ -123,15 +131,13 @@ fn measure(
     })
 }
 
-fn load(setup: &Setup, engine: &Engine, way: &Way) -> Result<Phases> {
+/// Loads, checks, closes.
+pub fn load(setup: &Setup, engine: &Engine, way: &Way) -> Result<Phases> {
     let file = setup.source.open(file_mode(way.policy))?;
     let (outcomes, both) = setup.meter.measure(|| {
         offsets_bytes(way.buffer_bytes)
             .take(way.buffers as usize)
-            .map(|offset_bytes| {
-                let target = Target::New(new_buffer(&way.heap, way.buffer_bytes));
-                load_part(engine, way.policy, target, &file, offset_bytes, way.buffer_bytes)
-            })
+            .map(|offset_bytes| load_new(engine, way, &file, offset_bytes))
             .collect::<Result<Vec<LoadOutcome>>>()
     })?;
     let allocating = outcomes.iter().map(|outcome| outcome.report.allocate).sum();
@@ -151,6 +157,17 @@ fn load(setup: &Setup, engine: &Engine, way: &Way) -> Result<Phases> {
         Ok(())
     })?;
     Ok(Phases { create: Some(create), io: Some(io), close: Some(close) })
+}
+
+/// Loads a part of a file into a new buffer.
+pub fn load_new(
+    engine: &Engine,
+    way: &Way,
+    file: &File,
+    file_offset_bytes: u64,
+) -> Result<LoadOutcome> {
+    let target = Target::New(new_buffer(&way.heap, way.buffer_bytes));
+    load_part(engine, way.policy, target, file, file_offset_bytes, way.buffer_bytes)
 }
 
 /// How the file is open: the buffered path of a file that is open with `O_DIRECT` would not be what its name says.

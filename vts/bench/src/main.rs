@@ -25,6 +25,7 @@ mod service_paths;
 mod source;
 mod system_time;
 mod tuning;
+mod warm_pool;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
                 Group::Load => seed::load::run(&mut bench)?,
                 Group::Save => seed::save::run(&mut bench)?,
                 Group::Engine => engine_paths::run(&mut bench)?,
+                Group::Pool => warm_pool::run(&mut bench)?,
                 Group::Service => service_paths::run(&mut bench)?,
                 Group::Calls => binder_calls::run(&mut bench)?,
                 Group::LiveBuffers => live_buffers::run(&mut bench)?,

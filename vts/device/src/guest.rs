@@ -11,22 +11,15 @@ use crate::command::{command, run_lines};
 use crate::progress::Progress;
 use crate::workspace::{Workspace, GUEST_TRIPLE};
 
-const PACKAGES: [&str; 7] = [
-    "vts_init",
-    "vts_servicemanager",
-    "dmabuf_loader_hal",
-    "dmabufload",
-    "vts_hal",
 const PACKAGES: [&str; 8] = [
     "vts_init",
     "vts_servicemanager",
     "dmabuf_loader_hal",
     "dmabufload",
     "vts_hal",
-    "vts_kernel",
     "vts_engine",
+    "vts_kernel",
     "vts_bench",
-];
 ];
 
 /// The executables, by name.

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Loads that find their buffers in the engine's pool, and what the pool does off the request path.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+use dmabuf_engine::pool::{PoolConfig, PoolStats};
+use dmabuf_engine::request::Policy;
+use dmabuf_engine::Engine;
+use vts_bench_record::{Direction, Kind, Phases};
+
+use crate::bench::{Bench, Case, Setup};
+use crate::engine_paths::{engine_with, load, load_new, Way, SYSTEM_HEAP};
+use crate::tuning::Pages;
+
+const UDMABUF: &str = "udmabuf";
+
+/// More than the buffers need, for bounce memory.
+const POOL_RESERVE_BYTES: u64 = 128 << 20;
+
+/// Long enough for the pool's thread to look for what has come back, and to clear it.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Measures them.
+pub fn run(bench: &mut Bench) -> Result<()> {
+    for (heap, pages) in [
+        (SYSTEM_HEAP, Pages::Small),
+        (UDMABUF, Pages::Small),
+        (UDMABUF, Pages::Transparent),
+        (UDMABUF, Pages::Hugetlb),
+    ] {
+        let name = |what: &str| format!("{heap} AUTO, {what}{}", pages.suffix());
+        let (loading, clearing) = (name("warm pool"), name("pool clears"));
+        if !bench.wants(&loading) && !bench.wants(&clearing) {
+            continue;
+        }
+        let way = Way::of(&bench.setup, heap, Policy::Auto);
+        let (buffers, bytes) = (u64::from(way.buffers), bench.setup.total_bytes());
+        let _pages = match pages.set_up(bytes + way.buffer_bytes + POOL_RESERVE_BYTES) {
+            Ok(setting) => setting,
+            Err(error) => {
+                let case = Case::new(Kind::Engine, loading, Direction::Load, bytes, buffers);
+                bench.measure(case, |_| Err(error))?;
+                continue;
+            }
+        };
+        let engine = engine_with(PoolConfig::of_bytes(2 * bytes));
+        let case = Case::new(Kind::Engine, loading, Direction::Load, bytes, buffers);
+        bench.measure(case, |setup| load_from_pool(setup, &engine, &way))?;
+        let case = Case::new(Kind::Allocation, clearing, Direction::None, bytes, buffers);
+        bench.measure(case, |setup| watch_clearing(setup, &engine, &way))?;
+    }
+    Ok(())
+}
+
+/// Warms the pool and loads from it.
+fn load_from_pool(setup: &Setup, engine: &Engine, way: &Way) -> Result<Phases> {
+    warm(setup, engine, way)?;
+    let before = stats(engine)?;
+    let phases = load(setup, engine, way)?;
+    let hits = stats(engine)?.hits - before.hits;
+    ensure!(hits == u64::from(way.buffers), "only {hits} loads found a buffer in the pool");
+    Ok(phases)
+}
+
+/// Lets the pool have one buffer more than a measurement needs: without one left it makes another at once, which would
+/// be measured too.
+fn warm(setup: &Setup, engine: &Engine, way: &Way) -> Result<()> {
+    let wanted = u64::from(way.buffers) + 1;
+    let file = setup.source.open(vts_support::files::Mode::Direct)?;
+    let held = (0..wanted).map(|_| load_new(engine, way, &file, 0)).collect::<Result<Vec<_>>>()?;
+    drop(held);
+    wait_until(engine, "the buffers are back", |stats| stats.ready >= wanted && stats.lent == 0)
+}
+
+/// Waits until the pool has cleared as many bytes as the loads of a measurement have left in it.
+fn watch_clearing(setup: &Setup, engine: &Engine, way: &Way) -> Result<Phases> {
+    warm(setup, engine, way)?;
+    let bytes = u64::from(way.buffers) * way.buffer_bytes;
+    let before = stats(engine)?.cleared_bytes;
+    let ((), clearing) = setup.meter.measure(|| {
+        wait_until(engine, "the buffers are cleared", |stats| stats.cleared_bytes >= before + bytes)
+    })?;
+    Ok(Phases { create: Some(clearing), io: None, close: None })
+}
+
+fn stats(engine: &Engine) -> Result<PoolStats> {
+    engine.pool_stats().context("the engine has no pool")
+}
+
+fn wait_until(engine: &Engine, what: &str, holds: impl Fn(&PoolStats) -> bool) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if holds(&stats(engine)?) {
+            return Ok(());
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    bail!("after {PATIENCE:?} still not: {what}: {:?}", stats(engine)?)
+}
