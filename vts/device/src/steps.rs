@@ -175,13 +175,14 @@ exit $status";
 /// One of its buffers is in 1024 huge pages of 2 MiB each, half of the device's memory.
 const UDMABUF: &str = "\
 cd /proc/sys/vm
+pool=$(cat nr_hugepages)
 echo 3 > drop_caches
 echo 1024 > nr_hugepages
 cat nr_hugepages
 cd - > /dev/null
 ./udmabuf
 status=$?
-echo 0 > /proc/sys/vm/nr_hugepages
+echo $pool > /proc/sys/vm/nr_hugepages
 exit $status";
 
 /// Loads a file whose last block is not whole, and compares what was loaded.
