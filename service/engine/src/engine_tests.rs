@@ -132,6 +132,37 @@ fn a_file_opened_with_o_direct_loads_at_any_offset() {
     }
 }
 
+/// Small ranges close together, read as one, and the last of them past the end of the file.
+#[test]
+fn small_ranges_are_gathered_and_land_where_they_belong() {
+    let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let bytes = pattern(1 << 20);
+    let file = file_with(&directory, &bytes);
+    let place = |index: u64| (index * 5003 + 7, 1 + index * 13 % 3000, (200 - index) * 4001);
+    let segments: Vec<Segment> = (0..200)
+        .map(place)
+        .chain([((1 << 20) - 10, 100, 200 * 4001 + 5000)])
+        .map(|(offset, len, to)| segment(offset, Length::Bytes(len), to))
+        .collect();
+    for policy in [Policy::Auto, Policy::Named(Path::Bounce), Policy::Named(Path::Buffered)] {
+        let wanted = LoadRequest { policy, ..request(memfd_target(0), file.as_fd(), &segments) };
+        let outcome = match engine().load(&wanted) {
+            // The directory may be on a file system without direct I/O.
+            Err(EngineError::PathUnavailable { .. }) => continue,
+            outcome => outcome.unwrap(),
+        };
+        assert_eq!(outcome.segment_bytes[200], 10);
+        let mut loaded = contents(outcome.buffer.as_ref().unwrap());
+        for (segment, len) in segments.iter().zip(&outcome.segment_bytes) {
+            let (from, to) = (segment.file_offset_bytes, segment.buffer_offset_bytes as usize);
+            let (from, len) = (from as usize, *len as usize);
+            assert_eq!(loaded[to..to + len], bytes[from..from + len], "{policy:?} {segment:?}");
+            loaded[to..to + len].fill(0);
+        }
+        assert!(loaded.iter().all(|byte| *byte == 0), "{policy:?}");
+    }
+}
+
 #[test]
 fn an_existing_buffer_keeps_what_no_segment_fills() {
     let directory = tempfile::tempdir().unwrap();

@@ -25,6 +25,7 @@ pub mod plan;
 pub mod pool;
 pub mod report;
 pub mod request;
+mod runs;
 mod transfer;
 mod verify;
 mod watermarks;

@@ -8,12 +8,16 @@ use crate::buffer::BufferView;
 use crate::error::{errno_text, EngineError, Result};
 use crate::file::OpenFile;
 use crate::path::{
-    Direction, Path, Progress, Reason, Refusal, SegmentFacts, Transfer, Way, BATCH_BYTES,
+    gather, Direction, Path, Progress, Reason, Refusal, SegmentFacts, Transfer, Way, BATCH_BYTES,
 };
 use crate::plan::{no_way, plan_segment, NotTaken, PathSupports};
 use crate::report::Report;
 use crate::request::{Policy, ResolvedSegment};
+use crate::runs::{merge_adjacent, Run};
 use crate::watermarks::Watermarks;
+
+/// The way of small ranges that are read together.
+const BOUNCED: Way = Way { path: Path::Bounce, direct: false };
 
 /// Bytes per call where somebody follows what is loaded.
 const FOLLOWED_BATCH_BYTES: u64 = 4 << 20;
@@ -42,24 +46,89 @@ impl Job<'_> {
         report: &mut Report,
     ) -> Result<Vec<u64>> {
         let mut moved_bytes = vec![0; self.segments.len()];
-        for (number, run) in runs.iter().enumerate() {
+        let mut first = 0;
+        while first < runs.len() {
+            let group = self.group_at(runs, first);
+            let moved = self.move_group(&runs[group.clone()], first, watermarks, report)?;
+            for (run, mut left) in runs[group.clone()].iter().zip(moved) {
+                for index in &run.indices {
+                    moved_bytes[*index] = left.min(self.segments[*index].len_bytes);
+                    left -= moved_bytes[*index];
+                }
+            }
+            if let Some(marks) = watermarks {
+                group.clone().for_each(|number| marks.end(number));
+            }
+            first = group.end;
+        }
+        Ok(moved_bytes)
+    }
+
+    /// The runs from `first` on that are to be read together.
+    fn group_at(&self, runs: &[Run], first: usize) -> std::ops::Range<usize> {
+        let mut end = first + 1;
+        while self.direction == Direction::Load
+            && end < runs.len()
+            && gather::belongs_to(&runs[first].range, &runs[end - 1].range, &runs[end].range)
+        {
+            end += 1;
+        }
+        first..end
+    }
+
+    /// Moves runs, the first of which has the number `first`; returns the bytes of each.
+    fn move_group(
+        &self,
+        runs: &[Run],
+        first: usize,
+        watermarks: Option<&Watermarks>,
+        report: &mut Report,
+    ) -> Result<Vec<u64>> {
+        if runs.len() > 1 {
+            if let Some(moved) = self.gather(runs, report)? {
+                return Ok(moved);
+            }
+        }
+        let move_run = |(number, run): (usize, &Run)| {
             let reach = |place| {
                 if let Some(marks) = watermarks {
-                    marks.reach(number, place);
+                    marks.reach(first + number, place);
                 }
             };
             let batch_bytes = watermarks.map_or(BATCH_BYTES, |_| FOLLOWED_BATCH_BYTES);
-            let follower = Follower { reach: &reach, batch_bytes };
-            let mut left = self.move_run(run, &follower, report)?;
-            for index in &run.indices {
-                moved_bytes[*index] = left.min(self.segments[*index].len_bytes);
-                left -= moved_bytes[*index];
-            }
-            if let Some(marks) = watermarks {
-                marks.end(number);
-            }
+            self.move_run(run, &Follower { reach: &reach, batch_bytes }, report)
+        };
+        runs.iter().enumerate().map(move_run).collect()
+    }
+
+    /// Moves runs by one read, if each by itself would be bounced.
+    fn gather(&self, runs: &[Run], report: &mut Report) -> Result<Option<Vec<u64>>> {
+        let mut plans = Vec::with_capacity(runs.len());
+        for run in runs {
+            let file = &self.files[run.range.file_index];
+            let facts = self.facts_of(file, run.range);
+            plans.push(plan_segment(&run.argument(), self.policy, &self.supports, &facts)?);
         }
-        Ok(moved_bytes)
+        if plans.iter().any(|plan| plan.ways.first() != Some(&BOUNCED)) {
+            return Ok(None);
+        }
+        let ranges: Vec<ResolvedSegment> = runs.iter().map(|run| run.range).collect();
+        let file = &self.files[ranges[0].file_index];
+        let moved = gather::load(file, &ranges, &self.buffer)?;
+        if let Some(moved) = &moved {
+            plans.into_iter().flat_map(|plan| plan.not_taken).for_each(|n| report.explain(n));
+            report.count(BOUNCED, moved.iter().sum());
+        }
+        Ok(moved)
+    }
+
+    fn facts_of<'f>(&self, file: &'f OpenFile<'_>, segment: ResolvedSegment) -> SegmentFacts<'f> {
+        SegmentFacts {
+            direction: self.direction,
+            file: file.facts(),
+            segment,
+            buffer_is_backed: self.buffer.backing.is_some(),
+        }
     }
 
     /// Moves one run; returns its bytes.
@@ -67,19 +136,14 @@ impl Job<'_> {
         let argument = run.argument();
         let segment = run.range;
         let file = &self.files[segment.file_index];
-        let facts_of = |segment| SegmentFacts {
-            direction: self.direction,
-            file: file.facts(),
-            segment,
-            buffer_is_backed: self.buffer.backing.is_some(),
-        };
-        let plan = plan_segment(&argument, self.policy, &self.supports, &facts_of(segment))?;
+        let facts = self.facts_of(file, segment);
+        let plan = plan_segment(&argument, self.policy, &self.supports, &facts)?;
         let mut refused: Vec<NotTaken> = Vec::new();
         plan.not_taken.into_iter().for_each(|not_taken| report.explain(not_taken));
         let mut rest = segment;
         for way in plan.ways {
             report.count(way, 0);
-            let moved = self.move_rest(way, file, &facts_of(rest), follower, report)?;
+            let moved = self.move_rest(way, file, &self.facts_of(file, rest), follower, report)?;
             rest = advance(rest, moved.bytes);
             match moved.refused {
                 None => return self.finish_segment(segment, rest),
@@ -190,45 +254,6 @@ struct Follower<'a> {
     batch_bytes: u64,
 }
 
-/// Segments that follow each other in the file as well as in the buffer: one range to move.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) range: ResolvedSegment,
-    /// The segments, in the order of their places.
-    pub(crate) indices: Vec<usize>,
-}
-
-impl Run {
-    /// How errors name it: by the first of its segments in the request.
-    fn argument(&self) -> String {
-        format!("segments[{}]", self.indices.iter().min().copied().unwrap_or_default())
-    }
-}
-
-/// Joins adjacent segments, whatever their order in the request.
-fn merge_adjacent(segments: &[ResolvedSegment]) -> Vec<Run> {
-    let mut order: Vec<usize> = (0..segments.len()).collect();
-    order.sort_by_key(|index| (segments[*index].file_index, segments[*index].file_offset_bytes));
-    let mut runs: Vec<Run> = Vec::new();
-    for index in order {
-        let next = segments[index];
-        match runs.last_mut() {
-            Some(run) if continues(&run.range, &next) => {
-                run.range.len_bytes += next.len_bytes;
-                run.indices.push(index);
-            }
-            _ => runs.push(Run { range: next, indices: vec![index] }),
-        }
-    }
-    runs
-}
-
-fn continues(range: &ResolvedSegment, next: &ResolvedSegment) -> bool {
-    range.file_index == next.file_index
-        && range.file_end_bytes() == next.file_offset_bytes
-        && range.buffer_end_bytes() == next.buffer_offset_bytes
-}
-
 struct Moved {
     bytes: u64,
     refused: Option<Refusal>,
@@ -253,46 +278,5 @@ fn refusal_of(errno: Errno) -> Refusal {
             Reason::RefusedByKernel,
             format!("the kernel refused: {}", errno_text(errno)),
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn segment(file_index: usize, place: u64, buffer: u64, len_bytes: u64) -> ResolvedSegment {
-        ResolvedSegment {
-            file_index,
-            file_offset_bytes: place,
-            buffer_offset_bytes: buffer,
-            len_bytes,
-        }
-    }
-
-    fn merged(segments: &[ResolvedSegment]) -> Vec<(ResolvedSegment, Vec<usize>)> {
-        merge_adjacent(segments).into_iter().map(|run| (run.range, run.indices)).collect()
-    }
-
-    #[test]
-    fn neighbours_in_file_and_buffer_become_one_run() {
-        let segments = [segment(0, 10, 110, 5), segment(0, 0, 100, 10), segment(0, 15, 115, 1)];
-        assert_eq!(merged(&segments), [(segment(0, 0, 100, 16), vec![1, 0, 2])]);
-    }
-
-    #[test]
-    fn what_is_apart_in_either_stays_apart() {
-        let apart = [
-            segment(0, 0, 0, 10),
-            segment(0, 10, 11, 10),
-            segment(0, 21, 21, 10),
-            segment(1, 31, 31, 10),
-        ];
-        assert_eq!(merged(&apart).len(), 4);
-    }
-
-    #[test]
-    fn a_run_is_named_by_its_first_segment_in_the_request() {
-        let segments = [segment(0, 10, 110, 5), segment(0, 0, 100, 10)];
-        assert_eq!(merge_adjacent(&segments)[0].argument(), "segments[0]");
     }
 }

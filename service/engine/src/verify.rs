@@ -10,7 +10,8 @@ use crate::digest::{sha256_as_it_comes, sha256_of_ranges, Sha256};
 use crate::error::{EngineError, Result};
 use crate::report::Report;
 use crate::request::{LoadRequest, ResolvedSegment};
-use crate::transfer::{Job, Run};
+use crate::runs::Run;
+use crate::transfer::Job;
 use crate::watermarks::Watermarks;
 
 /// From here on a thread takes the digest while the load goes on.

@@ -3,7 +3,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::transfer::Run;
+use crate::runs::Run;
 
 /// The place in the buffer up to which each run is loaded.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use crate::buffer::{BufferView, MappedWindow};
 use crate::error::{EngineError, Result};
 
 /// Bytes of one bounce buffer, a huge page, and of one read.
-const SLOT_BYTES: u64 = 2 << 20;
+pub(super) const SLOT_BYTES: u64 = 2 << 20;
 
 /// Reads in flight, and threads, at most.
 const MAX_IN_FLIGHT: usize = 2;
@@ -271,7 +271,8 @@ fn failure_of(verb: &'static str) -> impl Fn(Errno) -> Failure {
     }
 }
 
-fn bounce_memory(slot_bytes: u64, slots: usize) -> Result<Mapping> {
+/// Memory for `slots` bounce buffers; one that is small has ordinary pages.
+pub(super) fn bounce_memory(slot_bytes: u64, slots: usize) -> Result<Mapping> {
     let memory = if slot_bytes <= SMALL_BYTES {
         Mapping::anonymous(slot_bytes as usize)
     } else {

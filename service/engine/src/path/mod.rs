@@ -4,6 +4,7 @@
 mod bounce;
 mod buffered;
 mod copy_file_range;
+pub(crate) mod gather;
 mod split;
 mod udmabuf_direct;
 
