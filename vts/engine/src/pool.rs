@@ -3,6 +3,8 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
@@ -30,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 type Test = fn(&str) -> Result<()>;
 
 pub fn trials() -> Vec<Trial> {
-    let tests: [(&str, Test); 7] = [
+    let tests: [(&str, Test); 8] = [
         ("a_client_that_loads_again_gets_its_buffer_back", a_client_that_loads_again),
         ("what_a_shorter_file_leaves_of_a_page_is_zero", what_a_shorter_file_leaves),
         ("no_client_sees_the_bytes_of_another", no_client_sees_the_bytes_of_another),
@@ -38,6 +40,7 @@ pub fn trials() -> Vec<Trial> {
         ("a_buffer_that_a_device_uses_stays_away", a_buffer_that_a_device_uses),
         ("the_cap_holds", the_cap_holds),
         ("an_idle_pool_gives_everything_back", an_idle_pool),
+        ("memory_pressure_empties_the_pool", memory_pressure),
     ];
     tests
         .into_iter()
@@ -191,4 +194,56 @@ fn an_idle_pool(heap: &str) -> Result<()> {
     drop(load_whole(&engine, CAMERA, heap, &patterned(&files, 1)?.direct()?)?);
     wait_until(&engine, "the buffer is back", |stats| stats.returned == 1)?;
     wait_until(&engine, "the pool is empty", |stats| stats.ready == 0 && stats.lent == 0)
+}
+
+fn memory_pressure(heap: &str) -> Result<()> {
+    if !Path::new("/proc/pressure/memory").exists() {
+        return Err(skip("the kernel has no PSI"));
+    }
+    let files = Files::new()?;
+    let engine = engine(PoolConfig { idle: Duration::from_secs(3600), ..POOL });
+    drop(load_whole(&engine, CAMERA, heap, &patterned(&files, 1)?.direct()?)?);
+    wait_until(&engine, "the buffer is back", |stats| stats.returned == 1)?;
+    std::thread::sleep(Duration::from_secs(3));
+    let before = stats(&engine)?;
+    ensure!(before.ready > 0, "the pool was empty without pressure: {before:?}");
+    let large = files.patterned("large", 2, 64 << 20)?;
+    let _pressure = Pressure::by_reading(large.path())?;
+    wait_until(&engine, "the pool is empty", |stats| stats.ready == 0)
+}
+
+/// A process that has too little memory for what it reads.
+struct Pressure {
+    cgroup: PathBuf,
+    reader: Child,
+}
+
+impl Pressure {
+    fn by_reading(file: &Path) -> Result<Self> {
+        let cgroup = PathBuf::from("/sys/fs/cgroup/dmabuf_pressure");
+        std::fs::create_dir(&cgroup).with_context(|| format!("{}", cgroup.display()))?;
+        std::fs::write(cgroup.join("memory.max"), "4M")?;
+        let script = r#"echo $$ > "$0/cgroup.procs" && while :; do cat "$1"; done"#;
+        let reader = Command::new("/system/bin/sh")
+            .args(["-c", script])
+            .args([&cgroup, file])
+            .stdout(Stdio::null())
+            .spawn()
+            .context("starting a reader")?;
+        Ok(Self { cgroup, reader })
+    }
+}
+
+impl Drop for Pressure {
+    fn drop(&mut self) {
+        let _ = std::fs::write(self.cgroup.join("cgroup.kill"), "1");
+        let _ = self.reader.wait();
+        // Its last process may have to be reaped by somebody else first.
+        for _ in 0..100 {
+            if std::fs::remove_dir(&self.cgroup).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }

@@ -38,7 +38,7 @@ parcelable TransferReport {
      */
     long moveNanos = 0;
     /**
-     * Time spent on the digest, in nanoseconds.
+     * How much longer than moving the bytes the digest took, in nanoseconds: of large loads it is taken while they go on.
      */
     long verifyNanos = 0;
 }
