@@ -143,8 +143,15 @@ impl<'fd> BufferView<'fd> {
         } else {
             MappingAccess::Read
         };
-        let mapping = Mapping::shared_at(self.fd, first_byte, mapped_bytes, mapping_access)
-            .map_err(|errno| EngineError::io("map the buffer", errno))?;
+        let (memory, start) = match self.backing {
+            // The same pages, mapped already, and in huge ones as far as they are huge.
+            Some(backing) => (Memory::OfBacking(backing.mapping()), offset_bytes as usize),
+            None => {
+                let mapping = Mapping::shared_at(self.fd, first_byte, mapped_bytes, mapping_access)
+                    .map_err(|errno| EngineError::io("map the buffer", errno))?;
+                (Memory::Own(mapping), (offset_bytes - first_byte) as usize)
+            }
+        };
         let guard = match self.kind {
             BufferKind::DmaBuf => Some(
                 CpuAccessGuard::begin(self.fd, access)
@@ -152,19 +159,33 @@ impl<'fd> BufferView<'fd> {
             ),
             BufferKind::Memfd => None,
         };
-        let start = (offset_bytes - first_byte) as usize;
-        Ok(MappedWindow { mapping, start, guard })
+        Ok(MappedWindow { memory, start, guard })
     }
 }
 
 /// A mapped range of a buffer with its bracket of CPU access. Offsets count from the start of the range, in bytes.
 pub(crate) struct MappedWindow<'fd> {
-    mapping: Mapping,
+    memory: Memory<'fd>,
     start: usize,
     guard: Option<CpuAccessGuard<'fd>>,
 }
 
+/// What a window looks at.
+enum Memory<'fd> {
+    /// A mapping of the buffer, for this window only.
+    Own(Mapping),
+    /// The mapping of the memfd behind the buffer.
+    OfBacking(&'fd Mapping),
+}
+
 impl MappedWindow<'_> {
+    fn mapping(&self) -> &Mapping {
+        match &self.memory {
+            Memory::Own(mapping) => mapping,
+            Memory::OfBacking(mapping) => mapping,
+        }
+    }
+
     fn range(&self, offset_bytes: u64, len_bytes: u64) -> std::ops::Range<usize> {
         let start = self.start + offset_bytes as usize;
         start..start + len_bytes as usize
@@ -178,7 +199,7 @@ impl MappedWindow<'_> {
         file_offset_bytes: u64,
     ) -> dmabuf_uapi::Result<u64> {
         let range = self.range(offset_bytes, len_bytes);
-        self.mapping.pread(range, file, file_offset_bytes).map(|count| count as u64)
+        self.mapping().pread(range, file, file_offset_bytes).map(|count| count as u64)
     }
 
     pub(crate) fn pwrite(
@@ -189,11 +210,11 @@ impl MappedWindow<'_> {
         file_offset_bytes: u64,
     ) -> dmabuf_uapi::Result<u64> {
         let range = self.range(offset_bytes, len_bytes);
-        self.mapping.pwrite(range, file, file_offset_bytes).map(|count| count as u64)
+        self.mapping().pwrite(range, file, file_offset_bytes).map(|count| count as u64)
     }
 
     pub(crate) fn read(&self, offset_bytes: u64, target: &mut [u8]) -> dmabuf_uapi::Result<()> {
-        self.mapping.read(self.range(offset_bytes, 0).start, target)
+        self.mapping().read(self.range(offset_bytes, 0).start, target)
     }
 
     pub(crate) fn copy_in(
@@ -204,7 +225,7 @@ impl MappedWindow<'_> {
         len_bytes: u64,
     ) -> dmabuf_uapi::Result<()> {
         let range = self.range(offset_bytes, len_bytes);
-        self.mapping.copy_from(range.start, source, source_offset_bytes, range.len())
+        self.mapping().copy_from(range.start, source, source_offset_bytes, range.len())
     }
 
     pub(crate) fn copy_out(
@@ -215,11 +236,11 @@ impl MappedWindow<'_> {
         len_bytes: u64,
     ) -> dmabuf_uapi::Result<()> {
         let range = self.range(offset_bytes, len_bytes);
-        target.copy_from(target_offset_bytes, &self.mapping, range.start, range.len())
+        target.copy_from(target_offset_bytes, self.mapping(), range.start, range.len())
     }
 
     pub(crate) fn fill_zero(&self, offset_bytes: u64, len_bytes: u64) -> dmabuf_uapi::Result<()> {
-        self.mapping.fill_zero(self.range(offset_bytes, len_bytes))
+        self.mapping().fill_zero(self.range(offset_bytes, len_bytes))
     }
 
     /// Ends the CPU access, with the exporter's verdict, and unmaps.
