@@ -4,7 +4,7 @@
 //! A buffer that its client has released comes back once nobody else holds it: the kernel counts the references to a
 //! dma-buf, those of mappings and of drivers among them. It goes out again as it is only to the client it came from, and
 //! only for a load that overwrites it whole; for anybody else it is cleared first, off the request path. Of each kind of
-//! buffer that is in use the pool makes one more, so that the next request finds it ready.
+//! buffer that is in use the pool keeps one ready, so that the next request finds it.
 //!
 //! The pool gives everything back when memory is short, and when nobody has asked for a while.
 //!

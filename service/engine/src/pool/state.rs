@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the pool has, has lent, and has done. No I/O and no system calls: it is used under a lock.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
@@ -67,8 +67,8 @@ pub struct PoolStats {
 pub(super) struct State {
     pub(super) ready: Vec<Ready>,
     pub(super) lent: Vec<Lent>,
-    /// The most buffers of a kind that clients have had at a time since the pool was last given back.
-    peak: HashMap<Key, u64>,
+    /// The kinds that clients have had since the pool was last given back.
+    in_use: HashSet<Key>,
     pub(super) last_request: Option<Instant>,
     pub(super) stopping: bool,
     counted: PoolStats,
@@ -99,28 +99,16 @@ impl State {
     }
 
     pub(super) fn lend(&mut self, lent: Lent) {
-        let key = lent.key.clone();
+        self.in_use.insert(lent.key.clone());
         self.lent.push(lent);
-        let now_lent = self.lent_of(&key);
-        let peak = self.peak.entry(key).or_default();
-        *peak = now_lent.max(*peak);
     }
 
-    fn lent_of(&self, key: &Key) -> u64 {
-        self.lent.iter().filter(|lent| lent.key == *key).count() as u64
-    }
-
-    fn ready_of(&self, key: &Key) -> u64 {
-        self.ready.iter().filter(|ready| ready.key == *key).count() as u64
-    }
-
-    /// A kind of which there should be one more than clients have ever had at a time, and is not; within `max_bytes`.
+    /// A kind that is in use and of which none is ready, where `max_bytes` leave room for one.
     pub(super) fn lacking(&self, max_bytes: u64) -> Option<Key> {
         let room = max_bytes.saturating_sub(self.ready_bytes());
-        let lacks = |(key, peak): &(&Key, &u64)| {
-            key.size_bytes <= room && self.lent_of(key) + self.ready_of(key) <= **peak
-        };
-        self.peak.iter().find(lacks).map(|(key, _)| key.clone())
+        let is_ready = |key: &Key| self.ready.iter().any(|ready| ready.key == *key);
+        let lacks = |key: &&Key| key.size_bytes <= room && !is_ready(key);
+        self.in_use.iter().find(lacks).cloned()
     }
 
     /// Counts and keeps a buffer that the pool has made.
@@ -156,7 +144,7 @@ impl State {
 
     /// Empties the pool; what it had is to be dropped after the lock.
     pub(super) fn give_back(&mut self) -> Vec<Ready> {
-        self.peak.clear();
+        self.in_use.clear();
         std::mem::take(&mut self.ready)
     }
 
@@ -223,22 +211,21 @@ mod tests {
     }
 
     #[test]
-    fn one_more_is_wanted_than_clients_have_had_at_a_time() {
+    fn of_each_kind_in_use_one_should_be_ready() {
         let mut state = State::default();
         assert_eq!(state.lacking(1 << 20), None);
-        for _ in 0..2 {
-            let fd = ready(Content::Zero).allocated.buffer.fd;
-            state.lend(Lent { fd, memfd: None, key: key(), client: ClientId(1) });
-        }
+        let fd = ready(Content::Zero).allocated.buffer.fd;
+        state.lend(Lent { fd, memfd: None, key: key(), client: ClientId(1) });
         assert_eq!(state.lacking(1 << 20), Some(key()));
         assert_eq!(state.lacking(SIZE_BYTES - 1), None);
         state.add_made(ready(Content::Zero));
         assert_eq!(state.lacking(1 << 20), None);
+        assert!(state.take(&key(), wish(1, true)).is_some());
+        assert_eq!(state.lacking(1 << 20), Some(key()));
         // What comes back counts.
-        state.lent.pop();
         assert!(state.add_returned(ready(Content::Of(ClientId(1))), 1 << 20).is_none());
         assert_eq!(state.lacking(1 << 20), None);
-        assert_eq!(state.give_back().len(), 2);
+        assert_eq!(state.give_back().len(), 1);
         assert_eq!(state.lacking(1 << 20), None);
     }
 

@@ -26,27 +26,39 @@ const NAME: &str = "dmabuf-loader-pool";
 pub(super) fn run(shared: &Shared) {
     let pressure = MemoryPressure::watch();
     let mut wait = LONGEST_WAIT;
-    while let Some(woken) = sleep(shared, wait) {
+    let mut look_at = Instant::now() + wait;
+    while let Some(woken) = sleep_until(shared, look_at) {
+        if woken {
+            // A buffer was lent; it will not be back at once, but the next request may come.
+            make_one(shared);
+            wait = SHORTEST_WAIT;
+            look_at = look_at.min(Instant::now() + wait);
+            continue;
+        }
         if pressure.as_ref().is_some_and(MemoryPressure::is_high) || is_idle(shared) {
             let dropped = shared.state().give_back();
             if !dropped.is_empty() {
                 log::info!("the pool gives back {} buffers", dropped.len());
             }
         }
-        let returned = take_back(shared);
+        wait = if take_back(shared) { SHORTEST_WAIT } else { (wait * 2).min(LONGEST_WAIT) };
         clear_old(shared);
         make_one(shared);
-        wait = if woken || returned { SHORTEST_WAIT } else { (wait * 2).min(LONGEST_WAIT) };
+        look_at = Instant::now() + wait;
     }
 }
 
-/// Sleeps for so long or until woken, and says which; `None` means stop.
-fn sleep(shared: &Shared, wait: Duration) -> Option<bool> {
+/// Sleeps until then or until woken, and says which; `None` means stop.
+fn sleep_until(shared: &Shared, then: Instant) -> Option<bool> {
     let state = shared.state();
     if state.stopping {
         return None;
     }
-    let waited = shared.wake.wait_timeout(state, wait);
+    let left = then.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Some(false);
+    }
+    let waited = shared.wake.wait_timeout(state, left);
     let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
     (!state.stopping).then_some(!timeout.timed_out())
 }
