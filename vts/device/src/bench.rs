@@ -62,6 +62,9 @@ const PROGRAM: &str = "VtsDmaBufLoaderBenchmark";
 /// Room for all buffers of a measurement twice over, and for a file of 4 GiB.
 const SIZE: Size = Size { memory_mib: 4 * 1024, data_disk_mib: 6 * 1024 };
 
+/// The reduced run needs no file of 4 GiB.
+pub const GATE_SIZE: Size = Size { memory_mib: 4 * 1024, data_disk_mib: 3 * 1024 };
+
 /// By this machine's clock.
 const TIME_LIMIT: Duration = Duration::from_secs(2 * 3600);
 
@@ -85,9 +88,11 @@ pub fn run(
         for mode in options.modes() {
             let command = options.command(flavour, mode);
             let arguments = options.arguments(mode);
-            let throttle = options.throttle_mib_per_s;
-            let results =
-                measure(&device, progress, flavour, mode, throttle, &command, &arguments)?;
+            let measurement = Measurement {
+                data_read_limit_mib_per_s: options.throttle_mib_per_s,
+                ..measurement(flavour, mode, SIZE)
+            };
+            let results = measure(&device, progress, measurement, &command, &arguments)?;
             let checks = bounds.check(&results);
             progress.print(&format!("\n{}\n{}", table::tables(&results), bounds::lines(&checks)));
             let dir = workspace.run_dir(flavour, mode.run_name())?;
@@ -130,7 +135,8 @@ pub fn gate(
     for method in methods {
         arguments.extend(["--method".to_owned(), method.to_owned()]);
     }
-    let results = measure(device, progress, flavour, Mode::Cost, None, "cargo vts", &arguments)?;
+    let measurement = measurement(flavour, Mode::Cost, GATE_SIZE);
+    let results = measure(device, progress, measurement, "cargo vts", &arguments)?;
     let mut suite = Suite::new(format!("{flavour}: cost"));
     suite.problems = results.failures();
     for check in bounds.check(&results).into_iter().filter(|check| check.gate) {
@@ -148,30 +154,35 @@ fn read_bounds(workspace: &Workspace) -> Result<Bounds> {
     Bounds::parse(&text)
 }
 
+/// A measurement without a step.
+fn measurement(flavour: Flavour, mode: Mode, size: Size) -> Measurement<'static> {
+    Measurement {
+        flavour,
+        mode,
+        size,
+        data_read_limit_mib_per_s: None,
+        // The program makes its settings itself, from measurement to measurement.
+        memory: MemorySettings::default(),
+        programs: &[PROGRAM],
+        steps: &[],
+        time_limit: TIME_LIMIT,
+    }
+}
+
+/// Runs the program with the arguments; `command` is what a person would type for it.
 fn measure(
     device: &Device,
     progress: &Progress,
-    flavour: Flavour,
-    mode: Mode,
-    data_read_limit_mib_per_s: Option<u64>,
+    measurement: Measurement<'_>,
     command: &str,
     arguments: &[String],
 ) -> Result<Results> {
+    let Measurement { flavour, mode, .. } = measurement;
     let phase = progress.phase(format!("{PROGRAM} on {flavour}, {mode:?}"));
     let mut argv = [SHELL_PATH, "-c", "exec \"./$0\" \"$@\"", PROGRAM].map(String::from).to_vec();
     argv.extend_from_slice(arguments);
     let step = Step { argv, ..Step::root(PROGRAM, "", STEP_TIMEOUT_S) };
-    let measurement = Measurement {
-        flavour,
-        mode,
-        size: SIZE,
-        data_read_limit_mib_per_s,
-        // It makes its settings itself, from measurement to measurement.
-        memory: MemorySettings::default(),
-        programs: &[PROGRAM],
-        steps: std::slice::from_ref(&step),
-        time_limit: TIME_LIMIT,
-    };
+    let measurement = Measurement { steps: std::slice::from_ref(&step), ..measurement };
     let mut lines = Vec::new();
     let ended = measurement.run(device, &phase, |_, line| lines.push(line.to_owned()));
     let read = lines.iter().map(String::as_str);

@@ -37,6 +37,7 @@ use crate::flavour::Flavour;
 use crate::progress::Progress;
 use crate::qemu::{Accelerator, Execution};
 use crate::results::{Suite, Totals};
+use crate::schedule::Job;
 use crate::workspace::Workspace;
 
 /// Runs every test of the project, on this host and on a virtual device.
@@ -144,17 +145,27 @@ fn device(workspace: &Workspace, progress: &Progress, arguments: &Arguments) -> 
         let device = Device::build(workspace, &flavours, progress)?;
         let execution = arguments.execution(&device)?;
         let mut suites: Vec<Suite> = device.patch_suite()?.into_iter().collect();
-        suites.extend(schedule::run_all(&steps::plans(&flavours, filter), |plan| {
-            device.run(progress, execution, plan, filter.is_some()).unwrap_or_else(|error| {
-                vec![broken(&format!("{}: device ({})", plan.flavour, plan.name), &error)]
-            })
-        })?);
-        if filter.is_none() {
-            suites.extend(flavours.iter().map(|flavour| {
-                bench::gate(workspace, &device, *flavour, progress)
-                    .unwrap_or_else(|error| broken(&format!("{flavour}: cost"), &error))
+        let plans = steps::plans(&flavours, filter);
+        let mut jobs: Vec<Job<'_>> = Vec::new();
+        for plan in &plans {
+            let device = &device;
+            jobs.push(Job::new(plan.size, move || {
+                device.run(progress, execution, plan, filter.is_some()).unwrap_or_else(|error| {
+                    vec![broken(&format!("{}: device ({})", plan.flavour, plan.name), &error)]
+                })
             }));
         }
+        if filter.is_none() {
+            for &flavour in &flavours {
+                let device = &device;
+                jobs.push(Job::new(bench::GATE_SIZE, move || {
+                    let suite = bench::gate(workspace, device, flavour, progress)
+                        .unwrap_or_else(|error| broken(&format!("{flavour}: cost"), &error));
+                    vec![suite]
+                }));
+            }
+        }
+        suites.extend(schedule::run_all(&jobs)?);
         Ok(suites)
     };
     run().unwrap_or_else(|error| vec![broken("device", &error)])

@@ -65,11 +65,11 @@ const ENGINE_TEST: &str = "VtsDmaBufEngineTest";
 /// Test programs of this workspace.
 pub const TESTS: [&str; 3] = [HAL_TEST, KERNEL_TEST, ENGINE_TEST];
 
-/// For buffers of more than 2 GiB, and files beyond 4 GiB.
-const KERNEL_TEST_SIZE: Size = Size { memory_mib: 4 * 1024, data_disk_mib: 6 * 1024 };
+/// For buffers of more than 2 GiB; files beyond 4 GiB are mostly holes.
+const KERNEL_TEST_SIZE: Size = Size { memory_mib: 4 * 1024, data_disk_mib: 3 * 1024 };
 
 /// For buffers and files of some hundred MiB.
-const HAL_TEST_SIZE: Size = Size { memory_mib: 2 * 1024, data_disk_mib: 4 * 1024 };
+const HAL_TEST_SIZE: Size = Size { memory_mib: 2 * 1024, data_disk_mib: 3 * 1024 };
 
 /// The plans of a full run, those that take longest first; with a filter, the tests whose name
 /// contains it.
