@@ -12,7 +12,7 @@ use crate::heap::{
     round_to_pages, Allocated, BufferName, Heap, HeapKind, Heaps, PageKind, Purpose,
 };
 use crate::path::{Direction, Path, SegmentFacts, Support};
-use crate::plan::{rank_memory, MemoryChoice, PathSupports};
+use crate::plan::{rank_memory, MemoryChoice, PathSupports, RankedMemory};
 use crate::pool::{Pool, PoolConfig, PoolStats, Wish};
 use crate::request::{ClientId, LoadRequest, NewBuffer, Policy, ResolvedSegment};
 use crate::verify::covered_bytes;
@@ -123,9 +123,14 @@ impl Allocator {
             })
             .collect();
         let mut failure = None;
-        for index in self.rank(&choices, request.policy, files, segments) {
+        for RankedMemory { index, way } in self.rank(&choices, request.policy, files, segments) {
             let Choice { heap, pages, .. } = choices[index];
-            match self.take_or_allocate(heap, wish(pages), &name, Purpose::Fill) {
+            // To map base pages and unmap them again costs more than copy_file_range itself, which needs no mapping.
+            let needs_no_mapping = way.is_some_and(|way| way.path == Path::CopyFileRange)
+                && pages == Some(PageKind::Base)
+                && self.pool.is_none();
+            let purpose = if needs_no_mapping { Purpose::HandOver } else { Purpose::Fill };
+            match self.take_or_allocate(heap, wish(pages), &name, purpose) {
                 Ok(allocated) => return Ok(allocated),
                 Err(error) => failure = Some(error),
             }
@@ -140,9 +145,9 @@ impl Allocator {
         policy: Policy,
         files: &[OpenFile<'_>],
         segments: &[ResolvedSegment],
-    ) -> Vec<usize> {
+    ) -> Vec<RankedMemory> {
         let Some(largest) = segments.iter().max_by_key(|segment| segment.len_bytes) else {
-            return (0..choices.len()).collect();
+            return (0..choices.len()).map(|index| RankedMemory { index, way: None }).collect();
         };
         let facts = SegmentFacts {
             direction: Direction::Load,

@@ -168,8 +168,10 @@ impl Engine {
             clear_gaps(&buffer, &segments, &segment_bytes)?;
         }
         report.transfer = begin.elapsed().saturating_sub(report.verify);
+        let begin = Instant::now();
         let buffer =
             new_buffer.map(|allocated| self.allocator.hand_over(allocated, request.client));
+        report.hand_over = begin.elapsed();
         Ok(LoadOutcome { buffer, segment_bytes, report, sha256 })
     }
 

@@ -38,27 +38,42 @@ pub struct MemoryChoice {
     pub is_ready: bool,
 }
 
-/// Orders kinds of memory by what it costs to make a buffer, fill it as `facts` says, and free it; returns indices, the
-/// cheapest first. Equals stay in order. Choices that the policy leaves no way for come last.
+/// A kind of memory in the order of preference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RankedMemory {
+    /// Its index among the choices.
+    pub index: usize,
+    /// The best way to fill it, if the policy leaves one.
+    pub way: Option<Way>,
+}
+
+/// Orders kinds of memory by what it costs to make a buffer, fill it as `facts` says, and free it, the cheapest first.
+/// Equals stay in order. Choices that the policy leaves no way for come last.
 pub fn rank_memory(
     choices: &[MemoryChoice],
     policy: Policy,
     facts: &SegmentFacts<'_>,
-) -> Vec<usize> {
-    let cost = |choice: &MemoryChoice| {
+) -> Vec<RankedMemory> {
+    let best_way = |choice: &MemoryChoice| {
         let facts = SegmentFacts { buffer_is_backed: choice.kind != HeapKind::DmaHeap, ..*facts };
         let plan = plan_segment("segment", policy, &choice.supports, &facts).ok()?;
-        let best = plan.ways.first()?;
-        let memory = if choice.is_ready { 0 } else { memory(choice.kind, choice.pages) };
-        Some(memory + movement(choice.pages, *best))
+        plan.ways.first().copied()
     };
-    let mut order: Vec<usize> = (0..choices.len()).collect();
+    let mut ranked: Vec<RankedMemory> = choices
+        .iter()
+        .enumerate()
+        .map(|(index, choice)| RankedMemory { index, way: best_way(choice) })
+        .collect();
+    let cost = |ranked: &RankedMemory| {
+        let choice = &choices[ranked.index];
+        let memory = if choice.is_ready { 0 } else { memory(choice.kind, choice.pages) };
+        ranked.way.map(|way| memory + movement(choice.pages, way))
+    };
     // A bare memfd is no dma-buf, so it stands in only where nothing else is to be had.
-    order.sort_by_key(|index| {
-        let choice = &choices[*index];
-        (choice.kind == HeapKind::Memfd, cost(choice).unwrap_or(u32::MAX))
+    ranked.sort_by_key(|ranked| {
+        (choices[ranked.index].kind == HeapKind::Memfd, cost(ranked).unwrap_or(u32::MAX))
     });
-    order
+    ranked
 }
 
 /// A way better than the one taken, and why not.
@@ -364,12 +379,18 @@ mod tests {
         .collect()
     }
 
+    fn indices(ranked: &[RankedMemory]) -> Vec<usize> {
+        ranked.iter().map(|ranked| ranked.index).collect()
+    }
+
     #[test]
     fn huge_pages_of_the_pool_come_first_and_bare_memfds_last() {
         let file = file(possible(), true);
         for patched in [true, false] {
-            let order = rank_memory(&choices(patched), Policy::Auto, &whole(&file));
-            assert_eq!(order, [1, 0, 2, 3, 4], "patched {patched}");
+            let ranked = rank_memory(&choices(patched), Policy::Auto, &whole(&file));
+            assert_eq!(indices(&ranked), [1, 0, 2, 3, 4], "patched {patched}");
+            let best = if patched { CFR_DIRECT } else { UDMABUF_DIRECT };
+            assert_eq!(ranked[0].way, Some(best));
         }
     }
 
@@ -378,13 +399,14 @@ mod tests {
         let file = file(possible(), true);
         let mut choices = choices(false);
         choices[3].is_ready = true;
-        assert_eq!(rank_memory(&choices, Policy::Auto, &whole(&file))[0], 3);
+        assert_eq!(rank_memory(&choices, Policy::Auto, &whole(&file))[0].index, 3);
     }
 
     #[test]
     fn direct_io_required_without_the_patch_needs_a_memfd_behind_the_buffer() {
         let file = file(possible(), true);
-        let order = rank_memory(&choices(false), Policy::RequireDirect, &whole(&file));
-        assert_eq!(order, [1, 2, 3, 0, 4]);
+        let ranked = rank_memory(&choices(false), Policy::RequireDirect, &whole(&file));
+        assert_eq!(indices(&ranked), [1, 2, 3, 0, 4]);
+        assert_eq!(ranked[3].way, None);
     }
 }

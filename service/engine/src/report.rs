@@ -16,8 +16,10 @@ pub struct Report {
     pub allocate: Duration,
     /// Time spent moving bytes.
     pub transfer: Duration,
-    /// Time spent on the digest.
+    /// How much longer than moving the bytes the digest took.
     pub verify: Duration,
+    /// Time spent on unmapping the buffer's memory before it is handed over.
+    pub hand_over: Duration,
 }
 
 impl Report {

@@ -56,8 +56,7 @@ impl Kernel {
     /// What its command line holds besides what every kernel's does.
     pub fn arguments(&self) -> &'static str {
         match self.flavour {
-            // `cma=` makes the CMA heap, which does not know the patched operation.
-            Flavour::Patched => "cma=64M androidboot.binderfs=1",
+            Flavour::Patched => "androidboot.binderfs=1",
             // SELinux comes after AppArmor in its built-in order, and only one of them is used.
             Flavour::Stock => "lsm=selinux",
         }
