@@ -51,6 +51,8 @@ pub enum Group {
     Service,
     /// Single binder calls.
     Calls,
+    /// Where the kernel's time goes in two of the methods.
+    CallTree,
     /// A load beside other buffers.
     LiveBuffers,
     /// Files of several sizes; last, because it makes room for its own on the disk.

@@ -6,7 +6,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 use dmabuf_loader_client::Loader;
-use vts_bench_record::{Direction, Kind, Machine, Measurement, Outcome, Phases, Record};
+use vts_bench_record::{CallTree, Direction, Kind, Machine, Measurement, Outcome, Phases, Record};
 use vts_support::files::Files;
 
 use crate::arguments::Arguments;
@@ -161,6 +161,29 @@ impl Bench {
             operations: case.operations,
             outcome,
         }))
+    }
+
+    /// Traces a method of the public series, where the kernel can, and writes the tree.
+    pub fn trace(
+        &mut self,
+        method: &str,
+        work: impl FnOnce(&Setup) -> Result<CallTree>,
+    ) -> Result<()> {
+        if !self.wants(method) {
+            return Ok(());
+        }
+        eprintln!("call tree of {method}");
+        tuning::drop_page_cache()?;
+        match work(&self.setup) {
+            Ok(tree) => write(&Record::CallTree { method: method.to_owned(), tree }),
+            Err(error) => {
+                if outcome::is_failure(&error) {
+                    self.failures += 1;
+                }
+                eprintln!("no call tree of {method}: {error:#}");
+                Ok(())
+            }
+        }
     }
 
     /// Writes the end; returns whether nothing failed.

@@ -15,6 +15,7 @@ mod arguments;
 mod bench;
 mod binder_calls;
 mod buffer;
+mod call_tree;
 mod engine_paths;
 mod live_buffers;
 mod meter;
@@ -24,6 +25,7 @@ mod seed;
 mod service_paths;
 mod source;
 mod system_time;
+mod trace_text;
 mod tuning;
 mod warm_pool;
 
@@ -61,6 +63,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
                 Group::Pool => warm_pool::run(&mut bench)?,
                 Group::Service => service_paths::run(&mut bench)?,
                 Group::Calls => binder_calls::run(&mut bench)?,
+                Group::CallTree => call_tree::run(&mut bench)?,
                 Group::LiveBuffers => live_buffers::run(&mut bench)?,
                 Group::FileSizes => live_buffers::run_file_sizes(&mut bench)?,
             }

@@ -22,13 +22,16 @@ pub fn not_possible(reason: impl Into<String>) -> anyhow::Error {
     NotPossible(reason.into()).into()
 }
 
+/// Whether an error is more than a machine that cannot do something.
+pub fn is_failure(error: &anyhow::Error) -> bool {
+    !error.is::<NotPossible>()
+}
+
 /// What a measurement came to.
 pub fn of(result: anyhow::Result<Phases>) -> Outcome {
     match result {
         Ok(phases) => Outcome::Measured(phases),
-        Err(error) if error.is::<NotPossible>() => {
-            Outcome::NotPossible { reason: format!("{error:#}") }
-        }
+        Err(error) if !is_failure(&error) => Outcome::NotPossible { reason: format!("{error:#}") },
         Err(error) => Outcome::Failed { reason: format!("{error:#}") },
     }
 }

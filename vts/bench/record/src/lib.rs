@@ -17,6 +17,14 @@ pub enum Record {
     Machine(Machine),
     /// One measurement.
     Measurement(Measurement),
+    /// Where the time of a method goes in the kernel.
+    CallTree {
+        /// The method, of the public series' read table.
+        method: String,
+        /// The tree.
+        #[serde(flatten)]
+        tree: CallTree,
+    },
     /// The benchmark came to its end.
     End {
         /// How many measurements it wrote.
@@ -58,6 +66,32 @@ pub struct Machine {
     pub repetitions: u32,
     /// Whether CPU times include [`Cost::system_ns`].
     pub system_time: bool,
+}
+
+/// What was called by what, and how long it took, while one buffer was made and loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallTree {
+    /// Bytes that were loaded.
+    pub bytes: u64,
+    /// CPU time of the same without the tracer.
+    pub untraced_ns: u64,
+    /// CPU time with it: the difference is what tracing costs, a share of it in each call.
+    pub traced_ns: u64,
+    /// The functions that were traced, each before those that it calls.
+    pub nodes: Vec<CallNode>,
+}
+
+/// A function in one place of a call tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallNode {
+    /// How deep in the tree, from 0.
+    pub depth: u32,
+    /// Its name.
+    pub function: String,
+    /// How often it was called there.
+    pub calls: u64,
+    /// Time in it and in what it calls, sleeping left out.
+    pub ns: u64,
 }
 
 /// What kind of thing is measured.

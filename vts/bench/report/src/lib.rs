@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod bounds;
+pub mod call_tree;
 pub mod chart;
 pub mod figure;
 pub mod published;

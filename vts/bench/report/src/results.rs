@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
-use vts_bench_record::{Direction, Kind, Machine, Measurement, Outcome, Phases, Record};
+use vts_bench_record::{CallTree, Direction, Kind, Machine, Measurement, Outcome, Phases, Record};
 
 use crate::Mode;
 
@@ -22,6 +22,9 @@ pub struct Results {
     pub machine: Machine,
     /// What was measured, in the order of the run.
     pub measurements: Vec<Series>,
+    /// Where the kernel's time goes, by method.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub call_trees: Vec<(String, CallTree)>,
 }
 
 /// One thing that was measured, with all its repetitions.
@@ -67,6 +70,7 @@ impl Results {
     ) -> Result<Self> {
         let mut machine = None;
         let mut measurements: Vec<Series> = Vec::new();
+        let mut call_trees: Vec<(String, CallTree)> = Vec::new();
         let mut count = 0;
         let mut end = None;
         for record in lines.into_iter().filter_map(Record::from_line) {
@@ -75,6 +79,11 @@ impl Results {
                 Record::Measurement(one) => {
                     count += 1;
                     add(&mut measurements, one);
+                }
+                Record::CallTree { method, tree } => {
+                    if !call_trees.iter().any(|(known, _)| *known == method) {
+                        call_trees.push((method, tree));
+                    }
                 }
                 Record::End { measurements } => end = Some(measurements),
             }
@@ -90,6 +99,7 @@ impl Results {
             mode,
             machine: machine.context("the benchmark did not say on what machine it was")?,
             measurements,
+            call_trees,
         })
     }
 
@@ -178,6 +188,7 @@ pub(crate) mod tests {
             mode: Mode::Cost,
             machine: machine(),
             measurements,
+            call_trees: Vec::new(),
         }
     }
 

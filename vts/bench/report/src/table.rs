@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use vts_bench_record::{Direction, Kind};
 
+use crate::call_tree;
 use crate::figure::{median_ns, per_gib, range_ns, Clock, Phase};
 use crate::published;
 use crate::results::{Results, Series};
@@ -42,7 +43,7 @@ pub fn tables(results: &Results) -> String {
             );
         }
     }
-    text + &calls(results) + &flatness(results)
+    text + &calls(results) + &flatness(results) + &call_tree::trees(results)
 }
 
 fn head(results: &Results) -> String {

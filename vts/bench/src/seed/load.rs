@@ -88,7 +88,8 @@ pub fn offsets_bytes(buffer_bytes: u64) -> impl Iterator<Item = u64> {
     (0..).map(move |index| index * buffer_bytes)
 }
 
-fn load_all(call: Call, file: &File, buffers: &[Buffer]) -> Result<()> {
+/// Moves the parts of a file, one into each buffer.
+pub fn load_all(call: Call, file: &File, buffers: &[Buffer]) -> Result<()> {
     let pipe = match call {
         Call::Splice => Some(Pipe::new()?),
         _ => None,

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Call trees, for a terminal, with what tracing itself cost taken out.
+
+use std::fmt::Write as _;
+
+use vts_bench_record::{CallNode, CallTree};
+
+use crate::figure::per_gib;
+use crate::results::Results;
+
+/// What the public series' author published of his phone, in percent of all samples: 13 June 2025, Message-ID
+/// `80ce3ec9104c4f0abbcb589b03a5f3c7@honor.com`.
+const PUBLISHED: [(&str, &str, f64); 9] = [
+    ("u+mfd direct R/W", "__x64_sys_pread64", 13.03),
+    ("u+mfd direct R/W", "iomap_dio_bio_iter", 12.95),
+    ("u+mfd direct R/W", "bio_iov_iter_get_pages", 10.69),
+    ("u+mfd direct R/W", "pin_user_pages_fast", 10.53),
+    ("u+mfd direct R/W", "__gup_longterm_locked", 10.23),
+    ("u+mfd direct R/W", "__get_user_pages", 8.85),
+    ("u+mfd direct R/W", "handle_mm_fault", 6.26),
+    ("u+mfd direct R/W", "iomap_dio_submit_bio", 1.91),
+    ("dmabuf direct c_f_r", "__x64_sys_copy_file_range", 1.13),
+];
+
+/// The published tree whose root is 100 % in the first column of shares.
+const REFERENCE: &str = "u+mfd direct R/W";
+
+/// The trees of a run, shares being of the first tree's root: as 13.03 and 1.13 are of the same whole.
+pub fn trees(results: &Results) -> String {
+    let reference = results.call_trees.iter().find(|(method, _)| method == REFERENCE);
+    let Some(whole) = reference.and_then(|(_, tree)| root_ns(tree)) else {
+        return String::new();
+    };
+    let published_whole = published(REFERENCE, "__x64_sys_pread64").unwrap_or(1.0);
+    let mut text =
+        "\nCall trees, million instructions per GiB, and shares of the read(2) of u+mfd\n"
+            .to_owned();
+    let _ = writeln!(text, "{:>9} {:>7} {:>11}  function (calls)", "", "here", "published");
+    for (method, tree) in &results.call_trees {
+        let _ = writeln!(text, "{method}");
+        let costs = net_ns(tree);
+        for (node, ns) in tree.nodes.iter().zip(costs) {
+            let share = published(method, &node.function).map_or(String::new(), |percent| {
+                format!("{:.2} %", 100.0 * percent / published_whole)
+            });
+            let _ = writeln!(
+                text,
+                "{:>9.2} {:>5.2} % {share:>11}  {}{} ({})",
+                per_gib(ns, tree.bytes) / 1e6,
+                100.0 * per_gib(ns, tree.bytes) / whole,
+                "  ".repeat(node.depth as usize),
+                node.function,
+                node.calls,
+            );
+        }
+    }
+    text
+}
+
+fn published(method: &str, function: &str) -> Option<f64> {
+    let found = PUBLISHED.iter().find(|(of, name, _)| *of == method && *name == function);
+    found.map(|(_, _, percent)| *percent)
+}
+
+fn root_ns(tree: &CallTree) -> Option<f64> {
+    net_ns(tree).first().map(|ns| per_gib(*ns, tree.bytes))
+}
+
+/// The time in each node without what the tracer added to it: the same for each traced call at or below it.
+fn net_ns(tree: &CallTree) -> Vec<f64> {
+    let calls: u64 = tree.nodes.iter().map(|node| node.calls).sum();
+    let added = tree.traced_ns.saturating_sub(tree.untraced_ns) as f64 / calls.max(1) as f64;
+    (0..tree.nodes.len())
+        .map(|index| {
+            let traced = calls_at_or_below(&tree.nodes[index..]);
+            (tree.nodes[index].ns as f64 - added * traced as f64).max(0.0)
+        })
+        .collect()
+}
+
+/// Calls of the first node and of all below it.
+fn calls_at_or_below(nodes: &[CallNode]) -> u64 {
+    let Some((first, rest)) = nodes.split_first() else { return 0 };
+    let below = rest.iter().take_while(|node| node.depth > first.depth);
+    first.calls + below.map(|node| node.calls).sum::<u64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::tests::results;
+
+    fn node(depth: u32, function: &str, calls: u64, ns: u64) -> CallNode {
+        CallNode { depth, function: function.to_owned(), calls, ns }
+    }
+
+    #[test]
+    fn what_tracing_added_is_taken_out() {
+        let tree = CallTree {
+            bytes: 1 << 30,
+            untraced_ns: 1000,
+            traced_ns: 1400,
+            nodes: vec![node(0, "read", 1, 900), node(1, "pin", 2, 500), node(0, "other", 1, 300)],
+        };
+        assert_eq!(net_ns(&tree), [600.0, 300.0, 200.0]);
+    }
+
+    #[test]
+    fn shares_are_of_the_reference() {
+        let tree = |root: &str, ns| CallTree {
+            bytes: 1 << 30,
+            untraced_ns: 0,
+            traced_ns: 0,
+            nodes: vec![node(0, root, 1, ns)],
+        };
+        let mut all = results(vec![]);
+        assert_eq!(trees(&all), "");
+        all.call_trees = vec![
+            (REFERENCE.to_owned(), tree("__x64_sys_pread64", 200_000_000)),
+            ("dmabuf direct c_f_r".to_owned(), tree("__x64_sys_copy_file_range", 1_000_000)),
+        ];
+        let text = trees(&all);
+        assert!(text.contains("   200.00 100.00 %    100.00 %  __x64_sys_pread64 (1)\n"), "{text}");
+        assert!(
+            text.contains("     1.00  0.50 %      8.67 %  __x64_sys_copy_file_range (1)\n"),
+            "{text}"
+        );
+    }
+}
