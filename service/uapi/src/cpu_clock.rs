@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How much CPU time a process has had, all its threads together, in user space and in the kernel.
+//! How much CPU time a process, all its threads together, or a thread has had, in user space and in the kernel.
 //!
 //! Source: `clock_getcpuclockid(3)`, `clock_gettime(2)`.
 
@@ -10,7 +10,7 @@ use rustix::io::{Errno, Result};
 /// `PID_MAX_LIMIT`: a clock id has no room for larger numbers, and would silently name another process.
 const MAX_PID: libc::pid_t = 4 << 20;
 
-/// The CPU clock of one process. It counts the threads that have ended, too.
+/// The CPU clock of one process, or of the calling thread. That of a process counts the threads that have ended, too.
 ///
 /// Of another process it is exact while that process does not run; while it runs, it may lack what the processors have
 /// not yet accounted for: a scheduler tick at most.
@@ -20,6 +20,9 @@ pub struct CpuClock(libc::clockid_t);
 impl CpuClock {
     /// The clock of this process.
     pub const OWN: Self = Self(libc::CLOCK_PROCESS_CPUTIME_ID);
+
+    /// The clock of the thread that asks it.
+    pub const CALLING_THREAD: Self = Self(libc::CLOCK_THREAD_CPUTIME_ID);
 
     /// The clock of the process with that id.
     ///
@@ -66,6 +69,14 @@ mod tests {
         }
         let by_pid = CpuClock::of_process(std::process::id()).unwrap().time().unwrap();
         assert!(by_pid > before);
+    }
+
+    #[test]
+    fn the_clock_of_a_thread_is_its_own() {
+        let other = std::thread::spawn(|| CpuClock::CALLING_THREAD.time().unwrap());
+        let total = CpuClock::OWN.time().unwrap();
+        assert!(other.join().unwrap() < total + CpuClock::OWN.time().unwrap());
+        assert!(CpuClock::CALLING_THREAD.time().unwrap() <= CpuClock::OWN.time().unwrap());
     }
 
     #[test]

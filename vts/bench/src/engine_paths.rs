@@ -186,6 +186,7 @@ pub fn apart(both: Cost, allocating: Duration) -> (Cost, Cost) {
     let of = |has_it: bool, ns: u64| if has_it { allocating_ns.min(ns) } else { 0 };
     let create = Cost {
         process_ns: of(!in_service, both.process_ns),
+        caller_ns: of(!in_service, both.caller_ns),
         service_ns: of(in_service, both.service_ns),
         system_ns: both.system_ns.map(|ns| of(true, ns)),
         wall_ns: of(true, both.wall_ns),

@@ -46,19 +46,22 @@ impl Meter {
         let system_before = self.system_ns()?;
         let service_before = self.service_ns()?;
         let wall_before = Instant::now();
-        let process_before = process_ns()?;
+        let process_before = nanoseconds(CpuClock::OWN)?;
+        let caller_before = nanoseconds(CpuClock::CALLING_THREAD)?;
         let result = work();
-        let process = process_ns()?.saturating_sub(process_before);
+        let caller = nanoseconds(CpuClock::CALLING_THREAD)?.saturating_sub(caller_before);
+        let process = nanoseconds(CpuClock::OWN)?.saturating_sub(process_before);
         let wall = wall_before.elapsed();
         let service = self.service_ns()?.saturating_sub(service_before);
         let system = self.system_ns()?.zip(system_before).map(|(after, before)| after - before);
         let cost = Cost {
             process_ns: process,
+            caller_ns: caller,
             service_ns: service,
             system_ns: system,
             wall_ns: u64::try_from(wall.as_nanos())?,
         };
-        Ok((result?, less(cost, self.overhead)))
+        Ok((result?, cost.minus(self.overhead)))
     }
 
     fn service_ns(&self) -> Result<u64> {
@@ -70,23 +73,8 @@ impl Meter {
     }
 }
 
-fn process_ns() -> Result<u64> {
-    nanoseconds(CpuClock::OWN)
-}
-
 fn nanoseconds(clock: CpuClock) -> Result<u64> {
     Ok(u64::try_from(clock.time()?.as_nanos())?)
-}
-
-fn less(cost: Cost, overhead: Cost) -> Cost {
-    Cost {
-        process_ns: cost.process_ns.saturating_sub(overhead.process_ns),
-        service_ns: cost.service_ns.saturating_sub(overhead.service_ns),
-        system_ns: cost
-            .system_ns
-            .map(|system| system.saturating_sub(overhead.system_ns.unwrap_or(0))),
-        wall_ns: cost.wall_ns.saturating_sub(overhead.wall_ns),
-    }
 }
 
 #[cfg(test)]

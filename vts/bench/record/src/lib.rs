@@ -201,6 +201,8 @@ impl Phases {
 pub struct Cost {
     /// CPU time of the benchmark's process, in user space and in the kernel.
     pub process_ns: u64,
+    /// CPU time of that process's thread that makes the calls: the request path, without threads that work beside it.
+    pub caller_ns: u64,
     /// CPU time of the service's process.
     pub service_ns: u64,
     /// All time in which the processor was not idle: every task, kernel threads, interrupts. Known with one processor
@@ -217,6 +219,7 @@ impl Cost {
     pub fn plus(self, other: Self) -> Self {
         Self {
             process_ns: self.process_ns + other.process_ns,
+            caller_ns: self.caller_ns + other.caller_ns,
             service_ns: self.service_ns + other.service_ns,
             system_ns: self.system_ns.zip(other.system_ns).map(|(left, right)| left + right),
             wall_ns: self.wall_ns + other.wall_ns,
@@ -230,6 +233,7 @@ impl Cost {
         };
         Self {
             process_ns: self.process_ns.saturating_sub(part.process_ns),
+            caller_ns: self.caller_ns.saturating_sub(part.caller_ns),
             service_ns: self.service_ns.saturating_sub(part.service_ns),
             system_ns: less(self.system_ns, part.system_ns),
             wall_ns: self.wall_ns.saturating_sub(part.wall_ns),
@@ -257,7 +261,8 @@ mod tests {
 
     #[test]
     fn lines_are_read_back() {
-        let cost = Cost { process_ns: 1, service_ns: 2, system_ns: Some(4), wall_ns: 3 };
+        let cost =
+            Cost { process_ns: 1, caller_ns: 1, service_ns: 2, system_ns: Some(4), wall_ns: 3 };
         let phases = Phases { create: Some(cost), io: Some(cost), close: None };
         for record in [
             measurement(Outcome::Measured(phases)),
@@ -280,7 +285,7 @@ mod tests {
 
     #[test]
     fn totals_know_what_they_do_not_know() {
-        let known = Cost { process_ns: 1, service_ns: 0, system_ns: Some(5), wall_ns: 9 };
+        let known = Cost { process_ns: 1, system_ns: Some(5), wall_ns: 9, ..Cost::default() };
         let phases = Phases { create: Some(known), io: Some(known), close: Some(known) };
         assert_eq!(phases.total().system_ns, Some(15));
         assert_eq!(phases.total().process_ns, 3);

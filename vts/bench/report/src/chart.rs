@@ -95,7 +95,9 @@ impl Svg {
         let height = HEAD_HEIGHT + rows as f64 * ROW_HEIGHT + 10.0;
         let unit = match clock(results) {
             Clock::Wall => "milliseconds per GiB",
-            Clock::Processes | Clock::System => "million guest instructions per GiB",
+            Clock::Processes | Clock::Caller | Clock::System => {
+                "million guest instructions per GiB"
+            }
         };
         let mut text = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \

@@ -16,6 +16,8 @@ const GIB: f64 = (1_u64 << 30) as f64;
 pub enum Clock {
     /// CPU time of the benchmark's process and of the service's.
     Processes,
+    /// CPU time of the thread that makes the calls.
+    Caller,
     /// Every instruction of the device that was not idle: tasks, kernel threads, interrupts.
     System,
     /// Time that passed.
@@ -27,6 +29,7 @@ impl Clock {
     pub fn ns(self, cost: Cost) -> Option<u64> {
         match self {
             Self::Processes => Some(cost.process_ns + cost.service_ns),
+            Self::Caller => Some(cost.caller_ns),
             Self::System => cost.system_ns,
             Self::Wall => Some(cost.wall_ns),
         }

@@ -159,7 +159,7 @@ pub(crate) mod tests {
 
     /// A cost of which every clock shows the same.
     pub(crate) fn cost(ns: u64) -> Cost {
-        Cost { process_ns: ns, service_ns: 0, system_ns: Some(ns), wall_ns: ns }
+        Cost { process_ns: ns, caller_ns: ns, service_ns: 0, system_ns: Some(ns), wall_ns: ns }
     }
 
     /// A series of 1 GiB with one sample.

@@ -63,7 +63,7 @@ fn head(results: &Results) -> String {
 fn unit(results: &Results) -> &'static str {
     match clock(results) {
         Clock::System => "million instructions per GiB, all of the device's",
-        Clock::Processes => "million instructions per GiB, client and service",
+        Clock::Processes | Clock::Caller => "million instructions per GiB, client and service",
         Clock::Wall => "milliseconds per GiB, medians",
     }
 }
