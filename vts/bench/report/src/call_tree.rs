@@ -28,9 +28,13 @@ const REFERENCE: &str = "u+mfd direct R/W";
 /// The trees of a run, shares being of the first tree's root: as 13.03 and 1.13 are of the same whole.
 pub fn trees(results: &Results) -> String {
     let reference = results.call_trees.iter().find(|(method, _)| method == REFERENCE);
-    let Some(whole) = reference.and_then(|(_, tree)| root_ns(tree)) else {
+    let Some((_, reference)) = reference else { return String::new() };
+    // Of the tree with many calls: where there are few, the difference is lost in that of two allocations.
+    let added_ns = added_per_call_ns(reference);
+    let Some(whole_ns) = net_ns(reference, added_ns).first().copied() else {
         return String::new();
     };
+    let whole = per_gib(whole_ns, reference.bytes);
     let published_whole = published(REFERENCE, "__x64_sys_pread64").unwrap_or(1.0);
     let mut text =
         "\nCall trees, million instructions per GiB, and shares of the read(2) of u+mfd\n"
@@ -38,7 +42,7 @@ pub fn trees(results: &Results) -> String {
     let _ = writeln!(text, "{:>9} {:>7} {:>11}  function (calls)", "", "here", "published");
     for (method, tree) in &results.call_trees {
         let _ = writeln!(text, "{method}");
-        let costs = net_ns(tree);
+        let costs = net_ns(tree, added_ns);
         for (node, ns) in tree.nodes.iter().zip(costs) {
             let share = published(method, &node.function).map_or(String::new(), |percent| {
                 format!("{:.2} %", 100.0 * percent / published_whole)
@@ -62,18 +66,18 @@ fn published(method: &str, function: &str) -> Option<f64> {
     found.map(|(_, _, percent)| *percent)
 }
 
-fn root_ns(tree: &CallTree) -> Option<f64> {
-    net_ns(tree).first().map(|ns| per_gib(*ns, tree.bytes))
+/// What the tracer adds to each call that it traces.
+fn added_per_call_ns(tree: &CallTree) -> f64 {
+    let calls: u64 = tree.nodes.iter().map(|node| node.calls).sum();
+    tree.traced_ns.saturating_sub(tree.untraced_ns) as f64 / calls.max(1) as f64
 }
 
 /// The time in each node without what the tracer added to it: the same for each traced call at or below it.
-fn net_ns(tree: &CallTree) -> Vec<f64> {
-    let calls: u64 = tree.nodes.iter().map(|node| node.calls).sum();
-    let added = tree.traced_ns.saturating_sub(tree.untraced_ns) as f64 / calls.max(1) as f64;
+fn net_ns(tree: &CallTree, added_per_call_ns: f64) -> Vec<f64> {
     (0..tree.nodes.len())
         .map(|index| {
             let traced = calls_at_or_below(&tree.nodes[index..]);
-            (tree.nodes[index].ns as f64 - added * traced as f64).max(0.0)
+            (tree.nodes[index].ns as f64 - added_per_call_ns * traced as f64).max(0.0)
         })
         .collect()
 }
@@ -102,7 +106,7 @@ mod tests {
             traced_ns: 1400,
             nodes: vec![node(0, "read", 1, 900), node(1, "pin", 2, 500), node(0, "other", 1, 300)],
         };
-        assert_eq!(net_ns(&tree), [600.0, 300.0, 200.0]);
+        assert_eq!(net_ns(&tree, added_per_call_ns(&tree)), [600.0, 300.0, 200.0]);
     }
 
     #[test]
