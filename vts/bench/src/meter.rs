@@ -27,7 +27,8 @@ impl Meter {
         let service =
             service.map(CpuClock::of_process).transpose().context("the service's clock")?;
         let system = SystemTime::of_one_processor();
-        let uncalibrated = Self { service, system, overhead: Cost::default() };
+        let nothing = Cost { system_ns: Some(0), ..Cost::default() };
+        let uncalibrated = Self { service, system, overhead: nothing };
         let mut nothing = (0..CALIBRATIONS)
             .map(|_| Ok(uncalibrated.measure(|| Ok(()))?.1))
             .collect::<Result<Vec<Cost>>>()?;

@@ -225,7 +225,7 @@ impl Cost {
             wall_ns: self.wall_ns + other.wall_ns,
         }
     }
-    /// What is left without another cost, which is a part of this one.
+    /// What is left without another cost, which is a part of this one; a system time that one of them has not is unknown.
     #[must_use]
     pub fn minus(self, part: Self) -> Self {
         let less = |whole: Option<u64>, part: Option<u64>| {
@@ -289,7 +289,9 @@ mod tests {
         let phases = Phases { create: Some(known), io: Some(known), close: Some(known) };
         assert_eq!(phases.total().system_ns, Some(15));
         assert_eq!(phases.total().process_ns, 3);
+        assert_eq!(known.minus(known), Cost { system_ns: Some(0), ..Cost::default() });
         let unknown = Cost { system_ns: None, ..known };
+        assert_eq!(known.minus(unknown).system_ns, None);
         assert_eq!(Phases { io: Some(unknown), ..phases }.total().system_ns, None);
     }
 }
