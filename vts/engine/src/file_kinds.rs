@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Files of each kind that F2FS knows: whatever `O_DIRECT` turns into on them, the bytes are right and the report says it.
+//!
+//! What direct I/O really is on a file is found out here without the engine: by reading it and looking at its page cache.
+
+use std::fs::File;
+
+use anyhow::{bail, ensure, Context, Result};
+use dmabuf_engine::path::{Path, Reason, Way};
+use dmabuf_engine::pool::PoolConfig;
+use dmabuf_engine::request::{ClientId, Length, Policy, Segment};
+use dmabuf_engine::{Engine, EngineError, LoadOutcome};
+use dmabuf_uapi::mapping::Mapping;
+use dmabuf_uapi::page_cache::cached_pages;
+use dmabuf_uapi::Errno;
+use libtest_mimic::Trial;
+use vts_support::files::{drop_cache, Files, Mode};
+use vts_support::outcome::{skip, trial};
+use vts_support::pattern::{assert_filled, assert_same};
+
+use crate::kind_files::{self, KindFile};
+use crate::load::{contents, engine, load, made, new_buffer};
+
+const CLIENT: ClientId = ClientId(1000);
+const HEAPS: [&str; 2] = ["system", "udmabuf"];
+const BLOCK_BYTES: u64 = 4096;
+
+/// The range that is loaded, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    file_offset: u64,
+    buffer_offset: u64,
+    /// `None`: to the end of the file.
+    len: Option<u64>,
+}
+
+const WHOLE: Range = Range { file_offset: 0, buffer_offset: 0, len: None };
+
+/// What F2FS does with direct reads of such a file.
+#[derive(Clone, Copy, Debug)]
+enum Reads {
+    Direct,
+    /// It silently makes them buffered; the report tells why in these words.
+    Buffered(&'static str),
+    /// As it is mounted; where it makes them buffered, the report tells why in these words.
+    Either(&'static str),
+}
+
+type Make = fn(&Files) -> Result<KindFile>;
+
+const KINDS: [(&str, Make, Reads, Range); 9] = [
+    ("ordinary", kind_files::ordinary, Reads::Direct, WHOLE),
+    ("with_holes", kind_files::with_holes, Reads::Direct, WHOLE),
+    ("pinned", kind_files::pinned, Reads::Direct, WHOLE),
+    ("inline", kind_files::inline, Reads::Buffered("in its inode"), WHOLE),
+    ("compressed", kind_files::compressed, Reads::Buffered("compressed"), WHOLE),
+    ("verity", kind_files::verity, Reads::Buffered("fs-verity"), WHOLE),
+    ("encrypted", kind_files::encrypted, Reads::Either("encrypted"), WHOLE),
+    (
+        "from_offset_512",
+        kind_files::ordinary,
+        Reads::Direct,
+        Range { file_offset: 512, buffer_offset: 512, len: Some(300 * 512) },
+    ),
+    (
+        "from_offset_512_to_another_modulo_4096",
+        kind_files::ordinary,
+        Reads::Direct,
+        Range { file_offset: 512, buffer_offset: 1024, len: Some(300 * 512) },
+    ),
+];
+
+pub fn trials() -> Vec<Trial> {
+    let mut trials = vec![trial(
+        "file_kinds",
+        "reads_from_offset_512_are_silently_buffered",
+        reads_from_offset_512_are_silently_buffered,
+    )];
+    for kind in KINDS {
+        for heap in HEAPS {
+            let name = format!("{}/{heap}", kind.0);
+            trials.push(trial("file_kinds", &name, move || {
+                loads_are_reported_as_they_move(kind, heap)
+            }));
+        }
+    }
+    trials
+}
+
+fn watched_pages(file: &File) -> Result<u64> {
+    match cached_pages(file) {
+        Err(Errno::NOSYS) => Err(skip("the kernel has no cachestat(2)")),
+        pages => pages.context("cachestat"),
+    }
+}
+
+/// By how many pages the page cache of a file grows by what `action` does.
+fn growth_pages<T>(file: &KindFile, action: impl FnOnce() -> T) -> Result<(T, u64)> {
+    let watched = file.open(Mode::Buffered)?;
+    drop_cache(&watched)?;
+    let before = watched_pages(&watched)?;
+    let done = action();
+    Ok((done, watched_pages(&watched)?.saturating_sub(before)))
+}
+
+/// Whether a direct read of the file from this offset on leaves the page cache alone.
+fn reads_directly(file: &KindFile, offset: u64) -> Result<bool> {
+    let len = (file.content.len() as u64 - offset).next_multiple_of(BLOCK_BYTES) as usize;
+    let memory = Mapping::anonymous(len)?;
+    let direct = file.open(Mode::Direct)?;
+    let (read, growth) = growth_pages(file, || memory.pread(0..len, &direct, offset))?;
+    let read = read.context("reading with O_DIRECT")?;
+    ensure!(read > 0, "nothing read");
+    let mut bytes = vec![0; read];
+    memory.read(0, &mut bytes)?;
+    assert_same(&bytes, &file.content[offset as usize..offset as usize + read], "read");
+    Ok(growth == 0)
+}
+
+/// The trap that the engine has to stay out of: no error tells.
+fn reads_from_offset_512_are_silently_buffered() -> Result<()> {
+    let files = Files::new()?;
+    let file = kind_files::ordinary(&files)?;
+    ensure!(reads_directly(&file, BLOCK_BYTES)?, "from offset {BLOCK_BYTES}: buffered");
+    ensure!(!reads_directly(&file, 512)?, "from offset 512: direct");
+    Ok(())
+}
+
+fn loads_are_reported_as_they_move(kind: (&str, Make, Reads, Range), heap: &str) -> Result<()> {
+    let (name, make, reads, range) = kind;
+    let files = Files::new()?;
+    let file = make(&files)?;
+    let is_direct = reads_directly(&file, 0)?;
+    println!("INFO: {name}: direct reads are {}", if is_direct { "direct" } else { "buffered" });
+    let words = match reads {
+        Reads::Direct => {
+            ensure!(is_direct, "the file system reads it through the page cache");
+            ""
+        }
+        Reads::Buffered(words) => {
+            ensure!(!is_direct, "the file system reads it directly");
+            words
+        }
+        Reads::Either(words) => words,
+    };
+    let engine = engine(PoolConfig::OFF);
+    let expect = Expectation {
+        copies_files: copies_files(&engine, heap)?,
+        is_backed: heap == "udmabuf",
+        is_direct,
+        is_aligned: range.file_offset % BLOCK_BYTES == range.buffer_offset % BLOCK_BYTES,
+        words,
+    };
+    let named = Path::ALL.map(Policy::Named);
+    for policy in [Policy::Auto, Policy::RequireDirect].into_iter().chain(named) {
+        for mode in Mode::ALL {
+            load_and_check(&engine, heap, policy, &file, mode, range, &expect)
+                .with_context(|| format!("{policy:?}, file opened {mode:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn copies_files(engine: &Engine, heap: &str) -> Result<bool> {
+    let mut paths = engine.paths().iter().filter(|path| path.heap == heap);
+    let copy = paths.find(|path| path.path == Path::CopyFileRange);
+    Ok(copy.ok_or_else(|| skip(format!("no heap {heap}")))?.support.supported)
+}
+
+fn load_and_check(
+    engine: &Engine,
+    heap: &str,
+    policy: Policy,
+    file: &KindFile,
+    mode: Mode,
+    range: Range,
+    expect: &Expectation,
+) -> Result<()> {
+    let source = file.open(mode)?;
+    let segment = Segment {
+        file_index: 0,
+        file_offset_bytes: range.file_offset,
+        length: range.len.map_or(Length::ToEnd, Length::Bytes),
+        buffer_offset_bytes: range.buffer_offset,
+    };
+    let new = new_buffer(heap, 0);
+    let (outcome, growth) =
+        growth_pages(file, || load(engine, CLIENT, new, policy, &source, &[segment]))?;
+    match (outcome, expect.way(policy)) {
+        (Ok(outcome), Some(way)) => {
+            expect.check_report(policy, way, &outcome, growth)?;
+            check_bytes(outcome, file, range)
+        }
+        (Err(error), None) => expect.check_error(policy, &error),
+        (Ok(outcome), None) => bail!("it moved: {:?}", outcome.report),
+        (Err(error), Some(way)) => Err(error).with_context(|| format!("expected {way}")),
+    }
+}
+
+fn check_bytes(outcome: LoadOutcome, file: &KindFile, range: Range) -> Result<()> {
+    let start = range.file_offset as usize;
+    let expected = match range.len {
+        Some(len) => &file.content[start..start + len as usize],
+        None => &file.content[start..],
+    };
+    let bytes = contents(&made(outcome)?)?;
+    let (before, rest) = bytes.split_at(range.buffer_offset as usize);
+    let (loaded, after) = rest.split_at(expected.len());
+    assert_filled(before, 0, "before the segment");
+    assert_same(loaded, expected, "loaded");
+    assert_filled(after, 0, "after the segment");
+    Ok(())
+}
+
+/// What decides how a file moves, found out without the engine but for what the kernel can do.
+struct Expectation {
+    /// The kernel copies from files to buffers of this heap.
+    copies_files: bool,
+    /// There is a memfd behind the buffer.
+    is_backed: bool,
+    is_direct: bool,
+    is_aligned: bool,
+    /// How the engine calls what keeps direct I/O from the file.
+    words: &'static str,
+}
+
+impl Expectation {
+    /// Why a way cannot move the file.
+    fn obstacle(&self, way: Way) -> Option<Reason> {
+        let of_file = if !self.is_direct {
+            Some(Reason::FileNotDirect)
+        } else if way.direct && !self.is_aligned {
+            Some(Reason::Unaligned)
+        } else {
+            None
+        };
+        match way.path {
+            Path::CopyFileRange if !self.copies_files => Some(Reason::KernelUnsupported),
+            Path::UdmabufDirect if !self.is_backed => Some(Reason::HeapUnsuitable),
+            Path::CopyFileRange if way.direct => of_file,
+            Path::UdmabufDirect | Path::Bounce => of_file,
+            Path::CopyFileRange | Path::Buffered => None,
+        }
+    }
+
+    /// The way that a load takes.
+    fn way(&self, policy: Policy) -> Option<Way> {
+        let permitted = |way: &Way| match policy {
+            Policy::Auto => true,
+            Policy::RequireDirect => way.direct,
+            Policy::Named(path) => way.path == path,
+        };
+        let possible = |way: &Way| permitted(way) && self.obstacle(*way).is_none();
+        Way::BEST_FIRST.into_iter().find(possible)
+    }
+
+    fn check_report(
+        &self,
+        policy: Policy,
+        way: Way,
+        outcome: &LoadOutcome,
+        growth_pages: u64,
+    ) -> Result<()> {
+        let report = &outcome.report;
+        ensure!(report.way() == Some(way), "expected {way}: {report:?}");
+        let (direct, buffered) = (report.direct_bytes(), report.buffered_bytes());
+        let moved: u64 = outcome.segment_bytes.iter().sum();
+        ensure!(direct + buffered == moved, "{moved} bytes moved: {report:?}");
+        if way.direct {
+            ensure!(buffered < 2 * BLOCK_BYTES, "more than edges are buffered: {report:?}");
+        } else {
+            ensure!(direct == 0, "{report:?}");
+        }
+        let around_the_cache = way.direct || way.path == Path::Bounce;
+        ensure!(
+            around_the_cache == (growth_pages == 0),
+            "the page cache of the file grew by {growth_pages} pages: {report:?}"
+        );
+        if policy == Policy::Auto {
+            let better = Way::BEST_FIRST.into_iter().take_while(|other| *other != way);
+            let expected: Vec<_> = better.map(|way| (way, self.obstacle(way))).collect();
+            let found = report.not_taken.iter().map(|not| (not.way, Some(not.refusal.reason)));
+            ensure!(found.eq(expected.iter().copied()), "expected {expected:?}: {report:?}");
+            let of_file =
+                report.not_taken.iter().filter(|not| not.refusal.reason == Reason::FileNotDirect);
+            for not_taken in of_file {
+                self.check_words(&not_taken.refusal.detail)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_error(&self, policy: Policy, error: &EngineError) -> Result<()> {
+        match (policy, error) {
+            (Policy::RequireDirect, EngineError::DirectIoUnavailable { reason, .. })
+                if !self.copies_files || self.is_direct =>
+            {
+                ensure!(!reason.is_empty());
+            }
+            (Policy::RequireDirect, EngineError::DirectIoUnavailable { reason, .. })
+            | (Policy::Named(Path::Bounce), EngineError::PathUnavailable { reason, .. }) => {
+                self.check_words(reason)?;
+            }
+            (Policy::Named(path), EngineError::PathUnavailable { way, reason, .. }) => {
+                ensure!(way.path == path && !reason.is_empty(), "{error}");
+            }
+            _ => bail!("not the documented error: {error}"),
+        }
+        Ok(())
+    }
+
+    fn check_words(&self, detail: &str) -> Result<()> {
+        ensure!(detail.contains(self.words), "not a word of {:?}: {detail}", self.words);
+        Ok(())
+    }
+}
