@@ -203,6 +203,11 @@ fn direct_io(attributes: &FileAttributes) -> DirectIo {
             "the file system does no direct I/O on this file{}",
             cause(attributes)
         )),
+        // Without an answer the kinds of files that some kernels silently read through the page cache count as such.
+        None if !cause(attributes).is_empty() => DirectIo::NotOnThisFile(format!(
+            "the kernel does not tell whether there is direct I/O on this file{}",
+            cause(attributes)
+        )),
         None if DIRECT_FILE_SYSTEM_MAGICS.contains(&attributes.file_system_magic) => {
             possible(FALLBACK_ALIGN_BYTES, FALLBACK_ALIGN_BYTES)
         }
@@ -308,6 +313,35 @@ mod tests {
         assert!(matches!(direct_io(&with(F2FS_MAGIC, 1)), DirectIo::NotOnThisFile(_)));
         assert!(matches!(direct_io(&with(F2FS_MAGIC, 8)), DirectIo::Possible { .. }));
         assert!(matches!(direct_io(&with(EXT4_MAGIC, 2)), DirectIo::Possible { .. }));
+    }
+
+    #[test]
+    fn where_the_kernel_does_not_tell_only_plain_files_are_direct() {
+        let file = File::open("/proc/self/exe").unwrap();
+        let plain = FileAttributes {
+            file_system_magic: F2FS_MAGIC,
+            allocated_sectors: 8,
+            direct_io_align: None,
+            compressed: false,
+            encrypted: false,
+            verity: false,
+            ..file_attributes(&file).unwrap()
+        };
+        let expected = DirectIo::Possible {
+            memory_align_bytes: FALLBACK_ALIGN_BYTES,
+            offset_align_bytes: FALLBACK_ALIGN_BYTES,
+        };
+        assert_eq!(direct_io(&plain), expected);
+        for (special, word) in [
+            (FileAttributes { compressed: true, ..plain }, "compressed"),
+            (FileAttributes { verity: true, ..plain }, "fs-verity"),
+            (FileAttributes { encrypted: true, ..plain }, "encrypted"),
+        ] {
+            let DirectIo::NotOnThisFile(detail) = direct_io(&special) else {
+                panic!("{word}: {:?}", direct_io(&special));
+            };
+            assert!(detail.contains(word), "{detail}");
+        }
     }
 
     #[test]
