@@ -144,17 +144,19 @@ fn loads_are_reported_as_they_move(kind: (&str, Make, Reads, Range), heap: &str)
         Reads::Either(words) => words,
     };
     let engine = engine(PoolConfig::OFF);
-    let expect = Expectation {
-        copies_files: copies_files(&engine, heap)?,
+    let copies_files = copies_files(&engine, heap)?;
+    let expectation = |mode| Expectation {
+        copies_files,
         is_backed: heap == "udmabuf",
         is_direct,
         is_aligned: range.file_offset % BLOCK_BYTES == range.buffer_offset % BLOCK_BYTES,
+        has_buffered_fd: mode == Mode::Buffered || !is_direct,
         words,
     };
     let named = Path::ALL.map(Policy::Named);
     for policy in [Policy::Auto, Policy::RequireDirect].into_iter().chain(named) {
         for mode in Mode::ALL {
-            load_and_check(&engine, heap, policy, &file, mode, range, &expect)
+            load_and_check(&engine, heap, policy, &file, mode, range, &expectation(mode))
                 .with_context(|| format!("{policy:?}, file opened {mode:?}"))?;
         }
     }
@@ -219,7 +221,11 @@ struct Expectation {
     /// There is a memfd behind the buffer.
     is_backed: bool,
     is_direct: bool,
+    /// The offsets in file and buffer are the same modulo the block size.
     is_aligned: bool,
+    /// The engine has an fd without `O_DIRECT`. It makes one where direct I/O is not direct, not for a path that nobody
+    /// needs.
+    has_buffered_fd: bool,
     /// How the engine calls what keeps direct I/O from the file.
     words: &'static str,
 }
@@ -239,6 +245,7 @@ impl Expectation {
             Path::UdmabufDirect if !self.is_backed => Some(Reason::HeapUnsuitable),
             Path::CopyFileRange if way.direct => of_file,
             Path::UdmabufDirect | Path::Bounce => of_file,
+            Path::CopyFileRange if !self.has_buffered_fd => Some(Reason::FileOpenedDirect),
             Path::CopyFileRange | Path::Buffered => None,
         }
     }
@@ -271,7 +278,12 @@ impl Expectation {
         } else {
             ensure!(direct == 0, "{report:?}");
         }
-        let around_the_cache = way.direct || way.path == Path::Bounce;
+        let around_the_cache = match way.path {
+            // With nothing but an fd with O_DIRECT it copies from bounce buffers, too.
+            Path::Buffered => !self.has_buffered_fd,
+            Path::Bounce => true,
+            Path::CopyFileRange | Path::UdmabufDirect => way.direct,
+        };
         ensure!(
             around_the_cache == (growth_pages == 0),
             "the page cache of the file grew by {growth_pages} pages: {report:?}"

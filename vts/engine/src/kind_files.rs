@@ -10,7 +10,7 @@ use dmabuf_uapi::fiemap::{extents, ExtentFlags};
 use dmabuf_uapi::file_attributes::file_attributes;
 use dmabuf_uapi::fscrypt::{self, KeyIdentifier, MASTER_KEY_BYTES};
 use dmabuf_uapi::{f2fs, fs_verity, Errno};
-use rustix::fs::{ioctl_getflags, ioctl_setflags, IFlags, OFlags};
+use rustix::fs::{fallocate, ioctl_getflags, ioctl_setflags, FallocateFlags, IFlags, OFlags};
 use vts_support::files::{Files, Mode};
 use vts_support::outcome::skip;
 use vts_support::pattern;
@@ -98,7 +98,9 @@ pub fn with_holes(files: &Files) -> Result<KindFile> {
 
 pub fn pinned(files: &Files) -> Result<KindFile> {
     let file = KindFile::new(files.path("pinned"), patterned(3), |file| {
-        or_skip(f2fs::pin(file), "F2FS_IOC_SET_PIN_FILE")
+        or_skip(f2fs::pin(file), "F2FS_IOC_SET_PIN_FILE")?;
+        // What is pinned can only be overwritten.
+        fallocate(file, FallocateFlags::empty(), 0, SIZE_BYTES as u64).context("fallocate")
     })?;
     let before = extents(file.open(Mode::Buffered)?)?;
     let writer = OpenOptions::new().write(true).open(&file.path)?;
@@ -152,6 +154,8 @@ pub fn encrypted(files: &Files) -> Result<KindFile> {
     let key = Key::add(File::open(files.path(""))?)?;
     or_skip(fscrypt::set_policy(&directory, key.identifier), "FS_IOC_SET_ENCRYPTION_POLICY")?;
     let path = dir.join("f");
+    // A kernel with modules looks for implementations of the algorithms, each time.
+    println!("EXPECT-AVC: kmod=\"crypto-");
     if let Err(error) = File::create_new(&path) {
         let lacks_algorithm = error.raw_os_error() == Some(Errno::NOPKG.raw_os_error());
         return match lacks_algorithm {
