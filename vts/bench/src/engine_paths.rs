@@ -140,8 +140,9 @@ pub fn load(setup: &Setup, engine: &Engine, way: &Way) -> Result<Phases> {
             .map(|offset_bytes| load_new(engine, way, &file, offset_bytes))
             .collect::<Result<Vec<LoadOutcome>>>()
     })?;
-    let allocating = outcomes.iter().map(|outcome| outcome.report.allocate).sum();
-    let (create, io) = apart(both, allocating);
+    let spent = |on: fn(&LoadOutcome) -> Duration| outcomes.iter().map(on).sum::<Duration>();
+    let (create, rest) = apart(both, spent(|outcome| outcome.report.allocate));
+    let (handing_over, io) = apart(rest, spent(|outcome| outcome.report.hand_over));
     let buffers = outcomes
         .into_iter()
         .map(|outcome| {
@@ -156,7 +157,7 @@ pub fn load(setup: &Setup, engine: &Engine, way: &Way) -> Result<Phases> {
         drop(buffers);
         Ok(())
     })?;
-    Ok(Phases { create: Some(create), io: Some(io), close: Some(close) })
+    Ok(Phases { create: Some(create), io: Some(io), close: Some(close.plus(handing_over)) })
 }
 
 /// Loads a part of a file into a new buffer.
@@ -178,20 +179,20 @@ fn file_mode(policy: Policy) -> Mode {
     }
 }
 
-/// Tells the cost of allocating from that of moving, by the time that allocating took. It does not sleep, so that its
-/// time is CPU time.
-pub fn apart(both: Cost, allocating: Duration) -> (Cost, Cost) {
-    let allocating_ns = u64::try_from(allocating.as_nanos()).unwrap_or(u64::MAX);
+/// Tells the cost of a part of some work from that of the rest, by the time that the part took. Allocating and unmapping
+/// memory do not sleep, so that their time is CPU time.
+pub fn apart(both: Cost, part: Duration) -> (Cost, Cost) {
+    let part_ns = u64::try_from(part.as_nanos()).unwrap_or(u64::MAX);
     let in_service = both.service_ns > both.process_ns;
-    let of = |has_it: bool, ns: u64| if has_it { allocating_ns.min(ns) } else { 0 };
-    let create = Cost {
+    let of = |has_it: bool, ns: u64| if has_it { part_ns.min(ns) } else { 0 };
+    let part = Cost {
         process_ns: of(!in_service, both.process_ns),
         caller_ns: of(!in_service, both.caller_ns),
         service_ns: of(in_service, both.service_ns),
         system_ns: both.system_ns.map(|ns| of(true, ns)),
         wall_ns: of(true, both.wall_ns),
     };
-    (create, both.minus(create))
+    (part, both.minus(part))
 }
 
 /// A request for a buffer.

@@ -88,8 +88,11 @@ fn load(setup: &Setup, loader: &Loader, way: &Way) -> Result<Phases> {
             .map(|offset_bytes| load_part(loader, way, &file, offset_bytes))
             .collect::<Result<Vec<LoadResult>>>()
     })?;
-    let allocating_ns: i64 = results.iter().map(|result| result.report.allocateNanos).sum();
-    let (create, io) = apart(both, Duration::from_nanos(u64::try_from(allocating_ns)?));
+    let spent = |on: fn(&LoadResult) -> i64| {
+        u64::try_from(results.iter().map(on).sum::<i64>()).map(Duration::from_nanos)
+    };
+    let (create, rest) = apart(both, spent(|result| result.report.allocateNanos)?);
+    let (handing_over, io) = apart(rest, spent(|result| result.report.handOverNanos)?);
     let buffers = results
         .into_iter()
         .map(|result| {
@@ -104,7 +107,7 @@ fn load(setup: &Setup, loader: &Loader, way: &Way) -> Result<Phases> {
         drop(buffers);
         Ok(())
     })?;
-    Ok(Phases { create: Some(create), io: Some(io), close: Some(close) })
+    Ok(Phases { create: Some(create), io: Some(io), close: Some(close.plus(handing_over)) })
 }
 
 fn load_part(

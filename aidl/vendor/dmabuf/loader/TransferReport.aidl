@@ -41,4 +41,9 @@ parcelable TransferReport {
      * How much longer than moving the bytes the digest took, in nanoseconds: of large loads it is taken while they go on.
      */
     long verifyNanos = 0;
+
+    /**
+     * Time spent on unmapping a new buffer's memory in the service before it is handed over, in nanoseconds.
+     */
+    long handOverNanos = 0;
 }
