@@ -89,7 +89,7 @@ impl Allocator {
         ready.map_or_else(|| heap.allocate_of(wish.size_bytes, wish.pages, name, purpose), Ok)
     }
 
-    /// Ends the mapping of the buffer's memory.
+    /// Ends the mapping of the buffer's memory, unless the pool is to have the buffer back.
     pub(crate) fn hand_over(&self, allocated: Allocated, client: ClientId) -> Buffer {
         match &self.pool {
             Some(pool) => pool.lend(allocated, client),

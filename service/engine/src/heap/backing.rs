@@ -56,20 +56,6 @@ impl Backing {
         Ok(Self { memfd, mapping })
     }
 
-    /// Maps a memfd that [`Backing::into_memfd`] gave, all of whose pages are there.
-    pub(crate) fn of_memfd(memfd: OwnedFd) -> dmabuf_uapi::Result<Self> {
-        let len_bytes = rustix::fs::fstat(&memfd)?.st_size;
-        let len = usize::try_from(len_bytes).map_err(|_| Errno::NOMEM)?;
-        let mapping = Mapping::shared_huge_aligned(&memfd, len)?;
-        mapping.populate()?;
-        Ok(Self { memfd, mapping })
-    }
-
-    /// Unmaps the memfd and keeps its pages.
-    pub(crate) fn into_memfd(self) -> OwnedFd {
-        self.memfd
-    }
-
     pub(super) fn memfd(&self) -> BorrowedFd<'_> {
         self.memfd.as_fd()
     }

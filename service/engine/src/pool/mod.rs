@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::buffer::Buffer;
-use crate::heap::{Allocated, Backing, BufferName, Heap, HeapKind, Heaps, PageKind};
+use crate::heap::{Allocated, BufferName, Heap, HeapKind, Heaps, PageKind};
 use crate::request::ClientId;
 
 use state::{Key, Lent, State};
@@ -116,14 +116,14 @@ impl Pool {
         Some(allocated)
     }
 
-    /// Makes a buffer ready to be handed over: unmaps it, and remembers it so that it can come back.
+    /// Remembers a buffer that is handed over, so that it can come back. Where the pool keeps it, its memory stays mapped
+    /// here: to unmap and map base pages would cost more than the next load. Nothing touches it until the buffer is back.
     pub(crate) fn lend(&self, allocated: Allocated, client: ClientId) -> Buffer {
         let Allocated { buffer, backing, pages, .. } = allocated;
         let heap = self.shared.heaps.by_name(&buffer.heap);
         let key = heap.and_then(|heap| self.key(heap, pages, buffer.size_bytes));
         if let (Some(key), Ok(fd)) = (key, buffer.fd.try_clone()) {
-            let memfd = backing.map(Backing::into_memfd);
-            self.shared.state().lend(Lent { fd, memfd, key, client });
+            self.shared.state().lend(Lent { fd, backing, key, client });
             self.shared.wake.notify_one();
         }
         buffer

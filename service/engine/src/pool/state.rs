@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use super::Wish;
-use crate::heap::{Allocated, PageKind};
+use crate::heap::{Allocated, Backing, PageKind};
 use crate::request::ClientId;
 
 /// Buffers of one kind can stand for each other.
@@ -37,7 +37,7 @@ pub(super) struct Ready {
 #[derive(Debug)]
 pub(super) struct Lent {
     pub(super) fd: OwnedFd,
-    pub(super) memfd: Option<OwnedFd>,
+    pub(super) backing: Option<Backing>,
     pub(super) key: Key,
     pub(super) client: ClientId,
 }
@@ -215,7 +215,7 @@ mod tests {
         let mut state = State::default();
         assert_eq!(state.lacking(1 << 20), None);
         let fd = ready(Content::Zero).allocated.buffer.fd;
-        state.lend(Lent { fd, memfd: None, key: key(), client: ClientId(1) });
+        state.lend(Lent { fd, backing: None, key: key(), client: ClientId(1) });
         assert_eq!(state.lacking(1 << 20), Some(key()));
         assert_eq!(state.lacking(SIZE_BYTES - 1), None);
         state.add_made(ready(Content::Zero));

@@ -10,7 +10,7 @@ use super::pressure::MemoryPressure;
 use super::state::{Content, Key, Lent, Ready};
 use super::Shared;
 use crate::buffer::Buffer;
-use crate::heap::{Allocated, Backing, BufferName, Purpose};
+use crate::heap::{Allocated, BufferName, Purpose};
 
 /// How soon the thread first looks whether a buffer has come back; it waits twice as long each time none has.
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
@@ -77,21 +77,18 @@ fn take_back(shared: &Shared) -> bool {
     shared.state().lent.extend(still_lent);
     let any = !back.is_empty();
     for lent in back {
-        let over_cap = ready_again(lent)
-            .and_then(|ready| shared.state().add_returned(ready, shared.config.max_bytes));
+        let over_cap = shared.state().add_returned(ready_again(lent), shared.config.max_bytes);
         drop(over_cap);
     }
     any
 }
 
-/// Maps the memory behind a buffer again.
-fn ready_again(lent: Lent) -> Option<Ready> {
-    let Lent { fd, memfd, key, client } = lent;
-    let backing = memfd.map(Backing::of_memfd).transpose().ok()?;
+fn ready_again(lent: Lent) -> Ready {
+    let Lent { fd, backing, key, client } = lent;
     let buffer =
         Buffer { fd, size_bytes: key.size_bytes, heap: key.heap.clone(), device_shareable: true };
     let allocated = Allocated { buffer, backing, pages: key.pages, is_zero: false };
-    Some(Ready { key, allocated, content: Content::Of(client), since: Instant::now() })
+    Ready { key, allocated, content: Content::Of(client), since: Instant::now() }
 }
 
 fn clear_old(shared: &Shared) {
