@@ -85,6 +85,8 @@ struct Pipeline<'a> {
     next: AtomicU64,
     /// Up to where the file went, and no piece before was refused.
     reached: AtomicU64,
+    /// Up to where a load has copied something into the buffer.
+    copied: AtomicU64,
     failure: Mutex<Option<Failure>>,
     in_order: Mutex<InOrder>,
     follower: &'a (dyn Fn(u64) + Sync),
@@ -146,6 +148,7 @@ impl<'a> Pipeline<'a> {
             end,
             next: AtomicU64::new(first_block),
             reached: AtomicU64::new(end),
+            copied: AtomicU64::new(start),
             failure: Mutex::new(None),
             in_order: Mutex::new(InOrder { reached: first_block, early: Vec::new() }),
             follower: transfer.follower,
@@ -171,6 +174,13 @@ impl<'a> Pipeline<'a> {
         });
         let reached = self.reached.into_inner().max(self.start);
         let bytes = reached - self.start;
+        let copied = self.copied.into_inner();
+        if copied > reached {
+            // The file became shorter and longer again meanwhile.
+            self.window
+                .fill_zero(bytes, copied - reached)
+                .map_err(|errno| EngineError::io("clear what lies behind the end", errno))?;
+        }
         match self.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(Failure::Error(error)) => Err(error),
             Some(Failure::Refused(errno)) => Ok(Progress { bytes, refused: Some(errno) }),
@@ -234,6 +244,7 @@ impl<'a> Pipeline<'a> {
             self.window
                 .copy_in(from - self.start, ring, skipped, to - from)
                 .map_err(|errno| Failure::Error(EngineError::io("copy into the buffer", errno)))?;
+            self.copied.fetch_max(to, Ordering::Relaxed);
         }
         Ok(reached)
     }

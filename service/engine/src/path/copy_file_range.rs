@@ -59,6 +59,7 @@ impl TransferPath for CopyFileRange {
         let Some(file) = file else {
             return Ok(Progress { bytes: 0, refused: Some(Errno::BADF) });
         };
+        let align = u64::from(transfer.file.facts().offset_align_bytes());
         let mut bytes = 0;
         while bytes < transfer.len_bytes {
             let batch = (transfer.len_bytes - bytes).min(transfer.batch_bytes) as usize;
@@ -74,6 +75,10 @@ impl TransferPath for CopyFileRange {
                 Ok(count) => {
                     bytes += count as u64;
                     (transfer.follower)(bytes);
+                    // A part of a block is the last of a file that has become shorter.
+                    if transfer.direct && bytes % align != 0 {
+                        break;
+                    }
                 }
                 Err(Errno::INTR) => {}
                 Err(errno) if is_refusal(errno) => {

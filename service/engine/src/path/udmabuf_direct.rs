@@ -42,6 +42,7 @@ impl TransferPath for UdmabufDirect {
         let place = |bytes: u64| {
             usize::try_from(bytes).map_err(|_| EngineError::io("fill the memfd", Errno::OVERFLOW))
         };
+        let align = u64::from(transfer.file.facts().offset_align_bytes());
         let mut bytes = 0;
         while bytes < transfer.len_bytes {
             let batch = (transfer.len_bytes - bytes).min(transfer.batch_bytes);
@@ -52,6 +53,10 @@ impl TransferPath for UdmabufDirect {
                 Ok(count) => {
                     bytes += count as u64;
                     (transfer.follower)(bytes);
+                    // A part of a block is the last of a file that has become shorter.
+                    if bytes % align != 0 {
+                        break;
+                    }
                 }
                 Err(errno) if is_refusal(errno) => {
                     return Ok(Progress { bytes, refused: Some(errno) });
