@@ -7,6 +7,7 @@
 // The target is named after the module, as Soong would name it.
 #![allow(non_snake_case)]
 
+mod changing_files;
 mod file_kinds;
 mod kind_files;
 mod load;
@@ -23,6 +24,12 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Tests watch how much memory there is, of which kind.
     arguments.test_threads = arguments.test_threads.or(Some(1));
-    let trials = [file_kinds::trials(), memory::trials(), pool::trials(), random::trials()];
+    let trials = [
+        changing_files::trials(),
+        file_kinds::trials(),
+        memory::trials(),
+        pool::trials(),
+        random::trials(),
+    ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Files that shrink and grow while they are loaded: a load is of what the file held, and never of what lies behind its
+//! end.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Context, Result};
+use dmabuf_engine::path::Path;
+use dmabuf_engine::pool::PoolConfig;
+use dmabuf_engine::request::{ClientId, Length, Policy, Segment};
+use dmabuf_engine::{Engine, EngineError, LoadOutcome};
+use libtest_mimic::Trial;
+use vts_support::files::{Files, Mode, TestFile};
+use vts_support::outcome::{skip, trial};
+use vts_support::pattern::{self, assert_filled, assert_same};
+
+use crate::load::{contents, engine, load, made, new_buffer};
+use crate::random_numbers::RandomNumbers;
+
+const CLIENT: ClientId = ClientId(1000);
+const HEAPS: [&str; 2] = ["system", "udmabuf"];
+const SIZE_BYTES: u64 = (8 << 20) + 1234;
+/// The file never becomes shorter than this.
+const STABLE_BYTES: u64 = (1 << 20) + 77;
+/// Written at a time when it grows.
+const CHUNK_BYTES: u64 = 256 << 10;
+const SEED: u64 = 61;
+/// Loads at least, and until as many have met a change.
+const LOADS: u64 = 10;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn trials() -> Vec<Trial> {
+    let policies = [
+        ("auto", Policy::Auto),
+        ("require_direct", Policy::RequireDirect),
+        ("copy_file_range", Policy::Named(Path::CopyFileRange)),
+        ("udmabuf_direct", Policy::Named(Path::UdmabufDirect)),
+        ("bounce", Policy::Named(Path::Bounce)),
+        ("buffered", Policy::Named(Path::Buffered)),
+    ];
+    let loads = policies.into_iter().flat_map(|policy| HEAPS.map(|heap| (policy, heap)));
+    loads
+        .map(|((name, policy), heap)| {
+            let name = format!("{name}/{heap}");
+            trial("changing_files", &name, move || loads_while_the_file_changes(policy, heap))
+        })
+        .collect()
+}
+
+fn loads_while_the_file_changes(policy: Policy, heap: &str) -> Result<()> {
+    let engine = engine(PoolConfig::OFF);
+    let files = Files::new()?;
+    // What is left of a deleted file lies behind the ends of the next one.
+    let former = files.path("former");
+    std::fs::write(&former, vec![pattern::UNTOUCHED; 2 * SIZE_BYTES as usize])?;
+    File::open(&former)?.sync_all()?;
+    std::fs::remove_file(&former)?;
+
+    let file = files.patterned("f", SEED, SIZE_BYTES)?;
+    let changes = Changes { stop: AtomicBool::new(false), count: AtomicU64::new(0) };
+    let (met, changed) = std::thread::scope(|scope| {
+        let changer = scope.spawn(|| changes.make(&file));
+        // A failed assertion ends the other thread, too.
+        let stop = Stop(&changes.stop);
+        let met = load_often(&engine, policy, heap, &file, &changes);
+        drop(stop);
+        (met, changer.join())
+    });
+    changed.map_err(|_| anyhow::anyhow!("the thread that changes the file panicked"))??;
+    let met = met?;
+    println!("INFO: {met} loads during which the file changed");
+    Ok(())
+}
+
+/// Loads the file in both modes until enough loads have met a change; returns how many have.
+fn load_often(
+    engine: &Engine,
+    policy: Policy,
+    heap: &str,
+    file: &TestFile,
+    changes: &Changes,
+) -> Result<u64> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut met = 0;
+    for number in 0.. {
+        let mode = Mode::ALL[number as usize % Mode::ALL.len()];
+        let source = file.open(mode)?;
+        let segment = Segment {
+            file_index: 0,
+            file_offset_bytes: 0,
+            length: Length::Bytes(SIZE_BYTES),
+            buffer_offset_bytes: 0,
+        };
+        let new = new_buffer(heap, SIZE_BYTES);
+        let before = changes.count.load(Ordering::Relaxed);
+        let outcome = match load(engine, CLIENT, new, policy, &source, &[segment]) {
+            Err(
+                error @ (EngineError::PathUnavailable { .. }
+                | EngineError::DirectIoUnavailable { .. }),
+            ) if number == 0 => return Err(skip(error.to_string())),
+            outcome => outcome.with_context(|| format!("load {number}, file opened {mode:?}"))?,
+        };
+        met += u64::from(changes.count.load(Ordering::Relaxed) > before);
+        check(outcome, &format!("load {number}, file opened {mode:?}"))?;
+        if number >= LOADS && met >= LOADS {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "{met} of {number} loads met a change");
+    }
+    Ok(met)
+}
+
+/// What was there all the time is there; the rest is what the file once held, or zero; behind what was loaded all is zero.
+fn check(outcome: LoadOutcome, what: &str) -> Result<()> {
+    let loaded = outcome.segment_bytes.iter().sum::<u64>() as usize;
+    let stable = STABLE_BYTES as usize;
+    ensure!(loaded >= stable, "{what}: {loaded} bytes, the file never had less than {stable}");
+    let bytes = contents(&made(outcome)?)?;
+    let expected = pattern::bytes(SEED, 0, loaded);
+    assert_same(&bytes[..stable], &expected[..stable], what);
+    let foreign = bytes[stable..loaded]
+        .iter()
+        .zip(&expected[stable..])
+        .position(|(byte, old)| byte != old && *byte != 0);
+    if let Some(at) = foreign.map(|at| at + stable) {
+        panic!(
+            "{what}: byte {at} of {loaded} is {:#04x}, not {:#04x} or 0",
+            bytes[at], expected[at]
+        );
+    }
+    assert_filled(&bytes[loaded..], 0, &format!("{what}: from byte {loaded} on"));
+    Ok(())
+}
+
+/// Sets a flag when it goes.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Changes {
+    stop: AtomicBool,
+    count: AtomicU64,
+}
+
+impl Changes {
+    /// Makes the file shorter and longer again, by a hole or by its old content, until it is told to stop.
+    fn make(&self, file: &TestFile) -> Result<()> {
+        let writer = OpenOptions::new().write(true).open(file.path())?;
+        let mut numbers = RandomNumbers::new(SEED);
+        while !self.stop.load(Ordering::Relaxed) {
+            let len = STABLE_BYTES + numbers.below(SIZE_BYTES - STABLE_BYTES);
+            writer.set_len(len).context("truncate")?;
+            self.count.fetch_add(1, Ordering::Relaxed);
+            if numbers.below(4) == 0 {
+                writer.set_len(SIZE_BYTES).context("grow")?;
+                self.count.fetch_add(1, Ordering::Relaxed);
+            }
+            self.write_again(&writer, file, len)?;
+        }
+        Ok(())
+    }
+
+    fn write_again(&self, writer: &File, file: &TestFile, from: u64) -> Result<()> {
+        let mut position = from;
+        while position < SIZE_BYTES && !self.stop.load(Ordering::Relaxed) {
+            let len = CHUNK_BYTES.min(SIZE_BYTES - position);
+            writer.write_all_at(&file.expected(position, len as usize), position)?;
+            self.count.fetch_add(1, Ordering::Relaxed);
+            position += len;
+        }
+        Ok(())
+    }
+}
