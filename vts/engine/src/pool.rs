@@ -222,7 +222,8 @@ impl Pressure {
     fn by_reading(file: &Path) -> Result<Self> {
         let cgroup = PathBuf::from("/sys/fs/cgroup/dmabuf_pressure");
         std::fs::create_dir(&cgroup).with_context(|| format!("{}", cgroup.display()))?;
-        std::fs::write(cgroup.join("memory.max"), "4M")?;
+        // Over it, the kernel lets its tasks sleep, which counts as waiting for memory.
+        std::fs::write(cgroup.join("memory.high"), "1M")?;
         let script = r#"echo $$ > "$0/cgroup.procs" && while :; do cat "$1"; done"#;
         let reader = Command::new("/system/bin/sh")
             .args(["-c", script])
