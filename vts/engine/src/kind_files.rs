@@ -155,7 +155,7 @@ pub fn encrypted(files: &Files) -> Result<KindFile> {
     or_skip(fscrypt::set_policy(&directory, key.identifier), "FS_IOC_SET_ENCRYPTION_POLICY")?;
     let path = dir.join("f");
     // A kernel with modules looks for implementations of the algorithms, each time.
-    println!("EXPECT-AVC: kmod=\"crypto-");
+    println!("EXPECT-AVC: kmod=\"crypto");
     if let Err(error) = File::create_new(&path) {
         let lacks_algorithm = error.raw_os_error() == Some(Errno::NOPKG.raw_os_error());
         return match lacks_algorithm {

@@ -13,7 +13,7 @@ use super::{
 use crate::buffer::BufferView;
 use crate::error::{EngineError, Result};
 
-const NO_MEMFD: &str = "only a buffer that this request makes over a memfd can be filled this way";
+const NO_MEMFD: &str = "this request has mapped no memfd behind the buffer";
 
 pub(crate) struct UdmabufDirect;
 

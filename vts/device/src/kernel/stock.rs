@@ -22,9 +22,10 @@ const SOURCE_PACKAGE: &str = "linux-source-6.12";
 const RECIPE: &str = "1";
 
 /// What the device needs and the package has as modules; what those need comes with them.
-const WANTED: [&str; 11] = [
+const WANTED: [&str; 13] = [
     "binder_linux",
     "crc32_generic",
+    "cts",
     "dm_delay",
     "dm_flakey",
     "erofs",
@@ -34,6 +35,7 @@ const WANTED: [&str; 11] = [
     "quota_v2",
     "virtio_blk",
     "virtio_console",
+    "xts",
 ];
 
 /// Returns the directory of the kernel, after fetching the package if it is not in the cache.
