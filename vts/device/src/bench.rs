@@ -72,7 +72,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(2 * 3600);
 const STEP_TIMEOUT_S: u64 = 30 * 24 * 3600;
 
 /// The reduced run of the gate.
-const GATE_BUFFERS: u32 = 4;
+const GATE_BUFFERS: u32 = 2;
 
 /// Runs the benchmark for each flavour and mode; returns whether nothing failed and every bound holds.
 pub fn run(
