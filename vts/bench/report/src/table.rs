@@ -43,7 +43,8 @@ pub fn tables(results: &Results) -> String {
             );
         }
     }
-    text + &calls(results) + &flatness(results) + &call_tree::trees(results)
+    text += &(calls(results) + &flatness(results) + &call_tree::trees(results));
+    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 fn head(results: &Results) -> String {
