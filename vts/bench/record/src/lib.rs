@@ -177,10 +177,10 @@ pub struct Phases {
     /// Making the buffers; absent where the I/O phase contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create: Option<Cost>,
-    /// Moving the bytes, with mapping and unmapping where the method maps; or making the calls.
+    /// Moving the bytes, with mapping the buffer where the method maps it; or making the calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub io: Option<Cost>,
-    /// Closing the buffers.
+    /// Unmapping and closing the buffers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub close: Option<Cost>,
 }

@@ -72,11 +72,12 @@ fn load(setup: &Setup, method: Method) -> Result<Phases> {
             .map(|_| setup.devices.create(method.exporter, setup.buffer_bytes))
             .collect::<Result<Vec<Buffer>>>()
     })?;
-    let ((), io) = setup.meter.measure(|| load_all(method.call, &file, &buffers))?;
+    let (mappings, io) = setup.meter.measure(|| load_all(method.call, &file, &buffers))?;
     for (buffer, offset_bytes) in buffers.iter().zip(offsets_bytes(setup.buffer_bytes)) {
         setup.source.verify(buffer.shared_fd()?, buffer.size_bytes, offset_bytes)?;
     }
     let ((), close) = setup.meter.measure(|| {
+        drop(mappings);
         drop(buffers);
         Ok(())
     })?;
@@ -88,8 +89,9 @@ pub fn offsets_bytes(buffer_bytes: u64) -> impl Iterator<Item = u64> {
     (0..).map(move |index| index * buffer_bytes)
 }
 
-/// Moves the parts of a file, one into each buffer.
-pub fn load_all(call: Call, file: &File, buffers: &[Buffer]) -> Result<()> {
+/// Moves the parts of a file, one into each buffer; returns the mappings that it took.
+pub fn load_all(call: Call, file: &File, buffers: &[Buffer]) -> Result<Vec<Mapping>> {
+    let mut mappings = Vec::new();
     let pipe = match call {
         Call::Splice => Some(Pipe::new()?),
         _ => None,
@@ -98,7 +100,9 @@ pub fn load_all(call: Call, file: &File, buffers: &[Buffer]) -> Result<()> {
         let target = buffer.io_fd()?;
         let len_bytes = usize::try_from(buffer.size_bytes)?;
         match (call, &pipe) {
-            (Call::ReadWrite, _) => read_mapped(file, file_offset_bytes, target, len_bytes)?,
+            (Call::ReadWrite, _) => {
+                mappings.push(read_mapped(file, file_offset_bytes, target, len_bytes)?);
+            }
             (Call::Splice, Some(pipe)) => {
                 pipe.splice_through(file, file_offset_bytes, target, len_bytes)?;
             }
@@ -116,16 +120,16 @@ pub fn load_all(call: Call, file: &File, buffers: &[Buffer]) -> Result<()> {
             })?,
         }
     }
-    Ok(())
+    Ok(mappings)
 }
 
-/// Reads into a mapping of the buffer, made and unmade here. Also how buffers are filled that are to be saved.
+/// Reads into a mapping of the buffer, which is made here. Also how buffers are filled that are to be saved.
 pub fn read_mapped(
     file: &File,
     file_offset_bytes: u64,
     target: BorrowedFd<'_>,
     len_bytes: usize,
-) -> Result<()> {
+) -> Result<Mapping> {
     let mapping = Mapping::shared(target, len_bytes, MappingAccess::ReadWrite)
         .context("mapping the buffer")?;
     let access = begin_access(target, CpuAccess::WRITE)?;
@@ -133,7 +137,8 @@ pub fn read_mapped(
         Ok(mapping.pread(done..len_bytes, file, file_offset_bytes + done as u64)?)
     })
     .context("read")?;
-    end_access(access)
+    end_access(access)?;
+    Ok(mapping)
 }
 
 /// Opens a bracket of CPU access where the fd is a dma-buf.

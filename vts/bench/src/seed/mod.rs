@@ -15,7 +15,7 @@ use crate::outcome::not_possible;
 /// The call that moves the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// `read(2)` or `write(2)` on a mapping of the buffer, made and unmade for it.
+    /// `read(2)` or `write(2)` on a mapping of the buffer, made for it and unmade when the buffer is closed.
     ReadWrite,
     /// `sendfile(2)`.
     SendFile,

@@ -75,8 +75,10 @@ fn save(setup: &Setup, method: Method, turn: usize) -> Result<Phases> {
     let places_bytes: Vec<u64> = (0..buffers.len())
         .map(|index| ((index + turn) % buffers.len()) as u64 * setup.buffer_bytes)
         .collect();
-    let ((), io) = setup.meter.measure(|| save_all(method.call, &buffers, &file, &places_bytes))?;
+    let (mappings, io) =
+        setup.meter.measure(|| save_all(method.call, &buffers, &file, &places_bytes))?;
     let ((), close) = setup.meter.measure(|| {
+        drop(mappings);
         drop(buffers);
         Ok(())
     })?;
@@ -89,7 +91,13 @@ fn save(setup: &Setup, method: Method, turn: usize) -> Result<Phases> {
     Ok(Phases { create: Some(create), io: Some(io), close: Some(close) })
 }
 
-fn save_all(call: Call, buffers: &[Buffer], file: &File, places_bytes: &[u64]) -> Result<()> {
+fn save_all(
+    call: Call,
+    buffers: &[Buffer],
+    file: &File,
+    places_bytes: &[u64],
+) -> Result<Vec<Mapping>> {
+    let mut mappings = Vec::new();
     for (buffer, place_bytes) in buffers.iter().zip(places_bytes) {
         let from = buffer.io_fd()?;
         let len_bytes = usize::try_from(buffer.size_bytes)?;
@@ -107,9 +115,10 @@ fn save_all(call: Call, buffers: &[Buffer], file: &File, places_bytes: &[u64]) -
             })
             .context("write")?;
             end_access(access)?;
+            mappings.push(mapping);
         }
     }
-    Ok(())
+    Ok(mappings)
 }
 
 #[cfg(test)]
