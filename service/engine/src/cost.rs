@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What it costs to make, fill and free a buffer, to compare ways and heaps by. Pure numbers.
 //!
-//! The unit is a million CPU instructions per GiB, counted on Linux 6.12 under an emulator that counts them (F2FS on
-//! virtio-blk, x86-64). Ratios are what matters; they differ from machine to machine less than the gaps between the ways.
+//! The unit is a million CPU instructions per GiB. The figures come from the benchmark (`cargo vts bench --cost`, results in
+//! `vts/bench/results`): Linux 6.12, F2FS on virtio-blk, x86-64, under an emulator that counts instructions. Ratios are what
+//! matters; they differ from machine to machine less than the gaps between the ways.
 
 use crate::heap::{HeapKind, PageKind};
 use crate::path::{Path, Way};
@@ -13,11 +14,11 @@ pub type CostPerGib = u32;
 /// To allocate, zero and free memory.
 pub fn memory(kind: HeapKind, pages: Option<PageKind>) -> CostPerGib {
     match (kind, pages) {
-        (HeapKind::DmaHeap, _) => 1350,
-        (_, Some(PageKind::Hugetlb)) => 1140,
+        (HeapKind::DmaHeap, _) => 1100,
+        (_, Some(PageKind::Hugetlb)) => 1120,
         // On kernels that clear memory at allocation, as Android's do, these pages are cleared twice.
         (_, Some(PageKind::Transparent)) => 2240,
-        (_, Some(PageKind::Base) | None) => 3520,
+        (_, Some(PageKind::Base) | None) => 3430,
     }
 }
 
@@ -25,12 +26,13 @@ pub fn memory(kind: HeapKind, pages: Option<PageKind>) -> CostPerGib {
 pub fn movement(pages: Option<PageKind>, way: Way) -> CostPerGib {
     let base_pages = pages == Some(PageKind::Base);
     match (way.path, way.direct) {
-        (Path::CopyFileRange, true) => 7,
-        (Path::UdmabufDirect, _) if base_pages => 130,
-        (Path::UdmabufDirect, _) => 16,
-        (Path::Bounce, _) => 270,
-        (Path::CopyFileRange, false) => 900,
-        (Path::Buffered, _) => 1900,
+        (Path::CopyFileRange, true) if pages.is_none() => 6,
+        (Path::CopyFileRange, true) => 21,
+        (Path::UdmabufDirect, _) if base_pages => 162,
+        (Path::UdmabufDirect, _) => 23,
+        (Path::Bounce, _) => 510,
+        (Path::CopyFileRange, false) => 890,
+        (Path::Buffered, _) => 2500,
     }
 }
 

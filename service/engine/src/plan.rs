@@ -384,12 +384,13 @@ mod tests {
     }
 
     #[test]
-    fn huge_pages_of_the_pool_come_first_and_bare_memfds_last() {
+    fn the_patch_favours_the_system_heap_and_huge_pages_stand_in_for_it() {
         let file = file(possible(), true);
-        for patched in [true, false] {
+        for (patched, order, best) in
+            [(true, [0, 1, 2, 3, 4], CFR_DIRECT), (false, [1, 0, 2, 3, 4], UDMABUF_DIRECT)]
+        {
             let ranked = rank_memory(&choices(patched), Policy::Auto, &whole(&file));
-            assert_eq!(indices(&ranked), [1, 0, 2, 3, 4], "patched {patched}");
-            let best = if patched { CFR_DIRECT } else { UDMABUF_DIRECT };
+            assert_eq!(indices(&ranked), order, "patched {patched}");
             assert_eq!(ranked[0].way, Some(best));
         }
     }
