@@ -15,6 +15,8 @@ use crate::source::Source;
 
 /// Buffers alive at once, the one that is loaded included.
 const LIVE: [u32; 4] = [1, 10, 100, 1000];
+/// Loads of each, of which the median counts: now and then the kernel tidies up during one.
+const SAMPLES: usize = 3;
 /// Size of those that are not loaded in the measure.
 const IDLE_BUFFER_BYTES: u64 = 1 << 20;
 const FILE_BYTES: [u64; 4] = [32 << 20, 256 << 20, 1 << 30, 4 << 30];
@@ -22,7 +24,7 @@ const FILE_BYTES: [u64; 4] = [32 << 20, 256 << 20, 1 << 30, 4 << 30];
 /// Measures the same load beside more and more loaded buffers.
 pub fn run(bench: &mut Bench) -> Result<()> {
     let engine = engine();
-    for live in LIVE {
+    for live in LIVE.into_iter().flat_map(|live| [live; SAMPLES]) {
         let (bytes, buffers) = (bench.setup.total_bytes(), u64::from(bench.setup.buffers));
         let case = Case::new(Kind::LiveBuffers, "system AUTO", Direction::Load, bytes, buffers)
             .with("live_buffers", u64::from(live));

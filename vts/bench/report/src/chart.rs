@@ -9,7 +9,7 @@ use crate::figure::{Clock, Phase};
 use crate::results::{Results, Series};
 use crate::table::{clock, millions, name};
 
-const LABEL_WIDTH: f64 = 330.0;
+const LABEL_WIDTH: f64 = 370.0;
 const BAR_WIDTH: f64 = 520.0;
 const VALUE_WIDTH: f64 = 80.0;
 const ROW_HEIGHT: f64 = 18.0;
@@ -102,9 +102,7 @@ impl Svg {
         let mut text = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
              font-family=\"sans-serif\" font-size=\"11\">\n\
-             <!-- {} -->\n\
-             <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
-            escaped(&results.command).replace("--", "- -")
+             <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
         );
         let _ = writeln!(
             text,
