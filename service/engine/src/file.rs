@@ -87,8 +87,9 @@ impl<'fd> OpenFile<'fd> {
         if flags.contains(OFlags::PATH) {
             return Err(EngineError::bad_fd(argument, "is an O_PATH fd, expected an open file"));
         }
-        let stat = fstat(fd).map_err(|e| EngineError::bad_fd(argument, errno_text(e)))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        let attributes = file_attributes(fd)
+            .map_err(|errno| EngineError::io(format!("{argument}: statx"), errno))?;
+        if FileType::from_raw_mode(attributes.mode.into()) != FileType::RegularFile {
             return Err(EngineError::UnsupportedFile {
                 argument: argument.to_owned(),
                 found: describe_kind(fd),
@@ -111,8 +112,6 @@ impl<'fd> OpenFile<'fd> {
             }
             _ => {}
         }
-        let attributes = file_attributes(fd)
-            .map_err(|errno| EngineError::io(format!("{argument}: statx"), errno))?;
         let passed_is_direct = flags.contains(OFlags::DIRECT);
         let facts = FileFacts {
             size_bytes: attributes.size_bytes,

@@ -78,14 +78,16 @@ fn read_in(
         let _ = fadvise(file, offset + done, std::num::NonZeroU64::new(bytes), advice);
     };
     advise(0, len, Advice::Sequential);
+    let may_exceed_footprint = len > FOOTPRINT_BYTES;
+    let from_storage = || if may_exceed_footprint { storage_read_bytes() } else { None };
     let mut done = 0;
     while done < len {
         let part = (len - done).min(FOOTPRINT_BYTES);
-        let before = storage_read_bytes();
+        let before = from_storage();
         let read = read_part(window, file, offset, done..done + part)?;
-        let from_storage = storage_read_bytes().zip(before).map_or(0, |(now, then)| now - then);
+        let brought_in = from_storage().zip(before).map_or(0, |(now, then)| now - then);
         // What was in the page cache already may be of use to others.
-        if from_storage > read / 2 && len > FOOTPRINT_BYTES {
+        if brought_in > read / 2 {
             advise(done, read, Advice::DontNeed);
         }
         done += read;
