@@ -195,7 +195,7 @@ impl Job<'_> {
             }
             if progress.bytes < len_bytes {
                 if part_way.direct && self.direction == Direction::Load {
-                    self.clear_last_block(file, &rest)?;
+                    self.clear_behind_end(&rest)?;
                 }
                 break;
             }
@@ -210,19 +210,16 @@ impl Job<'_> {
         Way { path, direct: false }
     }
 
-    /// Clears what a direct read of a file that has become shorter may have left of the block that holds its end: what
-    /// the storage had there is nobody's.
-    fn clear_last_block(&self, file: &OpenFile<'_>, rest: &ResolvedSegment) -> Result<()> {
-        let align = u64::from(file.facts().offset_align_bytes());
-        let block_end = rest.file_offset_bytes.next_multiple_of(align);
-        let len_bytes = (block_end - rest.file_offset_bytes).min(rest.len_bytes);
-        if len_bytes == 0 {
+    /// Clears what a direct read of a file that became shorter meanwhile may have left behind the end that it reported:
+    /// the rest of the last block, which is nobody's, and blocks that were read before the file was cut.
+    fn clear_behind_end(&self, rest: &ResolvedSegment) -> Result<()> {
+        if rest.len_bytes == 0 {
             return Ok(());
         }
-        let window = self.buffer.map(rest.buffer_offset_bytes, len_bytes, CpuAccess::WRITE)?;
+        let window = self.buffer.map(rest.buffer_offset_bytes, rest.len_bytes, CpuAccess::WRITE)?;
         window
-            .fill_zero(0, len_bytes)
-            .map_err(|errno| EngineError::io("clear the rest of a block", errno))?;
+            .fill_zero(0, rest.len_bytes)
+            .map_err(|errno| EngineError::io("clear what lies behind the end", errno))?;
         window.finish()
     }
 
