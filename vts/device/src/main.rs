@@ -124,10 +124,13 @@ fn run(arguments: &Arguments) -> Result<bool> {
         }
         Some(Task::Host) => suites.extend(host(&workspace, &progress, arguments)),
         Some(Task::Device) => suites.extend(device(&workspace, &progress, arguments)),
-        None => {
-            suites.extend(host(&workspace, &progress, arguments));
-            suites.extend(device(&workspace, &progress, arguments));
-        }
+        // The host's tests leave a processor idle at times, and so do devices that wait for timers.
+        None => std::thread::scope(|scope| {
+            let host = scope.spawn(|| host(&workspace, &progress, arguments));
+            let device = device(&workspace, &progress, arguments);
+            suites.extend(host.join().unwrap_or_else(|_| vec![panicked("host")]));
+            suites.extend(device);
+        }),
     }
     println!("{}", summary::summary(&suites));
     Ok(Totals::of(&suites).is_success())
@@ -147,14 +150,7 @@ fn device(workspace: &Workspace, progress: &Progress, arguments: &Arguments) -> 
         let mut suites: Vec<Suite> = device.patch_suite()?.into_iter().collect();
         let plans = steps::plans(&flavours, filter);
         let mut jobs: Vec<Job<'_>> = Vec::new();
-        for plan in &plans {
-            let device = &device;
-            jobs.push(Job::new(plan.size, move || {
-                device.run(progress, execution, plan, filter.is_some()).unwrap_or_else(|error| {
-                    vec![broken(&format!("{}: device ({})", plan.flavour, plan.name), &error)]
-                })
-            }));
-        }
+        // First in line, since the last of them would else be all that runs at the end.
         if filter.is_none() {
             for &flavour in &flavours {
                 let device = &device;
@@ -165,10 +161,22 @@ fn device(workspace: &Workspace, progress: &Progress, arguments: &Arguments) -> 
                 }));
             }
         }
+        for plan in &plans {
+            let device = &device;
+            jobs.push(Job::new(plan.size, move || {
+                device.run(progress, execution, plan, filter.is_some()).unwrap_or_else(|error| {
+                    vec![broken(&format!("{}: device ({})", plan.flavour, plan.name), &error)]
+                })
+            }));
+        }
         suites.extend(schedule::run_all(&jobs)?);
         Ok(suites)
     };
     run().unwrap_or_else(|error| vec![broken("device", &error)])
+}
+
+fn panicked(name: &str) -> Suite {
+    broken(name, &anyhow::anyhow!("its thread has panicked"))
 }
 
 /// What could not be run fails.

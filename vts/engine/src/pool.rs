@@ -204,7 +204,7 @@ fn memory_pressure(heap: &str) -> Result<()> {
     let engine = engine(PoolConfig { idle: Duration::from_secs(3600), ..POOL });
     drop(load_whole(&engine, CAMERA, heap, &patterned(&files, 1)?.direct()?)?);
     wait_until(&engine, "the buffer is back", |stats| stats.returned == 1)?;
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(Duration::from_secs(1));
     let before = stats(&engine)?;
     ensure!(before.ready > 0, "the pool was empty without pressure: {before:?}");
     let large = files.patterned("large", 2, 64 << 20)?;
