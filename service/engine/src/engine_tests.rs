@@ -245,6 +245,26 @@ fn a_digest_taken_along_the_way_is_that_of_the_segments_in_order() {
     }
 }
 
+/// Also of small ranges that are read together, beside one that is large enough for a thread of its own.
+#[test]
+fn a_digest_taken_along_the_way_includes_gathered_ranges() {
+    let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let bytes = pattern((12 << 20) + 5000);
+    let file = file_with(&directory, &bytes);
+    let large = 10 << 20;
+    let mut segments = vec![segment(2 << 20, Length::Bytes(large), 0)];
+    let mut expected = bytes[2 << 20..12 << 20].to_vec();
+    let mut place = large;
+    for index in 0..20 {
+        let (offset, len) = (index * 5000 + 3, 100 + index);
+        segments.push(segment(offset, Length::Bytes(len), place));
+        expected.extend_from_slice(&bytes[offset as usize..(offset + len) as usize]);
+        place += len + 1;
+    }
+    let outcome = engine().load(&request(memfd_target(0), file.as_fd(), &segments)).unwrap();
+    assert_eq!(outcome.sha256.unwrap().0, ring_sha256(&expected));
+}
+
 #[test]
 fn an_empty_file_needs_a_size() {
     let directory = tempfile::tempdir().unwrap();

@@ -50,14 +50,15 @@ impl Job<'_> {
         while first < runs.len() {
             let group = self.group_at(runs, first);
             let moved = self.move_group(&runs[group.clone()], first, watermarks, report)?;
-            for (run, mut left) in runs[group.clone()].iter().zip(moved) {
+            for (number, mut left) in group.clone().zip(moved) {
+                let run = &runs[number];
+                if let Some(marks) = watermarks {
+                    marks.end(number, run.range.buffer_offset_bytes + left);
+                }
                 for index in &run.indices {
                     moved_bytes[*index] = left.min(self.segments[*index].len_bytes);
                     left -= moved_bytes[*index];
                 }
-            }
-            if let Some(marks) = watermarks {
-                group.clone().for_each(|number| marks.end(number));
             }
             first = group.end;
         }
@@ -107,10 +108,11 @@ impl Job<'_> {
         for run in runs {
             let file = &self.files[run.range.file_index];
             let facts = self.facts_of(file, run.range);
-            plans.push(plan_segment(&run.argument(), self.policy, &self.supports, &facts)?);
-        }
-        if plans.iter().any(|plan| plan.ways.first() != Some(&BOUNCED)) {
-            return Ok(None);
+            let plan = plan_segment(&run.argument(), self.policy, &self.supports, &facts)?;
+            if plan.ways.first() != Some(&BOUNCED) {
+                return Ok(None);
+            }
+            plans.push(plan);
         }
         let ranges: Vec<ResolvedSegment> = runs.iter().map(|run| run.range).collect();
         let file = &self.files[ranges[0].file_index];

@@ -54,9 +54,10 @@ impl Watermarks {
         self.changed.notify_all();
     }
 
-    /// No more of a run will be loaded.
-    pub(crate) fn end(&self, run: usize) {
-        self.marks()[run].state = RunState::Ended;
+    /// A run is loaded up to a place in the buffer, and no more of it will be.
+    pub(crate) fn end(&self, run: usize, buffer_offset_bytes: u64) {
+        let ended = Mark { reached_bytes: buffer_offset_bytes, state: RunState::Ended };
+        self.marks()[run] = ended;
         self.changed.notify_all();
     }
 
@@ -96,8 +97,9 @@ mod tests {
         marks.reach(0, 120);
         assert_eq!(marks.wait_beyond(1, 100), Some(120));
         assert_eq!(marks.wait_beyond(2, 110), Some(120));
-        marks.end(1);
-        assert_eq!(marks.wait_beyond(0, 0), Some(0));
+        marks.end(1, 7);
+        assert_eq!(marks.wait_beyond(0, 0), Some(7));
+        assert_eq!(marks.wait_beyond(0, 7), Some(7));
         marks.reach(0, 110);
         assert_eq!(marks.wait_beyond(1, 0), Some(120));
     }
