@@ -15,7 +15,7 @@ use crate::path::{Direction, Path, SegmentFacts, Support};
 use crate::plan::{rank_memory, MemoryChoice, PathSupports, RankedMemory};
 use crate::pool::{Pool, PoolConfig, PoolStats, Wish};
 use crate::request::{ClientId, LoadRequest, NewBuffer, Policy, ResolvedSegment};
-use crate::verify::covered_bytes;
+use crate::runs::covered_bytes;
 
 /// The debug name of a buffer whose client gives none.
 const DEFAULT_BUFFER_NAME: &str = "dmabuf-loader";
@@ -67,15 +67,11 @@ impl Allocator {
         let heap = self.heaps.choose(&request.heap, size_bytes)?;
         // What is to come back has to keep the memory behind it.
         let purpose = if self.pool.is_some() { Purpose::Fill } else { Purpose::HandOver };
-        let mut failure = None;
-        for pages in heap.page_kinds(size_bytes) {
+        let attempts = heap.page_kinds(size_bytes).into_iter().map(|pages| {
             let wish = Wish { size_bytes, pages, client, overwritten: false };
-            match self.take_or_allocate(heap, wish, &name, purpose) {
-                Ok(allocated) => return Ok(self.hand_over(allocated, client)),
-                Err(error) => failure = Some(error),
-            }
-        }
-        Err(failure.unwrap_or_else(no_suitable_heap))
+            self.take_or_allocate(heap, wish, &name, purpose)
+        });
+        first_success(attempts).map(|allocated| self.hand_over(allocated, client))
     }
 
     fn take_or_allocate(
@@ -108,34 +104,27 @@ impl Allocator {
         let name = BufferName::new(&new.name, DEFAULT_BUFFER_NAME)?;
         let size_bytes = round_to_pages(new.size_bytes)?;
         let heaps = self.heaps.suitable(&new.heap, size_bytes)?;
-        let choices: Vec<(&Heap, Option<PageKind>)> = heaps
-            .into_iter()
-            .flat_map(|heap| heap.page_kinds(size_bytes).into_iter().map(move |p| (heap, p)))
-            .collect();
         let overwritten = covered_bytes(segments) == new.size_bytes;
         let wish = |pages| Wish { size_bytes, pages, client: request.client, overwritten };
-        let choices: Vec<Choice<'_>> = choices
+        let choice = |heap, pages| {
+            let pool = self.pool.as_ref();
+            let is_ready = pool.is_some_and(|pool| pool.has(heap, wish(pages)));
+            Choice { heap, pages, is_ready }
+        };
+        let choices: Vec<Choice<'_>> = heaps
             .into_iter()
-            .map(|(heap, pages)| {
-                let pool = self.pool.as_ref();
-                let is_ready = pool.is_some_and(|pool| pool.has(heap, wish(pages)));
-                Choice { heap, pages, is_ready }
-            })
+            .flat_map(|heap| heap.page_kinds(size_bytes).into_iter().map(move |p| choice(heap, p)))
             .collect();
-        let mut failure = None;
-        for RankedMemory { index, way } in self.rank(&choices, request.policy, files, segments) {
+        let ranked = self.rank(&choices, request.policy, files, segments);
+        first_success(ranked.into_iter().map(|RankedMemory { index, way }| {
             let Choice { heap, pages, .. } = choices[index];
             // To map base pages and unmap them again costs more than copy_file_range itself, which needs no mapping.
             let needs_no_mapping = way.is_some_and(|way| way.path == Path::CopyFileRange)
                 && pages == Some(PageKind::Base)
                 && self.pool.is_none();
             let purpose = if needs_no_mapping { Purpose::HandOver } else { Purpose::Fill };
-            match self.take_or_allocate(heap, wish(pages), &name, purpose) {
-                Ok(allocated) => return Ok(allocated),
-                Err(error) => failure = Some(error),
-            }
-        }
-        Err(failure.unwrap_or_else(no_suitable_heap))
+            self.take_or_allocate(heap, wish(pages), &name, purpose)
+        }))
     }
 
     /// Cheapest first, by the segment that moves most bytes.
@@ -195,8 +184,16 @@ struct Choice<'a> {
     is_ready: bool,
 }
 
-fn no_suitable_heap() -> EngineError {
-    EngineError::bad_argument("heap", "no heap is suitable")
+/// What the first attempt that succeeds gives, else the last failure.
+fn first_success(attempts: impl Iterator<Item = Result<Allocated>>) -> Result<Allocated> {
+    let mut failure = EngineError::bad_argument("heap", "no heap is suitable");
+    for attempt in attempts {
+        match attempt {
+            Ok(allocated) => return Ok(allocated),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 fn probe_heap(heap: &Heap) -> Vec<HeapPath> {

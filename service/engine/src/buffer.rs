@@ -125,6 +125,18 @@ impl<'fd> BufferView<'fd> {
         Ok(Self::new(fd, size_bytes, kind))
     }
 
+    /// Sets a range of the buffer to zero, in bytes.
+    pub(crate) fn clear(&self, offset_bytes: u64, len_bytes: u64) -> Result<()> {
+        if len_bytes == 0 {
+            return Ok(());
+        }
+        let window = self.map(offset_bytes, len_bytes, CpuAccess::WRITE)?;
+        window
+            .fill_zero(0, len_bytes)
+            .map_err(|errno| EngineError::io("clear the buffer", errno))?;
+        window.finish()
+    }
+
     /// Maps the pages that hold a range of the buffer and opens a bracket of CPU access. The range is in bytes.
     ///
     /// Only those pages are mapped: a system-heap mapping fills its page tables at once.

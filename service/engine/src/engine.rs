@@ -3,7 +3,6 @@
 
 use std::time::Instant;
 
-use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::page_size_bytes;
 
 use crate::allocator::Allocator;
@@ -19,8 +18,9 @@ use crate::request::{
     check_buffer_ranges, check_counts, check_no_overlap, resolve, segment_argument, ClientId,
     LoadRequest, NewBuffer, Policy, ResolvedSegment, SaveRequest, Segment, Target,
 };
+use crate::runs::filled_ranges;
 use crate::transfer::Job;
-use crate::verify::{self, filled_ranges};
+use crate::verify;
 
 pub use crate::allocator::HeapPath;
 
@@ -229,13 +229,7 @@ fn clear_gaps(
     filled.sort_unstable();
     let mut reached = 0;
     for (start, bytes) in filled {
-        if reached < start {
-            let window = buffer.map(reached, start - reached, CpuAccess::WRITE)?;
-            window
-                .fill_zero(0, start - reached)
-                .map_err(|errno| EngineError::io("clear the rest of the buffer", errno))?;
-            window.finish()?;
-        }
+        buffer.clear(reached, start.saturating_sub(reached))?;
         reached = reached.max(start + bytes);
     }
     Ok(())

@@ -42,6 +42,20 @@ fn continues(range: &ResolvedSegment, next: &ResolvedSegment) -> bool {
         && range.buffer_end_bytes() == next.buffer_offset_bytes
 }
 
+/// How many bytes of the buffer segments that do not overlap overwrite.
+pub(crate) fn covered_bytes(segments: &[ResolvedSegment]) -> u64 {
+    segments.iter().map(|segment| segment.len_bytes).sum()
+}
+
+/// Offset and length, in bytes, of what each segment has filled.
+pub(crate) fn filled_ranges<'a>(
+    segments: &'a [ResolvedSegment],
+    segment_bytes: &'a [u64],
+) -> impl Iterator<Item = (u64, u64)> + 'a {
+    let filled = |(segment, bytes): (&ResolvedSegment, &u64)| (segment.buffer_offset_bytes, *bytes);
+    segments.iter().zip(segment_bytes).map(filled)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

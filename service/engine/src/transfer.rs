@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Carries out plans: moves the segments of a request run by run, down the list of ways where a kernel refuses.
 
-use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::Errno;
 
 use crate::buffer::BufferView;
@@ -197,7 +196,9 @@ impl Job<'_> {
             }
             if progress.bytes < len_bytes {
                 if part_way.direct && self.direction == Direction::Load {
-                    self.clear_behind_end(&rest)?;
+                    // A direct read of a file that became shorter meanwhile may leave something behind the end that it
+                    // reports: the rest of the last block, and blocks that were read before the file was cut.
+                    self.buffer.clear(rest.buffer_offset_bytes, rest.len_bytes)?;
                 }
                 break;
             }
@@ -210,19 +211,6 @@ impl Job<'_> {
         let aside = self.direction == Direction::Load && file.direct_fd().is_some();
         let path = if aside { Path::Bounce } else { Path::Buffered };
         Way { path, direct: false }
-    }
-
-    /// Clears what a direct read of a file that became shorter meanwhile may have left behind the end that it reported:
-    /// the rest of the last block, which is nobody's, and blocks that were read before the file was cut.
-    fn clear_behind_end(&self, rest: &ResolvedSegment) -> Result<()> {
-        if rest.len_bytes == 0 {
-            return Ok(());
-        }
-        let window = self.buffer.map(rest.buffer_offset_bytes, rest.len_bytes, CpuAccess::WRITE)?;
-        window
-            .fill_zero(0, rest.len_bytes)
-            .map_err(|errno| EngineError::io("clear what lies behind the end", errno))?;
-        window.finish()
     }
 
     fn move_part(

@@ -9,8 +9,8 @@ use dmabuf_uapi::Errno;
 use crate::digest::{sha256_as_it_comes, sha256_of_ranges, Sha256};
 use crate::error::{EngineError, Result};
 use crate::report::Report;
-use crate::request::{LoadRequest, ResolvedSegment};
-use crate::runs::Run;
+use crate::request::LoadRequest;
+use crate::runs::{covered_bytes, filled_ranges, Run};
 use crate::transfer::Job;
 use crate::watermarks::Watermarks;
 
@@ -79,18 +79,4 @@ fn load_and_digest(job: &Job<'_>, runs: &[Run], report: &mut Report) -> Result<L
             digested.map_err(|_| EngineError::io("digest: the thread has panicked", Errno::IO))?;
         Ok((segment_bytes, sha256?))
     })
-}
-
-/// How many bytes of the buffer segments that do not overlap overwrite.
-pub(crate) fn covered_bytes(segments: &[ResolvedSegment]) -> u64 {
-    segments.iter().map(|segment| segment.len_bytes).sum()
-}
-
-/// Offset and length, in bytes, of what each segment has filled.
-pub(crate) fn filled_ranges<'a>(
-    segments: &'a [ResolvedSegment],
-    segment_bytes: &'a [u64],
-) -> impl Iterator<Item = (u64, u64)> + 'a {
-    let filled = |(segment, bytes): (&ResolvedSegment, &u64)| (segment.buffer_offset_bytes, *bytes);
-    segments.iter().zip(segment_bytes).map(filled)
 }

@@ -227,17 +227,9 @@ impl<'a> Pipeline<'a> {
 
     /// Returns up to where the file went.
     fn load(&self, piece: Piece, ring: &Mapping, slot_start: usize) -> Moved {
-        let mut reached = piece.start;
-        while reached < piece.end {
-            let place = slot_start + (reached - piece.start) as usize;
-            let range = place..place + (piece.end - reached) as usize;
-            let read = ring.pread(range, self.file, reached).map_err(failure_of("read"))? as u64;
-            reached += read;
-            // A part of a block is the last of the file; at its end there is nothing more to be read, aligned or not.
-            if read % self.align_bytes != 0 || read == 0 {
-                break;
-            }
-        }
+        let blocks = piece.start..piece.end;
+        let reached = read_blocks(ring, slot_start, self.file, blocks, self.align_bytes)
+            .map_err(failure_of("read"))?;
         let (from, to) = (piece.start.max(self.start), reached.min(self.end));
         if from < to {
             let skipped = slot_start + (from - piece.start) as usize;
@@ -280,6 +272,28 @@ fn failure_of(verb: &'static str) -> impl Fn(Errno) -> Failure {
             Failure::Error(EngineError::io(format!("{verb} the file directly"), errno))
         }
     }
+}
+
+/// Reads whole blocks of a file directly to a place in memory; returns up to where the file went.
+pub(super) fn read_blocks(
+    memory: &Mapping,
+    place: usize,
+    file: BorrowedFd<'_>,
+    blocks: std::ops::Range<u64>,
+    align_bytes: u64,
+) -> dmabuf_uapi::Result<u64> {
+    let in_memory = |offset: u64| place + (offset - blocks.start) as usize;
+    let mut reached = blocks.start;
+    while reached < blocks.end {
+        let range = in_memory(reached)..in_memory(blocks.end);
+        let read = memory.pread(range, file, reached)? as u64;
+        reached += read;
+        // A part of a block is the last of the file; at its end there is nothing more to be read, aligned or not.
+        if read == 0 || read % align_bytes != 0 {
+            break;
+        }
+    }
+    Ok(reached)
 }
 
 /// Memory for `slots` bounce buffers; one that is small has ordinary pages.

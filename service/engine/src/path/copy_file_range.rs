@@ -2,18 +2,17 @@
 //! `copy_file_range(2)` between a file and a buffer. The kernel decides by the file's `O_DIRECT` whether it is direct.
 
 use std::fs::File;
-use std::os::fd::AsFd;
 
 use dmabuf_uapi::copy_file_range::copy_file_range;
 use dmabuf_uapi::{page_size_bytes, Errno};
 
+use super::batches::in_batches;
 use super::split::{split_aligned, LoadTail, Memory};
 use super::{
-    is_refusal, Direction, Progress, Reason, Refusal, SegmentFacts, Split, Support, Transfer,
-    TransferPath,
+    Direction, Progress, Reason, Refusal, SegmentFacts, Split, Support, Transfer, TransferPath,
 };
 use crate::buffer::BufferView;
-use crate::error::{errno_text, EngineError, Result};
+use crate::error::{errno_text, Result};
 
 /// A regular file that every process may read: itself.
 const PROBE_FILE: &str = "/proc/self/exe";
@@ -59,34 +58,14 @@ impl TransferPath for CopyFileRange {
         let Some(file) = file else {
             return Ok(Progress { bytes: 0, refused: Some(Errno::BADF) });
         };
-        let align = u64::from(transfer.file.facts().offset_align_bytes());
-        let mut bytes = 0;
-        while bytes < transfer.len_bytes {
-            let batch = (transfer.len_bytes - bytes).min(transfer.batch_bytes) as usize;
-            let file_offset = transfer.file_offset_bytes + bytes;
-            let buffer_offset = transfer.buffer_offset_bytes + bytes;
-            let buffer = transfer.buffer.fd.as_fd();
-            let copied = match transfer.direction {
+        let buffer = transfer.buffer.fd;
+        in_batches(transfer, "copy_file_range", |done, batch| {
+            let file_offset = transfer.file_offset_bytes + done;
+            let buffer_offset = transfer.buffer_offset_bytes + done;
+            match transfer.direction {
                 Direction::Load => copy_file_range(file, file_offset, buffer, buffer_offset, batch),
                 Direction::Save => copy_file_range(buffer, buffer_offset, file, file_offset, batch),
-            };
-            match copied {
-                Ok(0) => break,
-                Ok(count) => {
-                    bytes += count as u64;
-                    (transfer.follower)(bytes);
-                    // A part of a block is the last of a file that has become shorter.
-                    if transfer.direct && bytes % align != 0 {
-                        break;
-                    }
-                }
-                Err(Errno::INTR) => {}
-                Err(errno) if is_refusal(errno) => {
-                    return Ok(Progress { bytes, refused: Some(errno) });
-                }
-                Err(errno) => return Err(EngineError::io("copy_file_range", errno)),
             }
-        }
-        Ok(Progress { bytes, refused: None })
+        })
     }
 }

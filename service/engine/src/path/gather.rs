@@ -6,7 +6,7 @@ use std::ops::Range;
 use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::mapping::Mapping;
 
-use super::bounce::{bounce_memory, SLOT_BYTES};
+use super::bounce::{bounce_memory, read_blocks, SLOT_BYTES};
 use super::is_refusal;
 use crate::buffer::BufferView;
 use crate::error::{EngineError, Result};
@@ -58,20 +58,11 @@ pub(crate) fn load(
     let start = first.file_offset_bytes - first.file_offset_bytes % align;
     let end = last.file_end_bytes().next_multiple_of(align);
     let memory = bounce_memory(end - start, 1)?;
-    let mut reached = start;
-    while reached < end {
-        let place = (reached - start) as usize..(end - start) as usize;
-        let read = match memory.pread(place, fd, reached) {
-            Ok(read) => read as u64,
-            Err(errno) if is_refusal(errno) => return Ok(None),
-            Err(errno) => return Err(EngineError::io("read the file directly", errno)),
-        };
-        reached += read;
-        // A part of a block is the last of the file.
-        if read == 0 || read % align != 0 {
-            break;
-        }
-    }
+    let reached = match read_blocks(&memory, 0, fd, start..end, align) {
+        Ok(reached) => reached,
+        Err(errno) if is_refusal(errno) => return Ok(None),
+        Err(errno) => return Err(EngineError::io("read the file directly", errno)),
+    };
     let loaded: Vec<ResolvedSegment> = ranges
         .iter()
         .map(|range| {

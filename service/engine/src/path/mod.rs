@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The paths: ways to move bytes between a file and a buffer, one module each.
 
+mod batches;
 mod bounce;
 mod buffered;
 mod copy_file_range;

@@ -5,13 +5,13 @@
 
 use dmabuf_uapi::Errno;
 
+use super::batches::in_batches;
 use super::split::{split_aligned, LoadTail, Memory};
 use super::{
-    is_refusal, Direction, Progress, Reason, Refusal, SegmentFacts, Split, Support, Transfer,
-    TransferPath,
+    Direction, Progress, Reason, Refusal, SegmentFacts, Split, Support, Transfer, TransferPath,
 };
 use crate::buffer::BufferView;
-use crate::error::{EngineError, Result};
+use crate::error::Result;
 
 const NO_MEMFD: &str = "this request has mapped no memfd behind the buffer";
 
@@ -39,31 +39,11 @@ impl TransferPath for UdmabufDirect {
         else {
             return Ok(Progress { bytes: 0, refused: Some(Errno::BADF) });
         };
-        let place = |bytes: u64| {
-            usize::try_from(bytes).map_err(|_| EngineError::io("fill the memfd", Errno::OVERFLOW))
-        };
-        let align = u64::from(transfer.file.facts().offset_align_bytes());
-        let mut bytes = 0;
-        while bytes < transfer.len_bytes {
-            let batch = (transfer.len_bytes - bytes).min(transfer.batch_bytes);
-            let start = transfer.buffer_offset_bytes + bytes;
-            let range = place(start)?..place(start + batch)?;
-            match backing.mapping().pread(range, file, transfer.file_offset_bytes + bytes) {
-                Ok(0) => break,
-                Ok(count) => {
-                    bytes += count as u64;
-                    (transfer.follower)(bytes);
-                    // A part of a block is the last of a file that has become shorter.
-                    if bytes % align != 0 {
-                        break;
-                    }
-                }
-                Err(errno) if is_refusal(errno) => {
-                    return Ok(Progress { bytes, refused: Some(errno) });
-                }
-                Err(errno) => return Err(EngineError::io("read the file directly", errno)),
-            }
-        }
-        Ok(Progress { bytes, refused: None })
+        in_batches(transfer, "read the file directly", |done, batch| {
+            let start = usize::try_from(transfer.buffer_offset_bytes + done);
+            let start = start.map_err(|_| Errno::OVERFLOW)?;
+            let range = start..start.checked_add(batch).ok_or(Errno::OVERFLOW)?;
+            backing.mapping().pread(range, file, transfer.file_offset_bytes + done)
+        })
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use dmabuf_uapi::dma_buf::{reference_count, CpuAccess};
+use dmabuf_uapi::dma_buf::reference_count;
 
 use super::pressure::MemoryPressure;
 use super::state::{Content, Key, Lent, Ready};
@@ -95,8 +95,9 @@ fn clear_old(shared: &Shared) {
     let Some(before) = Instant::now().checked_sub(CLEAR_AFTER) else { return };
     loop {
         let Some(mut ready) = shared.state().take_uncleared(before) else { return };
-        match clear(&mut ready.allocated) {
+        match ready.allocated.view().clear(0, ready.key.size_bytes) {
             Ok(()) => {
+                ready.allocated.is_zero = true;
                 ready.content = Content::Zero;
                 shared.state().add_cleared(ready);
             }
@@ -104,18 +105,6 @@ fn clear_old(shared: &Shared) {
             Err(error) => log::warn!("a buffer of the pool cannot be cleared: {error}"),
         }
     }
-}
-
-fn clear(allocated: &mut Allocated) -> crate::Result<()> {
-    let view = allocated.view();
-    let size_bytes = view.size_bytes;
-    let window = view.map(0, size_bytes, CpuAccess::WRITE)?;
-    window
-        .fill_zero(0, size_bytes)
-        .map_err(|errno| crate::EngineError::io("clear the buffer", errno))?;
-    window.finish()?;
-    allocated.is_zero = true;
-    Ok(())
 }
 
 /// Makes one buffer of a kind that is in use and of which none is left.
