@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Loads that find their buffers in the engine's pool, and what the pool does off the request path.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 use dmabuf_engine::pool::{PoolConfig, PoolStats};
 use dmabuf_engine::request::Policy;
 use dmabuf_engine::Engine;
 use vts_bench_record::{Direction, Kind, Phases};
+use vts_support::wait;
 
 use crate::bench::{Bench, Case, Setup};
 use crate::engine_paths::{engine_with, load, load_new, Way, SYSTEM_HEAP};
@@ -21,7 +21,6 @@ const POOL_RESERVE_BYTES: u64 = 128 << 20;
 
 /// Long enough for the pool's thread to look for what has come back, and to clear it.
 const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Measures them.
 pub fn run(bench: &mut Bench) -> Result<()> {
@@ -91,12 +90,5 @@ fn stats(engine: &Engine) -> Result<PoolStats> {
 }
 
 fn wait_until(engine: &Engine, what: &str, holds: impl Fn(&PoolStats) -> bool) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if holds(&stats(engine)?) {
-            return Ok(());
-        }
-        thread::sleep(LOOK_EVERY);
-    }
-    bail!("after {PATIENCE:?} still not: {what}: {:?}", stats(engine)?)
+    wait::wait_until(PATIENCE, what, || stats(engine), holds)
 }

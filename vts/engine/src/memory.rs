@@ -13,7 +13,7 @@ use vts_support::pattern::assert_same;
 use crate::load::{contents, engine, load, made, new_buffer, WHOLE};
 
 const CLIENT: ClientId = ClientId(1000);
-const HUGE_PAGE_BYTES: u64 = 2 << 20;
+const HUGE_PAGE_BYTES: u64 = dmabuf_uapi::mapping::HUGE_PAGE_BYTES as u64;
 
 pub fn trials() -> Vec<Trial> {
     vec![

@@ -5,9 +5,9 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 use dmabuf_engine::pool::{PoolConfig, PoolStats};
 use dmabuf_engine::request::{ClientId, Policy};
 use dmabuf_engine::{Buffer, Engine};
@@ -17,6 +17,7 @@ use libtest_mimic::Trial;
 use vts_support::files::{Files, TestFile};
 use vts_support::outcome::{skip, trial};
 use vts_support::pattern::{assert_filled, assert_same};
+use vts_support::wait;
 
 use crate::load::{contents, engine, load, made, new_buffer, WHOLE};
 
@@ -54,14 +55,7 @@ fn stats(engine: &Engine) -> Result<PoolStats> {
 }
 
 fn wait_until(engine: &Engine, what: &str, holds: impl Fn(&PoolStats) -> bool) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if holds(&stats(engine)?) {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    bail!("after {PATIENCE:?} still not: {what}: {:?}", stats(engine)?)
+    wait::wait_until(PATIENCE, what, || stats(engine), holds)
 }
 
 fn load_whole(engine: &Engine, client: ClientId, heap: &str, file: &File) -> Result<Buffer> {
