@@ -28,7 +28,7 @@ pub struct HeapPath {
     /// The path.
     pub path: Path,
     /// What probing found.
-    pub support: Support,
+    pub support: Arc<Support>,
 }
 
 /// The heaps, what works on them, and the pool.
@@ -135,6 +135,10 @@ impl Allocator {
         files: &[OpenFile<'_>],
         segments: &[ResolvedSegment],
     ) -> Vec<RankedMemory> {
+        if let [Choice { pages: None, .. }] = choices {
+            // Nothing to choose, and no mapping that depends on the way.
+            return vec![RankedMemory { index: 0, way: None }];
+        }
         let Some(largest) = segments.iter().max_by_key(|segment| segment.len_bytes) else {
             return (0..choices.len()).map(|index| RankedMemory { index, way: None }).collect();
         };
@@ -161,8 +165,11 @@ impl Allocator {
         let probed =
             self.paths.iter().find(|entry| entry.heap == heap && entry.path == Path::CopyFileRange);
         let copy_file_range = probed.map_or_else(
-            || Support { supported: true, detail: "not probed for this exporter".to_owned() },
-            |entry| entry.support.clone(),
+            || {
+                let detail = "not probed for this exporter".to_owned();
+                Arc::new(Support { supported: true, detail })
+            },
+            |entry| Arc::clone(&entry.support),
         );
         PathSupports { copy_file_range }
     }
@@ -209,7 +216,7 @@ fn probe_heap(heap: &Heap) -> Vec<HeapPath> {
                 Err(error) => Support { supported: false, detail: error.to_string() },
             };
             log::info!("heap {}, {path}: {}", heap.name, support.detail);
-            HeapPath { heap: heap.name.clone(), path, support }
+            HeapPath { heap: heap.name.clone(), path, support: Arc::new(support) }
         })
         .collect()
 }

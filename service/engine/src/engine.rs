@@ -241,7 +241,7 @@ fn inspect_files<'fd>(
 ) -> Result<Vec<OpenFile<'fd>>> {
     fds.iter()
         .enumerate()
-        .map(|(index, fd)| OpenFile::inspect(*fd, &format!("files[{index}]"), direction))
+        .map(|(index, fd)| OpenFile::inspect(*fd, || format!("files[{index}]"), direction))
         .collect()
 }
 

@@ -3,7 +3,8 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use dmabuf_uapi::file_attributes::{file_attributes, FileAttributes};
+use dmabuf_uapi::file_attributes::{file_attributes, file_system_magic, FileAttributes};
+use dmabuf_uapi::Result as KernelResult;
 use rustix::fs::{fcntl_getfl, fstat, open, FileType, Mode, OFlags};
 
 use crate::error::{errno_text, EngineError, Result};
@@ -81,17 +82,21 @@ impl<'fd> OpenFile<'fd> {
     /// Checks that `fd` is a regular file in a mode that permits the direction.
     ///
     /// # Errors
-    /// [`EngineError::BadFd`] or [`EngineError::UnsupportedFile`], naming `argument`.
-    pub fn inspect(fd: BorrowedFd<'fd>, argument: &str, direction: Direction) -> Result<Self> {
-        let flags = fcntl_getfl(fd).map_err(|e| EngineError::bad_fd(argument, errno_text(e)))?;
+    /// [`EngineError::BadFd`] or [`EngineError::UnsupportedFile`], with the name that `argument` gives.
+    pub fn inspect(
+        fd: BorrowedFd<'fd>,
+        argument: impl Fn() -> String,
+        direction: Direction,
+    ) -> Result<Self> {
+        let flags = fcntl_getfl(fd).map_err(|e| EngineError::bad_fd(argument(), errno_text(e)))?;
         if flags.contains(OFlags::PATH) {
-            return Err(EngineError::bad_fd(argument, "is an O_PATH fd, expected an open file"));
+            return Err(EngineError::bad_fd(argument(), "is an O_PATH fd, expected an open file"));
         }
         let attributes = file_attributes(fd)
-            .map_err(|errno| EngineError::io(format!("{argument}: statx"), errno))?;
+            .map_err(|errno| EngineError::io(format!("{}: statx", argument()), errno))?;
         if FileType::from_raw_mode(attributes.mode.into()) != FileType::RegularFile {
             return Err(EngineError::UnsupportedFile {
-                argument: argument.to_owned(),
+                argument: argument(),
                 found: describe_kind(fd),
                 expected: "a regular file",
             });
@@ -99,14 +104,14 @@ impl<'fd> OpenFile<'fd> {
         let mode = flags & OFlags::RWMODE;
         match direction {
             Direction::Load if mode == OFlags::WRONLY => {
-                return Err(EngineError::bad_fd(argument, "is not open for reading"));
+                return Err(EngineError::bad_fd(argument(), "is not open for reading"));
             }
             Direction::Save if mode == OFlags::RDONLY => {
-                return Err(EngineError::bad_fd(argument, "is not open for writing"));
+                return Err(EngineError::bad_fd(argument(), "is not open for writing"));
             }
             Direction::Save if flags.contains(OFlags::APPEND) => {
                 return Err(EngineError::bad_fd(
-                    argument,
+                    argument(),
                     "is open with O_APPEND, which ignores file offsets",
                 ));
             }
@@ -116,7 +121,8 @@ impl<'fd> OpenFile<'fd> {
         let facts = FileFacts {
             size_bytes: attributes.size_bytes,
             has_buffered_fd: !passed_is_direct,
-            direct: direct_io(&attributes),
+            direct: direct_io(&attributes, || file_system_magic(fd))
+                .map_err(|errno| EngineError::io(format!("{}: fstatfs", argument()), errno))?,
         };
         Ok(Self { passed: fd, passed_is_direct, reopened: None, direction, attributes, facts })
     }
@@ -185,13 +191,17 @@ impl<'fd> OpenFile<'fd> {
     }
 }
 
-fn direct_io(attributes: &FileAttributes) -> DirectIo {
+/// `magic` gives the type of the file system, which is seldom needed.
+fn direct_io(
+    attributes: &FileAttributes,
+    magic: impl Fn() -> KernelResult<u64>,
+) -> KernelResult<DirectIo> {
     let possible = |memory_align_bytes, offset_align_bytes| DirectIo::Possible {
         memory_align_bytes,
         offset_align_bytes,
     };
-    match attributes.direct_io_align {
-        _ if is_f2fs_inline(attributes) => DirectIo::NotOnThisFile(
+    Ok(match attributes.direct_io_align {
+        _ if may_be_f2fs_inline(attributes) && magic()? == F2FS_MAGIC => DirectIo::NotOnThisFile(
             "F2FS keeps this small file in its inode and reads it through the page cache"
                 .to_owned(),
         ),
@@ -207,20 +217,20 @@ fn direct_io(attributes: &FileAttributes) -> DirectIo {
             "the kernel does not tell whether there is direct I/O on this file{}",
             cause(attributes)
         )),
-        None if DIRECT_FILE_SYSTEM_MAGICS.contains(&attributes.file_system_magic) => {
+        None if DIRECT_FILE_SYSTEM_MAGICS.contains(&magic()?) => {
             possible(FALLBACK_ALIGN_BYTES, FALLBACK_ALIGN_BYTES)
         }
         None => DirectIo::NotOnThisFile(format!(
             "the file system (type {:#x}) reports no direct I/O",
-            attributes.file_system_magic
+            magic()?
         )),
-    }
+    })
 }
 
-/// Whether the data are in the inode. F2FS allocates blocks of 8 sectors and adds the sectors of inline data to what it
+/// Whether the data of a file on F2FS are in the inode. F2FS allocates blocks of 8 sectors and adds the sectors of inline data to what it
 /// reports (`f2fs_getattr`, `fs/f2fs/file.c`); `STATX_DIOALIGN` does not tell, as it is about writes.
-fn is_f2fs_inline(attributes: &FileAttributes) -> bool {
-    attributes.file_system_magic == F2FS_MAGIC && attributes.allocated_sectors % 8 != 0
+fn may_be_f2fs_inline(attributes: &FileAttributes) -> bool {
+    attributes.allocated_sectors % 8 != 0
 }
 
 fn cause(attributes: &FileAttributes) -> &'static str {
@@ -259,7 +269,8 @@ mod tests {
     use std::fs::{File, OpenOptions};
 
     fn inspect(file: &File, direction: Direction) -> Result<u64> {
-        OpenFile::inspect(file.as_fd(), "files[0]", direction).map(|file| file.facts.size_bytes)
+        OpenFile::inspect(file.as_fd(), || "files[0]".to_owned(), direction)
+            .map(|file| file.facts.size_bytes)
     }
 
     #[test]
@@ -294,7 +305,8 @@ mod tests {
     #[test]
     fn a_path_only_fd_is_refused() {
         let fd = open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
-        let error = OpenFile::inspect(fd.as_fd(), "files[0]", Direction::Load).unwrap_err();
+        let error =
+            OpenFile::inspect(fd.as_fd(), || "files[0]".to_owned(), Direction::Load).unwrap_err();
         assert!(error.to_string().contains("O_PATH"), "{error}");
     }
 
@@ -303,22 +315,23 @@ mod tests {
         let file = File::open("/proc/self/exe").unwrap();
         let align =
             dmabuf_uapi::file_attributes::DirectIoAlign { memory_bytes: 4096, offset_bytes: 4096 };
-        let with = |file_system_magic, allocated_sectors| FileAttributes {
-            file_system_magic,
-            allocated_sectors,
-            direct_io_align: Some(align),
-            ..file_attributes(&file).unwrap()
+        let with = |file_system_magic, allocated_sectors| {
+            let attributes = FileAttributes {
+                allocated_sectors,
+                direct_io_align: Some(align),
+                ..file_attributes(&file).unwrap()
+            };
+            direct_io(&attributes, || Ok(file_system_magic)).unwrap()
         };
-        assert!(matches!(direct_io(&with(F2FS_MAGIC, 1)), DirectIo::NotOnThisFile(_)));
-        assert!(matches!(direct_io(&with(F2FS_MAGIC, 8)), DirectIo::Possible { .. }));
-        assert!(matches!(direct_io(&with(EXT4_MAGIC, 2)), DirectIo::Possible { .. }));
+        assert!(matches!(with(F2FS_MAGIC, 1), DirectIo::NotOnThisFile(_)));
+        assert!(matches!(with(F2FS_MAGIC, 8), DirectIo::Possible { .. }));
+        assert!(matches!(with(EXT4_MAGIC, 2), DirectIo::Possible { .. }));
     }
 
     #[test]
     fn where_the_kernel_does_not_tell_only_plain_files_are_direct() {
         let file = File::open("/proc/self/exe").unwrap();
         let plain = FileAttributes {
-            file_system_magic: F2FS_MAGIC,
             allocated_sectors: 8,
             direct_io_align: None,
             compressed: false,
@@ -330,14 +343,15 @@ mod tests {
             memory_align_bytes: FALLBACK_ALIGN_BYTES,
             offset_align_bytes: FALLBACK_ALIGN_BYTES,
         };
-        assert_eq!(direct_io(&plain), expected);
+        let of = |attributes: &FileAttributes| direct_io(attributes, || Ok(F2FS_MAGIC)).unwrap();
+        assert_eq!(of(&plain), expected);
         for (special, word) in [
             (FileAttributes { compressed: true, ..plain }, "compressed"),
             (FileAttributes { verity: true, ..plain }, "fs-verity"),
             (FileAttributes { encrypted: true, ..plain }, "encrypted"),
         ] {
-            let DirectIo::NotOnThisFile(detail) = direct_io(&special) else {
-                panic!("{word}: {:?}", direct_io(&special));
+            let DirectIo::NotOnThisFile(detail) = of(&special) else {
+                panic!("{word}: {:?}", of(&special));
             };
             assert!(detail.contains(word), "{detail}");
         }
@@ -346,7 +360,8 @@ mod tests {
     #[test]
     fn tmpfs_reports_no_direct_io() {
         let memfd = dmabuf_uapi::memfd::create_sealed(c"f", 4096).unwrap();
-        let file = OpenFile::inspect(memfd.as_fd(), "files[0]", Direction::Load).unwrap();
+        let file =
+            OpenFile::inspect(memfd.as_fd(), || "files[0]".to_owned(), Direction::Load).unwrap();
         assert!(matches!(file.facts.direct, DirectIo::NotOnThisFile(_)));
     }
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which ways may move a segment, best first. Pure: no I/O, so that tests can try every combination.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use crate::cost::{memory, movement};
 use crate::error::{EngineError, Result};
 use crate::heap::{HeapKind, PageKind};
@@ -11,7 +14,7 @@ use crate::request::Policy;
 #[derive(Clone, Debug)]
 pub struct PathSupports {
     /// `copy_file_range(2)`. The other paths need no support, or show it by the buffer's memory.
-    pub copy_file_range: Support,
+    pub copy_file_range: Arc<Support>,
 }
 
 impl PathSupports {
@@ -56,7 +59,7 @@ pub fn rank_memory(
 ) -> Vec<RankedMemory> {
     let best_way = |choice: &MemoryChoice| {
         let facts = SegmentFacts { buffer_is_backed: choice.kind != HeapKind::DmaHeap, ..*facts };
-        let plan = plan_segment("segment", policy, &choice.supports, &facts).ok()?;
+        let plan = plan_segment(String::new, policy, &choice.supports, &facts).ok()?;
         plan.ways.first().copied()
     };
     let mut ranked: Vec<RankedMemory> = choices
@@ -94,13 +97,13 @@ pub struct SegmentPlan {
     pub not_taken: Vec<NotTaken>,
 }
 
-/// Plans one segment. `segment_argument` is how errors name it.
+/// Plans one segment. `segment_argument` tells how errors name it.
 ///
 /// # Errors
 /// Where the policy, or the file's `O_DIRECT`, leaves no way: [`EngineError::DirectIoUnavailable`],
 /// [`EngineError::PathUnavailable`] or [`EngineError::BadArgument`].
 pub fn plan_segment(
-    segment_argument: &str,
+    segment_argument: impl FnOnce() -> String,
     policy: Policy,
     supports: &PathSupports,
     facts: &SegmentFacts<'_>,
@@ -114,7 +117,7 @@ pub fn plan_segment(
         }
     }
     let Some(first) = ways.first() else {
-        return Err(no_way(segment_argument, policy, &refused));
+        return Err(no_way(&segment_argument(), policy, &refused));
     };
     let rank = |way: &Way| Way::BEST_FIRST.iter().position(|other| other == way);
     refused.retain(|not_taken| rank(&not_taken.way) < rank(first));
@@ -127,13 +130,13 @@ fn consider(
     supports: &PathSupports,
     facts: &SegmentFacts<'_>,
 ) -> std::result::Result<(), Refusal> {
-    let excluded = |words: String| Err(Refusal::new(Reason::ExcludedByPolicy, words));
+    let excluded = |words: Cow<'static, str>| Err(Refusal::new(Reason::ExcludedByPolicy, words));
     match policy {
         Policy::RequireDirect if !way.direct => {
-            return excluded("the policy requires direct I/O".to_owned());
+            return excluded("the policy requires direct I/O".into());
         }
         Policy::Named(path) if way.path != path => {
-            return excluded(format!("the policy names {path}"));
+            return excluded(format!("the policy names {path}").into());
         }
         _ => {}
     }
@@ -165,7 +168,7 @@ pub(crate) fn no_way(segment_argument: &str, policy: Policy, refused: &[NotTaken
     let Some(NotTaken { way, refusal }) = of_policy else {
         return EngineError::bad_argument(segment, "no path can move it");
     };
-    let reason = refusal.detail.clone();
+    let reason = refusal.detail.to_string();
     match policy {
         _ if refusal.reason == Reason::BufferBusy => EngineError::Busy,
         Policy::Auto => EngineError::bad_argument(segment, reason),
@@ -188,7 +191,8 @@ mod tests {
     const BUFFERED: Way = Way { path: Path::Buffered, direct: false };
 
     fn supports(supported: bool) -> PathSupports {
-        PathSupports { copy_file_range: Support { supported, detail: "because".to_owned() } }
+        let support = Support { supported, detail: "because".to_owned() };
+        PathSupports { copy_file_range: Arc::new(support) }
     }
 
     fn file(direct: DirectIo, has_buffered_fd: bool) -> FileFacts {
@@ -219,7 +223,8 @@ mod tests {
     }
 
     fn auto(supported: bool, facts: &SegmentFacts<'_>) -> SegmentPlan {
-        plan_segment("segments[0]", Policy::Auto, &supports(supported), facts).unwrap()
+        plan_segment(|| "segments[0]".to_owned(), Policy::Auto, &supports(supported), facts)
+            .unwrap()
     }
 
     #[test]
@@ -282,7 +287,7 @@ mod tests {
     fn require_direct_fails_with_the_reason() {
         let compressed = file(DirectIo::NotOnThisFile("compressed".to_owned()), true);
         let error = plan_segment(
-            "segments[7]",
+            || "segments[7]".to_owned(),
             Policy::RequireDirect,
             &supports(true),
             &whole(&compressed),
@@ -301,7 +306,8 @@ mod tests {
     fn require_direct_takes_a_range_that_is_all_edge() {
         let file = file(possible(), true);
         let facts = range(&file, 10, 10, 100);
-        let plan = plan_segment("s", Policy::RequireDirect, &supports(true), &facts).unwrap();
+        let plan = plan_segment(|| "s".to_owned(), Policy::RequireDirect, &supports(true), &facts)
+            .unwrap();
         assert_eq!(plan.ways, [CFR_DIRECT]);
     }
 
@@ -309,12 +315,13 @@ mod tests {
     fn a_named_path_excludes_better_ones_and_fails_alone() {
         let file = file(possible(), true);
         let named = Policy::Named(Path::Buffered);
-        let plan = plan_segment("s", named, &supports(true), &whole(&file)).unwrap();
+        let plan = plan_segment(|| "s".to_owned(), named, &supports(true), &whole(&file)).unwrap();
         assert_eq!(plan.ways, [BUFFERED]);
         assert_eq!(plan.not_taken.len(), Way::BEST_FIRST.len() - 1);
         assert!(reasons(&plan).iter().all(|(_, reason)| *reason == Reason::ExcludedByPolicy));
         let named = Policy::Named(Path::CopyFileRange);
-        let error = plan_segment("s", named, &supports(false), &whole(&file)).unwrap_err();
+        let error =
+            plan_segment(|| "s".to_owned(), named, &supports(false), &whole(&file)).unwrap_err();
         assert!(matches!(error, EngineError::PathUnavailable { way: CFR_DIRECT, .. }), "{error}");
     }
 
@@ -322,7 +329,9 @@ mod tests {
     fn an_unaligned_save_to_a_direct_only_file_names_the_segment() {
         let file = file(possible(), false);
         let facts = SegmentFacts { direction: Direction::Save, ..range(&file, 0, 0, 100) };
-        let error = plan_segment("segments[2]", Policy::Auto, &supports(true), &facts).unwrap_err();
+        let error =
+            plan_segment(|| "segments[2]".to_owned(), Policy::Auto, &supports(true), &facts)
+                .unwrap_err();
         assert_eq!(
             error.to_string(),
             "segments[2]: a file opened with O_DIRECT takes only multiples of 4096 bytes"

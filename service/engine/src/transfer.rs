@@ -107,7 +107,7 @@ impl Job<'_> {
         for run in runs {
             let file = &self.files[run.range.file_index];
             let facts = self.facts_of(file, run.range);
-            let plan = plan_segment(&run.argument(), self.policy, &self.supports, &facts)?;
+            let plan = plan_segment(|| run.argument(), self.policy, &self.supports, &facts)?;
             if plan.ways.first() != Some(&BOUNCED) {
                 return Ok(None);
             }
@@ -134,11 +134,10 @@ impl Job<'_> {
 
     /// Moves one run; returns its bytes.
     fn move_run(&self, run: &Run, follower: &Follower<'_>, report: &mut Report) -> Result<u64> {
-        let argument = run.argument();
         let segment = run.range;
         let file = &self.files[segment.file_index];
         let facts = self.facts_of(file, segment);
-        let plan = plan_segment(&argument, self.policy, &self.supports, &facts)?;
+        let plan = plan_segment(|| run.argument(), self.policy, &self.supports, &facts)?;
         let mut refused: Vec<NotTaken> = Vec::new();
         plan.not_taken.into_iter().for_each(|not_taken| report.explain(not_taken));
         let mut rest = segment;
@@ -154,7 +153,7 @@ impl Job<'_> {
                 }
             }
         }
-        Err(no_way(&argument, self.policy, &refused))
+        Err(no_way(&run.argument(), self.policy, &refused))
     }
 
     fn finish_segment(&self, segment: ResolvedSegment, rest: ResolvedSegment) -> Result<u64> {

@@ -34,9 +34,10 @@ use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
 };
 
 /// Reads a size or offset that must not be negative.
-fn not_negative(argument: &str, value: i64) -> Result<u64> {
-    u64::try_from(value)
-        .map_err(|_| EngineError::bad_argument(argument, format!("is {value}, expected 0 or more")))
+fn not_negative(argument: impl FnOnce() -> String, value: i64) -> Result<u64> {
+    u64::try_from(value).map_err(|_| {
+        EngineError::bad_argument(argument(), format!("is {value}, expected 0 or more"))
+    })
 }
 
 /// Reads the request for a new buffer.
@@ -46,7 +47,7 @@ fn not_negative(argument: &str, value: i64) -> Result<u64> {
 pub fn new_buffer(prefix: &str, new: &NewBuffer) -> Result<request::NewBuffer> {
     Ok(request::NewBuffer {
         heap: new.heap.clone(),
-        size_bytes: not_negative(&format!("{prefix}sizeBytes"), new.sizeBytes)?,
+        size_bytes: not_negative(|| format!("{prefix}sizeBytes"), new.sizeBytes)?,
         name: new.name.clone(),
     })
 }
@@ -116,10 +117,10 @@ fn read_segment(index: usize, segment: &Segment) -> Result<request::Segment> {
     };
     Ok(request::Segment {
         file_index,
-        file_offset_bytes: not_negative(&argument("fileOffsetBytes"), segment.fileOffsetBytes)?,
+        file_offset_bytes: not_negative(|| argument("fileOffsetBytes"), segment.fileOffsetBytes)?,
         length,
         buffer_offset_bytes: not_negative(
-            &argument("bufferOffsetBytes"),
+            || argument("bufferOffsetBytes"),
             segment.bufferOffsetBytes,
         )?,
     })
@@ -259,7 +260,7 @@ fn path_not_taken(not_taken: &NotTaken) -> PathNotTaken {
         path: wire_path(not_taken.way.path),
         direct: not_taken.way.direct,
         reason: wire_reason(not_taken.refusal.reason),
-        detail: not_taken.refusal.detail.clone(),
+        detail: not_taken.refusal.detail.to_string(),
     }
 }
 

@@ -32,8 +32,6 @@ pub struct FileAttributes {
     pub device: (u32, u32),
     /// Alignment for direct I/O; `None` where the kernel or file system does not report it.
     pub direct_io_align: Option<DirectIoAlign>,
-    /// `f_type` of the file system, for example `0xf2f52010` for F2FS.
-    pub file_system_magic: u64,
     /// The content is stored compressed.
     pub compressed: bool,
     /// The content is stored encrypted.
@@ -62,11 +60,18 @@ pub fn file_attributes(file: impl AsFd) -> Result<FileAttributes> {
             memory_bytes: stat.stx_dio_mem_align,
             offset_bytes: stat.stx_dio_offset_align,
         }),
-        file_system_magic: fstatfs(file)?.f_type as u64,
         compressed: has(StatxAttributes::COMPRESSED),
         encrypted: has(StatxAttributes::ENCRYPTED),
         verity: has(StatxAttributes::VERITY),
     })
+}
+
+/// The type of the file system that holds the file: `f_type` of `fstatfs(2)`, for example `0xf2f52010` for F2FS.
+///
+/// # Errors
+/// Those of `fstatfs(2)`.
+pub fn file_system_magic(file: impl AsFd) -> Result<u64> {
+    Ok(fstatfs(file)?.f_type as u64)
 }
 
 #[cfg(test)]

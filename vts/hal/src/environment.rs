@@ -2,7 +2,7 @@
 //! Where the tests run: an enforcing device, F2FS, the service in its own domain under its own uid.
 
 use anyhow::{ensure, Context, Result};
-use dmabuf_uapi::file_attributes::file_attributes;
+use dmabuf_uapi::file_attributes::file_system_magic;
 use vts_support::files::Files;
 use vts_support::outcome::skip;
 
@@ -28,7 +28,7 @@ fn selinux_is_enforcing(_: &Client) -> Result<()> {
 
 fn test_files_are_on_f2fs(_: &Client) -> Result<()> {
     let file = Files::new()?.patterned("f", 1, 4096)?.buffered()?;
-    let magic = file_attributes(&file)?.file_system_magic;
+    let magic = file_system_magic(&file)?;
     ensure!(magic == F2FS_MAGIC, "test files are on a file system of type {magic:#x}");
     Ok(())
 }

@@ -9,6 +9,7 @@ pub(crate) mod gather;
 mod split;
 mod udmabuf_direct;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use dmabuf_uapi::Errno;
@@ -131,11 +132,11 @@ pub struct Refusal {
     /// The reason.
     pub reason: Reason,
     /// What was found, for a human.
-    pub detail: String,
+    pub detail: Cow<'static, str>,
 }
 
 impl Refusal {
-    pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { reason, detail: detail.into() }
     }
 }
