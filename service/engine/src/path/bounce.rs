@@ -13,6 +13,7 @@ use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::mapping::Mapping;
 use dmabuf_uapi::Errno;
 
+use super::bounce_memory::{BounceMemory, SLOT_BYTES};
 use super::split::{direct_align, split_aligned, LoadTail, Memory};
 use super::{
     is_refusal, Direction, Progress, Reason, Refusal, SegmentFacts, Split, Support, Transfer,
@@ -21,14 +22,8 @@ use super::{
 use crate::buffer::{BufferView, MappedWindow};
 use crate::error::{EngineError, Result};
 
-/// Bytes of one bounce buffer, a huge page, and of one read.
-pub(super) const SLOT_BYTES: u64 = 2 << 20;
-
 /// Reads in flight, and threads, at most.
 const MAX_IN_FLIGHT: usize = 2;
-
-/// Up to here ordinary pages do: to clear a huge page would cost more than it saves.
-const SMALL_BYTES: u64 = 256 << 10;
 
 pub(crate) struct Bounce;
 
@@ -161,10 +156,10 @@ impl<'a> Pipeline<'a> {
         let threads = usize::try_from(pieces).map_or(MAX_IN_FLIGHT, |n| n.min(MAX_IN_FLIGHT));
         let slot_bytes =
             (self.end.next_multiple_of(self.align_bytes) - first_block).min(SLOT_BYTES);
-        let ring = bounce_memory(slot_bytes, threads)?;
+        let ring = BounceMemory::new(slot_bytes, threads)?;
         thread::scope(|scope| {
             for slot in 1..threads {
-                let (pipeline, ring) = (&self, &ring);
+                let (pipeline, ring): (_, &Mapping) = (&self, &ring);
                 // With fewer threads it is slower, not wrong.
                 let _ = thread::Builder::new()
                     .name("bounce".to_owned())
@@ -294,16 +289,6 @@ pub(super) fn read_blocks(
         }
     }
     Ok(reached)
-}
-
-/// Memory for `slots` bounce buffers; one that is small has ordinary pages.
-pub(super) fn bounce_memory(slot_bytes: u64, slots: usize) -> Result<Mapping> {
-    let memory = if slot_bytes <= SMALL_BYTES {
-        Mapping::anonymous(slot_bytes as usize)
-    } else {
-        Mapping::anonymous_huge(slots * SLOT_BYTES as usize)
-    };
-    memory.map_err(|errno| EngineError::io("allocate a bounce buffer", errno))
 }
 
 #[cfg(test)]

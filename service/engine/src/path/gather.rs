@@ -6,7 +6,8 @@ use std::ops::Range;
 use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::mapping::Mapping;
 
-use super::bounce::{bounce_memory, read_blocks, SLOT_BYTES};
+use super::bounce::read_blocks;
+use super::bounce_memory::{BounceMemory, SLOT_BYTES};
 use super::is_refusal;
 use crate::buffer::BufferView;
 use crate::error::{EngineError, Result};
@@ -57,7 +58,7 @@ pub(crate) fn load(
     let align = u64::from(file.facts().offset_align_bytes());
     let start = first.file_offset_bytes - first.file_offset_bytes % align;
     let end = last.file_end_bytes().next_multiple_of(align);
-    let memory = bounce_memory(end - start, 1)?;
+    let memory = BounceMemory::new(end - start, 1)?;
     let reached = match read_blocks(&memory, 0, fd, start..end, align) {
         Ok(reached) => reached,
         Err(errno) if is_refusal(errno) => return Ok(None),

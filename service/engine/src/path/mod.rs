@@ -3,6 +3,7 @@
 
 mod batches;
 mod bounce;
+mod bounce_memory;
 mod buffered;
 mod copy_file_range;
 pub(crate) mod gather;
