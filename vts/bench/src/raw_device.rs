@@ -2,7 +2,8 @@
 //! The limit: the block device below the file, read with `O_DIRECT` into memory of this process that is there and mapped.
 //!
 //! What is read are the blocks of the file, found by its extents, so that the bytes are known and the device reads what
-//! every other method makes it read; neither the file system nor a dma-buf takes part.
+//! every other method makes it read; neither the file system nor a dma-buf takes part. Each request has its own memory, as
+//! it has with every other method, so that caches favour neither.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,7 +12,7 @@ use std::thread;
 
 use anyhow::{bail, ensure, Context, Result};
 use dmabuf_uapi::fiemap::{extents, Extent, ExtentFlags};
-use dmabuf_uapi::mapping::HUGE_PAGE_BYTES;
+use dmabuf_uapi::mapping::Mapping;
 use rustix::fs::{fstat, major, minor, OFlags};
 use vts_bench_record::{Direction, Kind, Phases};
 use vts_support::files::Mode;
@@ -59,54 +60,44 @@ fn read(setup: &Setup, pages: Pages, request_bytes: u64, depth: u32) -> Result<P
     let pieces =
         pieces(&extents(&file).context("FS_IOC_FIEMAP")?, setup.total_bytes(), request_bytes)?;
     let device = open_device(&file)?;
-    let _pages = pages.set_up(u64::from(depth) * request_bytes.max(HUGE_PAGE_BYTES as u64))?;
-    let lanes = (0..depth)
-        .map(|_| PopulatedMemory::new(pages, request_bytes))
-        .collect::<Result<Vec<PopulatedMemory>>>()?;
+    let _pages = pages.set_up(setup.total_bytes())?;
+    let memory = PopulatedMemory::new(pages, setup.total_bytes())?;
 
-    let (last_read, io) = setup.meter.measure(|| {
-        if let [lane] = lanes.as_slice() {
-            return Ok(vec![read_pieces(&device, lane, pieces.iter())?]);
+    let ((), io) = setup.meter.measure(|| {
+        if depth == 1 {
+            return read_pieces(&device, &memory.mapping, pieces.iter());
         }
+        let depth = usize::try_from(depth)?;
         thread::scope(|scope| {
-            let lane_count = lanes.len();
-            let readers: Vec<_> = lanes
-                .iter()
-                .enumerate()
-                .map(|(index, lane)| {
-                    let own = pieces.iter().skip(index).step_by(lane_count);
-                    let device = &device;
-                    scope.spawn(move || read_pieces(device, lane, own))
+            let readers: Vec<_> = (0..depth)
+                .map(|first| {
+                    let own = pieces.iter().skip(first).step_by(depth);
+                    let (device, mapping) = (&device, &memory.mapping);
+                    scope.spawn(move || read_pieces(device, mapping, own))
                 })
                 .collect();
-            readers
-                .into_iter()
-                .map(|reader| reader.join().map_err(|_| anyhow::anyhow!("a reader panicked"))?)
-                .collect::<Result<Vec<Option<Piece>>>>()
+            readers.into_iter().try_for_each(|reader| {
+                reader.join().map_err(|_| anyhow::anyhow!("a reader panicked"))?
+            })
         })
     })?;
-    for (lane, piece) in lanes.iter().zip(last_read) {
-        if let Some(piece) = piece {
-            setup.source.verify_mapping(&lane.mapping, piece.len_bytes, piece.file_offset_bytes)?;
-        }
-    }
+    setup.source.verify_mapping(&memory.mapping, setup.total_bytes(), 0)?;
     Ok(Phases { create: None, io: Some(io), close: None })
 }
 
-/// Reads pieces one after another into the same memory; returns the last.
+/// Reads pieces one after another, each to the place in memory that it has in the file.
 fn read_pieces<'a>(
     device: &File,
-    lane: &PopulatedMemory,
+    memory: &Mapping,
     pieces: impl Iterator<Item = &'a Piece>,
-) -> Result<Option<Piece>> {
-    let mut last = None;
+) -> Result<()> {
     for piece in pieces {
+        let place = usize::try_from(piece.file_offset_bytes)?;
         let len = usize::try_from(piece.len_bytes)?;
-        let read = lane.mapping.pread(0..len, device, piece.device_offset_bytes)?;
+        let read = memory.pread(place..place + len, device, piece.device_offset_bytes)?;
         ensure!(read == len, "the device gave {read} of {len} bytes");
-        last = Some(*piece);
     }
-    Ok(last)
+    Ok(())
 }
 
 /// Cuts the first `len_bytes` of a file into requests that do not cross extents.
