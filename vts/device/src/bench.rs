@@ -44,9 +44,9 @@ pub struct Options {
     #[arg(long, default_value_t = 32)]
     buffers: u32,
 
-    /// How often time is measured; instructions are counted once.
-    #[arg(long, default_value_t = 5)]
-    repetitions: u32,
+    /// How often everything is measured; by default time 5 times, instructions once.
+    #[arg(long)]
+    repetitions: Option<u32>,
 
     /// Measure only these groups, such as `load`, `engine`, `service`.
     #[arg(long, value_delimiter = ',', value_name = "GROUP")]
@@ -73,6 +73,12 @@ const STEP_TIMEOUT_S: u64 = 30 * 24 * 3600;
 
 /// The reduced run of the gate.
 const GATE_BUFFERS: u32 = 2;
+
+/// So few bytes hide nothing that the device does meanwhile; the least of three runs does.
+const GATE_REPETITIONS: u32 = 3;
+
+/// Repetitions of time, where the command line does not say.
+const SPEED_REPETITIONS: u32 = 5;
 
 /// Runs the benchmark for each flavour and mode; returns whether nothing failed and every bound holds.
 pub fn run(
@@ -132,6 +138,7 @@ pub fn gate(
         .map(|selector| selector.method.as_str())
         .collect();
     let mut arguments = vec!["--buffers".to_owned(), GATE_BUFFERS.to_string()];
+    arguments.extend(["--repetitions".to_owned(), GATE_REPETITIONS.to_string()]);
     for method in methods {
         arguments.extend(["--method".to_owned(), method.to_owned()]);
     }
@@ -225,11 +232,16 @@ impl Options {
         [Mode::Cost, Mode::Speed].into_iter().filter(wanted).collect()
     }
 
+    /// `None` is once.
+    fn repetitions(&self, mode: Mode) -> Option<u32> {
+        self.repetitions.or((mode == Mode::Speed).then_some(SPEED_REPETITIONS))
+    }
+
     /// The program's arguments.
     fn arguments(&self, mode: Mode) -> Vec<String> {
         let mut arguments = vec!["--buffers".to_owned(), self.buffers.to_string()];
-        if mode == Mode::Speed {
-            arguments.extend(["--repetitions".to_owned(), self.repetitions.to_string()]);
+        if let Some(repetitions) = self.repetitions(mode) {
+            arguments.extend(["--repetitions".to_owned(), repetitions.to_string()]);
         }
         if !self.groups.is_empty() {
             arguments.extend(["--group".to_owned(), self.groups.join(",")]);
@@ -241,8 +253,8 @@ impl Options {
     fn command(&self, flavour: Flavour, mode: Mode) -> String {
         let mut command = format!("cargo vts --flavour {flavour} bench --{}", mode.word());
         command += &format!(" --buffers {}", self.buffers);
-        if mode == Mode::Speed {
-            command += &format!(" --repetitions {}", self.repetitions);
+        if let Some(repetitions) = self.repetitions(mode) {
+            command += &format!(" --repetitions {repetitions}");
         }
         if let Some(limit) = self.throttle_mib_per_s {
             command += &format!(" --throttle-mib-per-s {limit}");

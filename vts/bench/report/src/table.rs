@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use vts_bench_record::{Direction, Kind};
 
 use crate::call_tree;
-use crate::figure::{median_ns, per_gib, range_ns, Clock, Phase};
+use crate::figure::{per_gib, range_ns, typical_ns, Clock, Phase};
 use crate::published;
 use crate::results::{Results, Series};
 use crate::Mode;
@@ -144,7 +144,7 @@ pub fn name(series: &Series) -> String {
 
 /// Millions of nanoseconds, which are milliseconds or millions of instructions, per GiB.
 pub fn millions(series: &Series, phases: &[Phase], clock: Clock) -> Option<f64> {
-    median_ns(series, phases, clock).map(|ns| per_gib(ns, series.bytes.max(1)) / 1e6)
+    typical_ns(series, phases, clock).map(|ns| per_gib(ns, series.bytes.max(1)) / 1e6)
 }
 
 fn rate(io_ms_per_gib: Option<f64>) -> String {
@@ -169,7 +169,7 @@ fn calls(results: &Results) -> String {
             let unit = if clock == Clock::Wall { "microseconds" } else { "thousand instructions" };
             let _ = write!(text, "\nCalls over binder, {unit} each\n");
         }
-        let each = median_ns(series, &Phase::ALL, clock)
+        let each = typical_ns(series, &Phase::ALL, clock)
             .map(|ns| format!("{:.1}", ns / series.operations as f64 / 1e3))
             .unwrap_or_else(|| series.not_possible.clone().unwrap_or_default());
         let _ = writeln!(text, "{:>9}  {}", each, series.method);
