@@ -30,6 +30,11 @@ pub mod udmabuf;
 
 pub use rustix::io::{Errno, Result};
 
+/// What the last call of the C library failed with.
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
 /// The page size of this kernel in bytes.
 ///
 /// See `sysconf(3)`, `_SC_PAGESIZE`.

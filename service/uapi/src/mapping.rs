@@ -14,8 +14,13 @@ use std::ptr::NonNull;
 use rustix::io::{retry_on_intr, Errno, Result};
 use rustix::mm::{madvise, mmap, mmap_anonymous, munmap, Advice, MapFlags, ProtFlags};
 
+use crate::{last_errno, page_size_bytes};
+
 /// The size of the huge pages asked for here, in bytes: the one that both x86-64 and arm64 with 4 KiB pages have.
 pub const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// Not in libc yet; the number is the same on every architecture but parisc.
+const MADV_COLLAPSE: libc::c_int = 25;
 
 /// What a mapping may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +115,35 @@ impl Mapping {
         let _ = unsafe { madvise(self.address.as_ptr(), self.len_bytes, Advice::LinuxHugepage) };
     }
 
+    /// Moves what lies in whole, aligned huge pages of the mapping of a memfd into such, whatever the system allows without
+    /// being asked; what is not there yet becomes zero. `shmem_enabled` has no say in it but by `deny`.
+    ///
+    /// See `MADV_COLLAPSE` in `madvise(2)`, Linux 6.1 for memfds.
+    ///
+    /// # Errors
+    /// Some of it, or all, stays as it is:
+    /// - `INVAL`: the kernel does not know the advice, or forbids it for this memory.
+    /// - `NOMEM`, `BUSY`, `AGAIN`: no huge page is to be had.
+    pub fn collapse_into_huge_pages(&self) -> Result<()> {
+        let start = self.address.as_ptr();
+        let skipped_bytes = start.addr().next_multiple_of(HUGE_PAGE_BYTES) - start.addr();
+        let len_bytes = self.len_bytes.saturating_sub(skipped_bytes) & !(HUGE_PAGE_BYTES - 1);
+        // The kernel refuses where not one page is there.
+        for huge_page in (0..len_bytes).step_by(HUGE_PAGE_BYTES) {
+            let offset_bytes = skipped_bytes + huge_page;
+            self.populate_range(offset_bytes..offset_bytes + page_size_bytes())?;
+        }
+        // SAFETY: the range is inside this mapping; collapsing changes no content.
+        let result = unsafe {
+            libc::madvise(start.wrapping_byte_add(skipped_bytes), len_bytes, MADV_COLLAPSE)
+        };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(last_errno())
+        }
+    }
+
     /// Allocates and maps, writable, every page of the mapping that is not there yet.
     ///
     /// See `MADV_POPULATE_WRITE` in `madvise(2)`, Linux 5.14.
@@ -118,9 +152,14 @@ impl Mapping {
     /// - `NOMEM`, `FAULT`: not enough memory, or huge pages.
     /// - `INVAL`: the kernel does not know the advice, or the mapping is not writable.
     pub fn populate(&self) -> Result<()> {
+        self.populate_range(0..self.len_bytes)
+    }
+
+    fn populate_range(&self, range: Range<usize>) -> Result<()> {
+        let start = self.pointer_to(&range, true)?.cast();
         retry_on_intr(|| {
-            // SAFETY: the range is this mapping; populating changes no content.
-            unsafe { madvise(self.address.as_ptr(), self.len_bytes, Advice::LinuxPopulateWrite) }
+            // SAFETY: the range is inside this mapping; populating changes no content.
+            unsafe { madvise(start, range.len(), Advice::LinuxPopulateWrite) }
         })
     }
 
@@ -293,13 +332,30 @@ impl Drop for Mapping {
 }
 
 fn to_count(returned: libc::ssize_t) -> Result<usize> {
-    usize::try_from(returned)
-        .map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
+    usize::try_from(returned).map_err(|_| last_errno())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn collapsing_keeps_what_is_there() {
+        let memfd = crate::memfd::create_sealed(c"collapsed", 5 << 20).unwrap();
+        let mapping = Mapping::shared_huge_aligned(&memfd, 5 << 20).unwrap();
+        mapping.write((3 << 20) + 5, &[7]).unwrap();
+        mapping.write((5 << 20) - 1, &[8]).unwrap();
+        // Whether the kernel does it, or how much of it, is its own affair.
+        let _ = mapping.collapse_into_huge_pages();
+        let mut seen = vec![0; 5 << 20];
+        mapping.read(0, &mut seen).unwrap();
+        let expected = |at| match at {
+            0x30_0005 => 7,
+            0x4f_ffff => 8,
+            _ => 0,
+        };
+        assert!(seen.iter().enumerate().all(|(at, byte)| *byte == expected(at)));
+    }
 
     #[test]
     fn bytes_written_are_read_back() {

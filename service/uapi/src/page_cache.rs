@@ -5,7 +5,9 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use rustix::io::{Errno, Result};
+use rustix::io::Result;
+
+use crate::last_errno;
 
 /// `SYS_cachestat`: the same number on every architecture.
 const SYS_CACHESTAT: libc::c_long = 451;
@@ -46,13 +48,14 @@ pub fn cached_pages(file: impl AsFd) -> Result<u64> {
     if returned == 0 {
         Ok(stat.nr_cache)
     } else {
-        Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
+        Err(last_errno())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::io::Errno;
     use std::io::Write;
 
     #[test]

@@ -55,7 +55,7 @@ impl Pages {
         ]);
         let (anonymous, shmem) = match self {
             Self::Transparent => ("madvise", "advise"),
-            Self::Small | Self::Hugetlb => ("never", "never"),
+            Self::Small | Self::Hugetlb => ("never", "deny"),
         };
         for (file, word) in [(ANONYMOUS_HUGE_PAGES, anonymous), (SHMEM_HUGE_PAGES, shmem)] {
             let set = fs::write(file, word);

@@ -2,12 +2,13 @@
 //! The memory of udmabufs and bare memfds: memfds, in huge pages as far as they are to be had.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use dmabuf_uapi::mapping::{Mapping, HUGE_PAGE_BYTES};
 use dmabuf_uapi::memfd::{create_sealed, create_sealed_hugetlb};
 use dmabuf_uapi::Errno;
 
-/// What `shmem_enabled` says where transparent huge pages for memfds are to be had by asking for them.
+/// What the administrator wants of transparent huge pages for memfds.
 const SHMEM_ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
 
 /// Where the kernel says how many huge pages the hugetlb pool has to give.
@@ -51,6 +52,8 @@ impl Backing {
         let mapping = Mapping::shared_huge_aligned(&memfd, len)?;
         if pages == PageKind::Transparent {
             mapping.advise_huge_pages();
+            // Where `shmem_enabled` does not heed the advice. What this leaves undone comes in base pages below.
+            let _ = mapping.collapse_into_huge_pages();
         }
         mapping.populate()?;
         Ok(Self { memfd, mapping })
@@ -70,7 +73,7 @@ impl Backing {
 pub(super) struct HugePages {
     /// In the hugetlb pool, of 2 MiB each, and not reserved.
     pub(super) free_hugetlb: u64,
-    /// Whether memfds get transparent ones where `madvise(2)` asks for them.
+    /// Whether memfds can get transparent ones.
     pub(super) transparent: bool,
 }
 
@@ -80,9 +83,24 @@ impl HugePages {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         Self {
             free_hugetlb: free_hugetlb(&read(MEMINFO)),
-            transparent: is_enabled(&read(SHMEM_ENABLED)),
+            transparent: match &read(SHMEM_ENABLED) {
+                text if is_enabled(text) => true,
+                text if is_denied(text) => false,
+                _ => kernel_collapses(),
+            },
         }
     }
+}
+
+/// Whether the kernel makes huge pages of a memfd's where no setting gives any. Tried once.
+fn kernel_collapses() -> bool {
+    static COLLAPSES: OnceLock<bool> = OnceLock::new();
+    let attempt = || {
+        let memfd = create_sealed(c"dmabuf-loader", HUGE_PAGE_BYTES as u64)?;
+        Mapping::shared_huge_aligned(&memfd, HUGE_PAGE_BYTES)?.collapse_into_huge_pages()
+    };
+    // That there is no huge page just now says nothing about later.
+    *COLLAPSES.get_or_init(|| attempt().err() != Some(Errno::INVAL))
 }
 
 /// Whether huge pages come into question for a size at all.
@@ -129,6 +147,11 @@ fn is_enabled(shmem_enabled: &str) -> bool {
     ["[always]", "[within_size]", "[advise]", "[force]"]
         .iter()
         .any(|choice| shmem_enabled.contains(choice))
+}
+
+/// An empty text is that of a kernel without such pages.
+fn is_denied(shmem_enabled: &str) -> bool {
+    shmem_enabled.is_empty() || shmem_enabled.contains("[deny]")
 }
 
 #[cfg(test)]
@@ -186,5 +209,8 @@ mod tests {
         assert!(is_enabled("always within_size [advise] never deny force\n"));
         assert!(!is_enabled("always within_size advise [never] deny force\n"));
         assert!(!is_enabled(""));
+        assert!(is_denied("always within_size advise never [deny] force\n"));
+        assert!(is_denied(""));
+        assert!(!is_denied("always within_size advise [never] deny force\n"));
     }
 }
