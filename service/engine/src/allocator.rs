@@ -67,10 +67,11 @@ impl Allocator {
         let heap = self.heaps.choose(&request.heap, size_bytes)?;
         // What is to come back has to keep the memory behind it.
         let purpose = if self.pool.is_some() { Purpose::Fill } else { Purpose::HandOver };
-        let attempts = heap.page_kinds(size_bytes).into_iter().map(|pages| {
-            let wish = Wish { size_bytes, pages, client, overwritten: false };
-            self.take_or_allocate(heap, wish, &name, purpose)
-        });
+        let wish = |pages| Wish { size_bytes, pages, client, overwritten: false };
+        let attempts = self
+            .choices(heap, size_bytes, wish)
+            .into_iter()
+            .map(|Choice { pages, .. }| self.take_or_allocate(heap, wish(pages), &name, purpose));
         first_success(attempts).map(|allocated| self.hand_over(allocated, client))
     }
 
@@ -106,15 +107,8 @@ impl Allocator {
         let heaps = self.heaps.suitable(&new.heap, size_bytes)?;
         let overwritten = covered_bytes(segments) == new.size_bytes;
         let wish = |pages| Wish { size_bytes, pages, client: request.client, overwritten };
-        let choice = |heap, pages| {
-            let pool = self.pool.as_ref();
-            let is_ready = pool.is_some_and(|pool| pool.has(heap, wish(pages)));
-            Choice { heap, pages, is_ready }
-        };
-        let choices: Vec<Choice<'_>> = heaps
-            .into_iter()
-            .flat_map(|heap| heap.page_kinds(size_bytes).into_iter().map(move |p| choice(heap, p)))
-            .collect();
+        let choices: Vec<Choice<'_>> =
+            heaps.into_iter().flat_map(|heap| self.choices(heap, size_bytes, wish)).collect();
         let ranked = self.rank(&choices, request.policy, files, segments);
         first_success(ranked.into_iter().map(|RankedMemory { index, way }| {
             let Choice { heap, pages, .. } = choices[index];
@@ -125,6 +119,30 @@ impl Allocator {
             let purpose = if needs_no_mapping { Purpose::HandOver } else { Purpose::Fill };
             self.take_or_allocate(heap, wish(pages), &name, purpose)
         }))
+    }
+
+    /// What a buffer of a heap could be made of. Where the pool has some ready, the kernel is not asked what else there is:
+    /// nothing new is as cheap. The last choice is always to be had, should another request be faster.
+    fn choices<'h>(
+        &self,
+        heap: &'h Heap,
+        size_bytes: u64,
+        wish: impl Fn(Option<PageKind>) -> Wish,
+    ) -> Vec<Choice<'h>> {
+        let choice = |pages, is_ready| Choice { heap, pages, is_ready };
+        let has = |pages| self.pool.as_ref().is_some_and(|pool| pool.has(heap, wish(pages)));
+        let all = heap.all_page_kinds();
+        let mut choices: Vec<Choice<'_>> =
+            all.iter().filter(|pages| has(**pages)).map(|pages| choice(*pages, true)).collect();
+        if choices.is_empty() {
+            let kinds = heap.page_kinds(size_bytes);
+            return kinds.into_iter().map(|pages| choice(pages, false)).collect();
+        }
+        let last = all[all.len() - 1];
+        if choices.iter().all(|choice| choice.pages != last) {
+            choices.push(choice(last, false));
+        }
+        choices
     }
 
     /// Cheapest first, by the segment that moves most bytes.

@@ -47,6 +47,19 @@ impl Heap {
         self.kind != HeapKind::Memfd
     }
 
+    /// All the kinds of page that buffers of this heap can be made of, cheapest first, whether or not the kernel has any; the
+    /// last is the one that it always has. `None` stands for what the kernel's heap does by itself.
+    pub(crate) fn all_page_kinds(&self) -> &'static [Option<PageKind>] {
+        match self.kind {
+            HeapKind::DmaHeap => &[None],
+            HeapKind::Udmabuf => {
+                &[Some(PageKind::Hugetlb), Some(PageKind::Transparent), Some(PageKind::Base)]
+            }
+            // Of exactly the size asked for.
+            HeapKind::Memfd => &[Some(PageKind::Transparent), Some(PageKind::Base)],
+        }
+    }
+
     /// The kinds of page that a buffer of this heap may be made of where the engine chooses them, cheapest first; `None`
     /// stands for what the kernel's heap does by itself.
     pub(crate) fn page_kinds(&self, size_bytes: u64) -> Vec<Option<PageKind>> {
@@ -59,10 +72,8 @@ impl Heap {
                 } else {
                     backing::HugePages::default()
                 };
-                let mut kinds = PageKind::candidates(size_bytes, available);
-                // A bare memfd has exactly the size asked for.
-                kinds.retain(|pages| self.kind == HeapKind::Udmabuf || *pages != PageKind::Hugetlb);
-                kinds.into_iter().map(Some).collect()
+                let kinds = PageKind::candidates(size_bytes, available).into_iter().map(Some);
+                kinds.filter(|pages| self.all_page_kinds().contains(pages)).collect()
             }
         }
     }
