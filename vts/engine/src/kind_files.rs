@@ -141,7 +141,7 @@ pub fn verity(files: &Files) -> Result<KindFile> {
     let reader = file.open(Mode::Buffered)?;
     or_skip(fs_verity::enable(&reader), "FS_IOC_ENABLE_VERITY")?;
     let digest = fs_verity::measure(&reader).context("FS_IOC_MEASURE_VERITY")?;
-    ensure!(digest != [0; fs_verity::DIGEST_BYTES]);
+    ensure!(digest.algorithm() == fs_verity::Algorithm::Sha256, "{digest}");
     let write = OpenOptions::new().write(true).open(&file.path);
     ensure!(write.is_err(), "the file can still be opened for writing");
     Ok(file)
