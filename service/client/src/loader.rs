@@ -8,6 +8,7 @@ use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     BufferTarget::BufferTarget, Capabilities::Capabilities, DmaBuf::DmaBuf, HeapInfo::HeapInfo,
     IDmaBufLoader::IDmaBufLoader, LoadRequest::LoadRequest, LoadResult::LoadResult,
     NewBuffer::NewBuffer, SaveRequest::SaveRequest, SaveResult::SaveResult, Segment::Segment,
+    VerityDigest::VerityDigest,
 };
 
 use crate::error::{ClientError, Result};
@@ -142,6 +143,12 @@ impl LoadSpec {
     /// Adds a segment.
     pub fn segment(mut self, segment: Segment) -> Self {
         self.request.segments.push(segment);
+        self
+    }
+
+    /// Demands that a file has this fs-verity digest; the digest names the file by its number, from 0.
+    pub fn expect_verity(mut self, digest: VerityDigest) -> Self {
+        self.request.expectedVerityDigests.push(digest);
         self
     }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use dmabuf_loader_client::aidl::{
     BufferTarget::BufferTarget, LoadPath::LoadPath, LoaderError::LoaderError, NewBuffer::NewBuffer,
-    PathPolicy::PathPolicy, Segment::Segment,
+    PathPolicy::PathPolicy, Segment::Segment, VerityDigest::VerityDigest,
 };
 use dmabuf_loader_client::{open_for_load, ClientError, LoadSpec, Loader, SaveSpec};
 
@@ -57,9 +57,11 @@ fn a_file_is_loaded_and_saved_through_the_socket() {
     let file = fixture.file(&bytes);
     let mut spec = LoadSpec::whole_file(&file).unwrap().into_new(memfd_buffer(0));
     spec.request.reportSha256 = true;
+    spec.request.reportVerityDigests = true;
     let loaded = fixture.loader.load(spec).unwrap();
     assert_eq!(loaded.segmentBytes, [100_001]);
     assert_eq!(loaded.sha256.unwrap().len(), 32);
+    assert!(loaded.verityDigests.is_empty());
     assert_ne!(loaded.report.path, LoadPath::COPY_FILE_RANGE);
     let buffer = loaded.buffer.unwrap().fd.unwrap();
     assert_eq!(read_all(&buffer)[..100_001], bytes);
@@ -101,6 +103,15 @@ fn errors_keep_their_code_and_name_the_argument() {
     let mut digest = LoadSpec::whole_file(&file).unwrap().into_new(memfd_buffer(0));
     digest.request.expectedSha256 = Some(vec![0; 32]);
     assert_eq!(code(load(digest)), LoaderError::DIGEST_MISMATCH);
+
+    // No file of a memfd has fs-verity.
+    let verity = VerityDigest { digest: vec![0; 32], ..Default::default() };
+    let error = load(LoadSpec::whole_file(&tmpfs).unwrap().expect_verity(verity));
+    assert!(
+        error.to_string().starts_with("expectedVerityDigests[0]: files[0] has no fs-verity"),
+        "{error}"
+    );
+    assert_eq!(code(error), LoaderError::DIGEST_MISMATCH);
 }
 
 #[test]

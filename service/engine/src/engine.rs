@@ -10,6 +10,7 @@ use crate::buffer::{Buffer, BufferUse, BufferView};
 use crate::digest::Sha256;
 use crate::error::{EngineError, Result};
 use crate::file::{Needs, OpenFile};
+use crate::fs_verity::{self, FileDigest};
 use crate::heap::{Heap, Heaps};
 use crate::path::{Direction, Path};
 use crate::pool::{PoolConfig, PoolStats};
@@ -53,6 +54,8 @@ pub struct LoadOutcome {
     pub report: Report,
     /// The digest of the loaded bytes where it was asked for.
     pub sha256: Option<Sha256>,
+    /// The fs-verity digests that were asked for, of the files that have one, in the order of the files.
+    pub verity: Vec<FileDigest>,
 }
 
 /// What a save did.
@@ -113,7 +116,9 @@ impl Engine {
     /// Any [`EngineError`]. A new buffer is dropped.
     pub fn load(&self, request: &LoadRequest<'_>) -> Result<LoadOutcome> {
         check_counts(request.files.len(), &request.segments)?;
+        fs_verity::check_indices(&request.expected_verity, request.files.len())?;
         let mut files = inspect_files(&request.files, Direction::Load)?;
+        let verity = fs_verity::check(request, &files)?;
         let sizes: Vec<u64> = files.iter().map(|file| file.facts().size_bytes).collect();
         let to_end =
             |segment: &Segment| sizes[segment.file_index].saturating_sub(segment.file_offset_bytes);
@@ -172,7 +177,7 @@ impl Engine {
         let buffer =
             new_buffer.map(|allocated| self.allocator.hand_over(allocated, request.client));
         report.hand_over = begin.elapsed();
-        Ok(LoadOutcome { buffer, segment_bytes, report, sha256 })
+        Ok(LoadOutcome { buffer, segment_bytes, report, sha256, verity })
     }
 
     /// Writes ranges of a buffer to files.

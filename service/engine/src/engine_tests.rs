@@ -48,6 +48,8 @@ fn request<'fd>(
         policy: Policy::Auto,
         expected_sha256: None,
         report_sha256: true,
+        expected_verity: Vec::new(),
+        report_verity: false,
     }
 }
 

@@ -4,6 +4,7 @@
 use dmabuf_uapi::Errno;
 use thiserror::Error;
 
+use crate::fs_verity::Digest;
 use crate::path::Way;
 
 /// The result of an engine call.
@@ -75,6 +76,18 @@ pub enum EngineError {
         /// The digest of the bytes in the buffer, in hexadecimal.
         actual: String,
     },
+    /// A file has another fs-verity digest than expected, or none. Nothing was loaded.
+    #[error("{argument}: files[{file_index}] has {}, expected {expected}", verity_text(found))]
+    VerityMismatch {
+        /// Which expected digest.
+        argument: String,
+        /// Which file of the request.
+        file_index: usize,
+        /// The digest asked for.
+        expected: Digest,
+        /// The digest of the file; `None` where it has no fs-verity.
+        found: Option<Digest>,
+    },
     /// Direct I/O was required and is not possible.
     #[error("policy: REQUIRE_DIRECT cannot be kept for {segment}: {reason}")]
     DirectIoUnavailable {
@@ -109,6 +122,13 @@ impl EngineError {
     /// A failed system call.
     pub fn io(operation: impl Into<String>, errno: Errno) -> Self {
         Self::Io { operation: operation.into(), errno }
+    }
+}
+
+fn verity_text(found: &Option<Digest>) -> String {
+    match found {
+        Some(digest) => format!("the fs-verity digest {digest}"),
+        None => "no fs-verity".to_owned(),
     }
 }
 

@@ -162,6 +162,11 @@ impl<'fd> OpenFile<'fd> {
         Ok(fd)
     }
 
+    /// Whether the kernel checks what is read of the file against a hash tree (fs-verity).
+    pub fn has_verity(&self) -> bool {
+        self.attributes.verity
+    }
+
     /// What the planner needs to know.
     pub fn facts(&self) -> &FileFacts {
         &self.facts

@@ -19,6 +19,7 @@ pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod file;
+pub mod fs_verity;
 pub mod heap;
 pub mod path;
 pub mod plan;

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use crate::digest::Sha256;
 use crate::error::{EngineError, Result};
+use crate::fs_verity::FileDigest;
 use crate::path::Path;
 
 /// The most segments of one request.
@@ -86,6 +87,10 @@ pub struct LoadRequest<'fd> {
     pub expected_sha256: Option<Sha256>,
     /// Whether to report the digest.
     pub report_sha256: bool,
+    /// The fs-verity digests that files must have, at most one for each file.
+    pub expected_verity: Vec<FileDigest>,
+    /// Whether to report the fs-verity digest of every file.
+    pub report_verity: bool,
 }
 
 /// A save.

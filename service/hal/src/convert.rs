@@ -8,6 +8,7 @@ use binder::ParcelFileDescriptor;
 use dmabuf_engine::digest::Sha256;
 use dmabuf_engine::engine::HeapPath;
 use dmabuf_engine::error::{EngineError, Result};
+use dmabuf_engine::fs_verity::{self, Algorithm, FileDigest};
 use dmabuf_engine::heap::{Heap, HeapKind as EngineHeapKind};
 use dmabuf_engine::path::{Path, Reason};
 use dmabuf_engine::plan::NotTaken;
@@ -31,11 +32,19 @@ use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     SaveResult::SaveResult,
     Segment::{Segment, TO_END},
     TransferReport::TransferReport,
+    VerityAlgorithm::VerityAlgorithm,
+    VerityDigest::VerityDigest,
 };
 
 /// Reads a size or offset that must not be negative.
 fn not_negative(argument: impl FnOnce() -> String, value: i64) -> Result<u64> {
     u64::try_from(value).map_err(|_| {
+        EngineError::bad_argument(argument(), format!("is {value}, expected 0 or more"))
+    })
+}
+
+fn file_index(argument: impl FnOnce() -> String, value: i32) -> Result<usize> {
+    usize::try_from(value).map_err(|_| {
         EngineError::bad_argument(argument(), format!("is {value}, expected 0 or more"))
     })
 }
@@ -69,6 +78,8 @@ pub fn load_request(load: &LoadRequest, client: ClientId) -> Result<request::Loa
         policy: policy(load.policy, load.namedPath)?,
         expected_sha256: load.expectedSha256.as_deref().map(sha256).transpose()?,
         report_sha256: load.reportSha256,
+        expected_verity: verity_digests(&load.expectedVerityDigests)?,
+        report_verity: load.reportVerityDigests,
     })
 }
 
@@ -100,12 +111,6 @@ fn segments(wire: &[Segment]) -> Result<Vec<request::Segment>> {
 
 fn read_segment(index: usize, segment: &Segment) -> Result<request::Segment> {
     let argument = |field| request::segment_argument(index, field);
-    let file_index = usize::try_from(segment.fileIndex).map_err(|_| {
-        EngineError::bad_argument(
-            argument("fileIndex"),
-            format!("is {}, expected 0 or more", segment.fileIndex),
-        )
-    })?;
     let length = match segment.lengthBytes {
         TO_END => Length::ToEnd,
         bytes => Length::Bytes(u64::try_from(bytes).map_err(|_| {
@@ -116,7 +121,7 @@ fn read_segment(index: usize, segment: &Segment) -> Result<request::Segment> {
         })?),
     };
     Ok(request::Segment {
-        file_index,
+        file_index: file_index(|| argument("fileIndex"), segment.fileIndex)?,
         file_offset_bytes: not_negative(|| argument("fileOffsetBytes"), segment.fileOffsetBytes)?,
         length,
         buffer_offset_bytes: not_negative(
@@ -154,6 +159,41 @@ fn sha256(bytes: &[u8]) -> Result<Sha256> {
             format!("has {} bytes, expected 32", bytes.len()),
         )
     })
+}
+
+fn verity_digests(wire: &[VerityDigest]) -> Result<Vec<FileDigest>> {
+    wire.iter().enumerate().map(|(index, digest)| read_verity_digest(index, digest)).collect()
+}
+
+fn read_verity_digest(index: usize, wire: &VerityDigest) -> Result<FileDigest> {
+    let argument = |field| format!("{}.{field}", fs_verity::expected_argument(index));
+    let algorithm = match wire.algorithm {
+        VerityAlgorithm::SHA256 => Algorithm::Sha256,
+        VerityAlgorithm::SHA512 => Algorithm::Sha512,
+        VerityAlgorithm(other) => {
+            let problem = format!("{other} is no VerityAlgorithm");
+            return Err(EngineError::bad_argument(argument("algorithm"), problem));
+        }
+    };
+    let digest = fs_verity::Digest::new(algorithm, &wire.digest).ok_or_else(|| {
+        EngineError::bad_argument(
+            argument("digest"),
+            format!("has {} bytes, expected {}", wire.digest.len(), algorithm.digest_bytes()),
+        )
+    })?;
+    Ok(FileDigest { file_index: file_index(|| argument("fileIndex"), wire.fileIndex)?, digest })
+}
+
+fn wire_verity_digest(found: FileDigest) -> VerityDigest {
+    VerityDigest {
+        // Of a file of the request, which has few.
+        fileIndex: i32::try_from(found.file_index).unwrap_or(i32::MAX),
+        algorithm: match found.digest.algorithm() {
+            Algorithm::Sha256 => VerityAlgorithm::SHA256,
+            Algorithm::Sha512 => VerityAlgorithm::SHA512,
+        },
+        digest: found.digest.bytes().to_vec(),
+    }
 }
 
 fn wire_path(path: Path) -> LoadPath {
@@ -229,6 +269,7 @@ pub fn load_result(outcome: LoadOutcome) -> LoadResult {
         segmentBytes: outcome.segment_bytes.into_iter().map(wire_size).collect(),
         report: transfer_report(&outcome.report),
         sha256: outcome.sha256.map(|digest| digest.0.to_vec()),
+        verityDigests: outcome.verity.into_iter().map(wire_verity_digest).collect(),
     }
 }
 
@@ -302,6 +343,38 @@ mod tests {
         assert!(sha256(&[0; 32]).is_ok());
         let error = sha256(&[0; 31]).unwrap_err().to_string();
         assert_eq!(error, "expectedSha256: has 31 bytes, expected 32");
+    }
+
+    #[test]
+    fn a_verity_digest_is_read_and_written_alike() {
+        for (algorithm, len) in [(VerityAlgorithm::SHA256, 32), (VerityAlgorithm::SHA512, 64)] {
+            let wire = VerityDigest { fileIndex: 3, algorithm, digest: vec![0xa5; len] };
+            let again = wire_verity_digest(read_verity_digest(0, &wire).unwrap());
+            assert_eq!((again.fileIndex, again.algorithm), (3, algorithm));
+            assert_eq!(again.digest, wire.digest);
+        }
+    }
+
+    #[test]
+    fn a_verity_digest_that_makes_no_sense_is_refused_by_name() {
+        let digest = || VerityDigest { digest: vec![0; 32], ..Default::default() };
+        let problem = |second| verity_digests(&[digest(), second]).unwrap_err().to_string();
+        assert_eq!(
+            problem(VerityDigest { fileIndex: -1, ..digest() }),
+            "expectedVerityDigests[1].fileIndex: is -1, expected 0 or more"
+        );
+        assert_eq!(
+            problem(VerityDigest { algorithm: VerityAlgorithm(3), ..digest() }),
+            "expectedVerityDigests[1].algorithm: 3 is no VerityAlgorithm"
+        );
+        assert_eq!(
+            problem(VerityDigest { algorithm: VerityAlgorithm::SHA512, ..digest() }),
+            "expectedVerityDigests[1].digest: has 32 bytes, expected 64"
+        );
+        assert_eq!(
+            problem(VerityDigest::default()),
+            "expectedVerityDigests[1].digest: has 0 bytes, expected 32"
+        );
     }
 
     #[test]

@@ -15,7 +15,9 @@ pub fn code_of(error: &EngineError) -> LoaderError {
         EngineError::NoMemory { .. } => LoaderError::NO_MEMORY,
         EngineError::Busy => LoaderError::BUSY,
         EngineError::Io { .. } => LoaderError::IO_ERROR,
-        EngineError::DigestMismatch { .. } => LoaderError::DIGEST_MISMATCH,
+        EngineError::DigestMismatch { .. } | EngineError::VerityMismatch { .. } => {
+            LoaderError::DIGEST_MISMATCH
+        }
         EngineError::DirectIoUnavailable { .. } => LoaderError::DIRECT_IO_UNAVAILABLE,
         EngineError::PathUnavailable { .. } => LoaderError::PATH_UNAVAILABLE,
     }

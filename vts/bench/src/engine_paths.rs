@@ -226,6 +226,8 @@ pub fn load_part(
         policy,
         expected_sha256: None,
         report_sha256: false,
+        expected_verity: Vec::new(),
+        report_verity: false,
     };
     engine.load(&request).map_err(|error| match error {
         EngineError::PathUnavailable { .. } | EngineError::NoMemory { .. } => {

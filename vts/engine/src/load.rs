@@ -44,6 +44,8 @@ pub fn load(
         policy,
         expected_sha256: None,
         report_sha256: false,
+        expected_verity: Vec::new(),
+        report_verity: false,
     })
 }
 

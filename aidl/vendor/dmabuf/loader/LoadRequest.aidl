@@ -5,6 +5,7 @@ import vendor.dmabuf.loader.BufferTarget;
 import vendor.dmabuf.loader.LoadPath;
 import vendor.dmabuf.loader.PathPolicy;
 import vendor.dmabuf.loader.Segment;
+import vendor.dmabuf.loader.VerityDigest;
 
 /**
  * What IDmaBufLoader.load() is to do.
@@ -41,4 +42,14 @@ parcelable LoadRequest {
      * Whether the result carries the SHA-256 of the loaded bytes.
      */
     boolean reportSha256 = false;
+    /**
+     * fs-verity digests that files must have, at most one for each. They are compared before anything is allocated or
+     * loaded; what is loaded from such a file then has been checked by the kernel, whatever part of it that is, and a
+     * block that is not as it should be fails the load with LoaderError.IO_ERROR. A file without fs-verity does not pass.
+     */
+    VerityDigest[] expectedVerityDigests;
+    /**
+     * Whether the result carries the fs-verity digest of every file that has one.
+     */
+    boolean reportVerityDigests = false;
 }

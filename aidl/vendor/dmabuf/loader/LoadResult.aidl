@@ -3,6 +3,7 @@ package vendor.dmabuf.loader;
 
 import vendor.dmabuf.loader.DmaBuf;
 import vendor.dmabuf.loader.TransferReport;
+import vendor.dmabuf.loader.VerityDigest;
 
 /**
  * What IDmaBufLoader.load() did.
@@ -25,4 +26,9 @@ parcelable LoadResult {
      * SHA-256 of the loaded bytes where the request asked for it or gave an expected one; else null.
      */
     @nullable byte[] sha256;
+    /**
+     * The fs-verity digests, in the order of the files: of the files that have one where the request asked for them, else
+     * of those for which it gave an expected one. Only what the kernel itself enforces counts: a file on FUSE has none.
+     */
+    VerityDigest[] verityDigests;
 }

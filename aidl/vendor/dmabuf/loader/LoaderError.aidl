@@ -38,7 +38,9 @@ enum LoaderError {
      */
     IO_ERROR = 7,
     /**
-     * The loaded bytes do not have the expected digest. A new buffer is dropped; an existing one keeps the bytes.
+     * The loaded bytes do not have the expected digest: a new buffer is dropped, an existing one keeps the bytes. Or a
+     * file does not have the expected fs-verity digest, or none at all: nothing was allocated or loaded. The message
+     * has what was found and what was expected.
      */
     DIGEST_MISMATCH = 8,
     /**

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+package vendor.dmabuf.loader;
+
+/**
+ * What an fs-verity digest is made with; the numbers are the kernel's (FS_VERITY_HASH_ALG_...).
+ */
+@VintfStability
+@Backing(type="int")
+enum VerityAlgorithm {
+    /**
+     * SHA-256: a digest of 32 bytes.
+     */
+    SHA256 = 1,
+    /**
+     * SHA-512: a digest of 64 bytes.
+     */
+    SHA512 = 2,
+}

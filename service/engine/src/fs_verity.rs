@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+//! fs-verity: whether a file is the one that the caller means, known before its first byte is loaded.
+//!
+//! The digest names the root of the file's hash tree. The kernel checks every block of the file against that tree when it
+//! brings it into memory, and the file can never change again, so that a file whose digest is the expected one yields the
+//! expected bytes or an error (`EIO`, as [`EngineError::Io`]) however much of it is loaded. That takes no hash over the
+//! loaded bytes, other than SHA-256 of them; it does take the page cache, where the kernel does the checking. Every path
+//! keeps to that: F2FS, ext4 and btrfs do no direct I/O on such a file and say so (`STATX_DIOALIGN`), so that no direct
+//! path is taken; on an fd with `O_DIRECT` they read through the page cache, and so does copy_file_range with the kernel
+//! patch, as it reads by the file system's own `read_iter`.
+//!
+//! Only what the kernel itself enforces counts: where `statx` says that the file has no fs-verity it has none here, be
+//! it a file on FUSE whose server answers with a digest.
+
+use dmabuf_uapi::fs_verity::measure;
+use dmabuf_uapi::Errno;
+
+use crate::error::{EngineError, Result};
+use crate::file::OpenFile;
+use crate::request::LoadRequest;
+
+pub use dmabuf_uapi::fs_verity::{Algorithm, Digest};
+
+/// A file of a request and its fs-verity digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileDigest {
+    /// Index into the request's files.
+    pub file_index: usize,
+    /// What the kernel enforces.
+    pub digest: Digest,
+}
+
+/// How errors name an expected digest.
+pub fn expected_argument(index: usize) -> String {
+    format!("expectedVerityDigests[{index}]")
+}
+
+/// Checks that each expected digest is for a file of the request, and no two for the same.
+///
+/// # Errors
+/// [`EngineError::BadArgument`].
+pub(crate) fn check_indices(expected: &[FileDigest], file_count: usize) -> Result<()> {
+    for (index, FileDigest { file_index, .. }) in expected.iter().enumerate() {
+        let bad = |problem| {
+            EngineError::bad_argument(format!("{}.fileIndex", expected_argument(index)), problem)
+        };
+        if *file_index >= file_count {
+            return Err(bad(format!("is {file_index}, but files has {file_count} elements")));
+        }
+        let same = |earlier: &FileDigest| earlier.file_index == *file_index;
+        if let Some(earlier) = expected[..index].iter().position(same) {
+            return Err(bad(format!("is {file_index}, as in {}", expected_argument(earlier))));
+        }
+    }
+    Ok(())
+}
+
+/// Compares the files with what the request expects; returns the digests of the files that it asks about and that have
+/// one, in the order of the files.
+///
+/// # Errors
+/// [`EngineError::VerityMismatch`]; [`EngineError::Io`] where the kernel does not tell the digest.
+pub(crate) fn check(request: &LoadRequest<'_>, files: &[OpenFile<'_>]) -> Result<Vec<FileDigest>> {
+    let expected = &request.expected_verity;
+    if expected.is_empty() && !request.report_verity {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for (file_index, file) in files.iter().enumerate() {
+        let expectation = expected.iter().position(|digest| digest.file_index == file_index);
+        if expectation.is_none() && !request.report_verity {
+            continue;
+        }
+        let digest = digest_of(file, file_index)?;
+        if let Some(index) = expectation {
+            compare(index, expected[index], digest)?;
+        }
+        found.extend(digest.map(|digest| FileDigest { file_index, digest }));
+    }
+    Ok(found)
+}
+
+fn digest_of(file: &OpenFile<'_>, file_index: usize) -> Result<Option<Digest>> {
+    if !file.has_verity() {
+        return Ok(None);
+    }
+    match measure(file.any_fd()) {
+        Ok(digest) => Ok(Some(digest)),
+        Err(Errno::NODATA | Errno::NOTTY | Errno::OPNOTSUPP) => Ok(None),
+        Err(errno) => {
+            Err(EngineError::io(format!("files[{file_index}]: FS_IOC_MEASURE_VERITY"), errno))
+        }
+    }
+}
+
+fn compare(index: usize, expected: FileDigest, found: Option<Digest>) -> Result<()> {
+    if found == Some(expected.digest) {
+        return Ok(());
+    }
+    Err(EngineError::VerityMismatch {
+        argument: expected_argument(index),
+        file_index: expected.file_index,
+        expected: expected.digest,
+        found,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::path::Direction;
+    use crate::request::{ClientId, NewBuffer, Policy, Target};
+
+    fn digest(byte: u8) -> Digest {
+        Digest::new(Algorithm::Sha256, &[byte; 32]).unwrap()
+    }
+
+    fn of_file(file_index: usize) -> FileDigest {
+        FileDigest { file_index, digest: digest(0) }
+    }
+
+    #[test]
+    fn each_digest_is_for_another_file_of_the_request() {
+        assert_eq!(check_indices(&[], 1), Ok(()));
+        assert_eq!(check_indices(&[of_file(1), of_file(0)], 2), Ok(()));
+        let problem = |expected: &[FileDigest]| check_indices(expected, 2).unwrap_err().to_string();
+        assert_eq!(
+            problem(&[of_file(1), of_file(2)]),
+            "expectedVerityDigests[1].fileIndex: is 2, but files has 2 elements"
+        );
+        assert_eq!(
+            problem(&[of_file(0), of_file(1), of_file(1)]),
+            "expectedVerityDigests[2].fileIndex: is 1, as in expectedVerityDigests[1]"
+        );
+    }
+
+    #[test]
+    fn only_the_expected_digest_passes() {
+        let expected = FileDigest { file_index: 3, digest: digest(1) };
+        assert_eq!(compare(2, expected, Some(digest(1))), Ok(()));
+        let zeros = "00".repeat(32);
+        let ones = "01".repeat(32);
+        assert_eq!(
+            compare(2, expected, Some(digest(0))).unwrap_err().to_string(),
+            format!(
+                "expectedVerityDigests[2]: files[3] has the fs-verity digest sha256:{zeros}, expected sha256:{ones}"
+            )
+        );
+        assert_eq!(
+            compare(2, expected, None).unwrap_err().to_string(),
+            format!("expectedVerityDigests[2]: files[3] has no fs-verity, expected sha256:{ones}")
+        );
+        // The same bytes by another algorithm are another digest.
+        let long = Digest::new(Algorithm::Sha512, &[1; 64]).unwrap();
+        assert!(compare(2, expected, Some(long)).is_err());
+    }
+
+    #[test]
+    fn a_file_without_fs_verity_is_refused_where_one_is_expected_and_else_reported_without() {
+        let memfd = dmabuf_uapi::memfd::create_sealed(c"f", 4096).unwrap();
+        let inspect =
+            || OpenFile::inspect(memfd.as_fd(), || "files[0]".to_owned(), Direction::Load).unwrap();
+        let files = [inspect(), inspect()];
+        let mut request = LoadRequest {
+            client: ClientId(0),
+            target: Target::New(NewBuffer::default()),
+            files: vec![memfd.as_fd(); 2],
+            segments: Vec::new(),
+            policy: Policy::Auto,
+            expected_sha256: None,
+            report_sha256: false,
+            expected_verity: Vec::new(),
+            report_verity: false,
+        };
+        assert_eq!(check(&request, &files), Ok(Vec::new()));
+        request.report_verity = true;
+        assert_eq!(check(&request, &files), Ok(Vec::new()));
+        request.expected_verity = vec![of_file(1)];
+        for report_verity in [false, true] {
+            request.report_verity = report_verity;
+            let error = check(&request, &files).unwrap_err();
+            let expected = EngineError::VerityMismatch {
+                argument: "expectedVerityDigests[0]".to_owned(),
+                file_index: 1,
+                expected: digest(0),
+                found: None,
+            };
+            assert_eq!(error, expected);
+        }
+    }
+}
