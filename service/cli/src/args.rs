@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use dmabuf_loader_client::aidl::{LoadPath::LoadPath, PathPolicy::PathPolicy};
+use dmabuf_loader_client::aidl::{
+    LoadPath::LoadPath, PathPolicy::PathPolicy, VerityAlgorithm::VerityAlgorithm,
+};
 
 /// Load files into dma-bufs, and dma-bufs into files.
 #[derive(Parser, Debug)]
@@ -56,6 +58,19 @@ pub struct LoadArgs {
     /// Fail unless the loaded bytes have this SHA-256, in hexadecimal.
     #[arg(long, value_name = "HEX", value_parser = parse_sha256)]
     pub expect_sha256: Option<Sha256Arg>,
+    #[command(flatten)]
+    pub verity: VerityArgs,
+}
+
+/// What is asked about fs-verity.
+#[derive(clap::Args, Debug, Default)]
+pub struct VerityArgs {
+    /// Fail unless the file has this fs-verity digest, as `fsverity digest` prints it: sha256:HEX or sha512:HEX.
+    #[arg(long, value_name = "ALGORITHM:HEX", value_parser = parse_verity_digest)]
+    pub expect_verity_digest: Option<VerityDigestArg>,
+    /// Say which fs-verity digest the file has.
+    #[arg(long)]
+    pub verity_digest: bool,
 }
 
 #[derive(clap::Args, Debug)]
@@ -117,16 +132,40 @@ impl PolicyArg {
 pub struct Sha256Arg(pub [u8; 32]);
 
 fn parse_sha256(text: &str) -> Result<Sha256Arg, String> {
-    let expected = "expected 64 hexadecimal digits";
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    parse_hexadecimal(text).map(Sha256Arg)
+}
+
+fn parse_hexadecimal<const LEN_BYTES: usize>(text: &str) -> Result<[u8; LEN_BYTES], String> {
+    let expected = format!("expected {} hexadecimal digits", 2 * LEN_BYTES);
+    if text.len() != 2 * LEN_BYTES || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(format!("{expected}, found {} characters", text.chars().count()));
     }
-    let mut digest = [0; 32];
-    for (index, byte) in digest.iter_mut().enumerate() {
+    let mut bytes = [0; LEN_BYTES];
+    for (index, byte) in bytes.iter_mut().enumerate() {
         *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16)
-            .map_err(|_| expected.to_owned())?;
+            .map_err(|_| expected.clone())?;
     }
-    Ok(Sha256Arg(digest))
+    Ok(bytes)
+}
+
+/// An fs-verity digest from the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerityDigestArg {
+    pub algorithm: VerityAlgorithm,
+    pub digest: Vec<u8>,
+}
+
+fn parse_verity_digest(text: &str) -> Result<VerityDigestArg, String> {
+    let (algorithm, digest) = match text.split_once(':') {
+        Some(("sha256", digits)) => {
+            (VerityAlgorithm::SHA256, parse_hexadecimal::<32>(digits)?.to_vec())
+        }
+        Some(("sha512", digits)) => {
+            (VerityAlgorithm::SHA512, parse_hexadecimal::<64>(digits)?.to_vec())
+        }
+        _ => return Err("expected sha256: or sha512: and the digest in hexadecimal".to_owned()),
+    };
+    Ok(VerityDigestArg { algorithm, digest })
 }
 
 #[cfg(test)]
@@ -145,5 +184,17 @@ mod tests {
         assert!(parse_sha256(&"f".repeat(63)).is_err());
         assert!(parse_sha256(&"g".repeat(64)).is_err());
         assert!(parse_sha256(&"é".repeat(32)).is_err());
+    }
+
+    #[test]
+    fn a_verity_digest_has_an_algorithm_and_as_many_digits_as_that_has() {
+        let parsed = parse_verity_digest(&format!("sha512:{}", "0a".repeat(64)));
+        let digest = vec![10; 64];
+        assert_eq!(parsed, Ok(VerityDigestArg { algorithm: VerityAlgorithm::SHA512, digest }));
+        let sha256 = "0a".repeat(32);
+        assert!(parse_verity_digest(&format!("sha256:{sha256}")).is_ok());
+        for wrong in [format!("sha512:{sha256}"), format!("md5:{sha256}"), sha256] {
+            assert!(parse_verity_digest(&wrong).is_err(), "{wrong}");
+        }
     }
 }

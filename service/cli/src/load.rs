@@ -7,11 +7,12 @@ use std::path::Path;
 use anyhow::{ensure, Context};
 use dmabuf_loader_client::aidl::{
     DmaBuf::DmaBuf, LoadResult::LoadResult, NewBuffer::NewBuffer, Segment::Segment,
+    VerityAlgorithm::VerityAlgorithm, VerityDigest::VerityDigest,
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec};
 use serde::Serialize;
 
-use crate::args::{LoadArgs, ServiceArgs, Sha256Arg, TransferArgs};
+use crate::args::{LoadArgs, ServiceArgs, Sha256Arg, TransferArgs, VerityArgs, VerityDigestArg};
 use crate::buffer;
 use crate::connect::{connect, Connection};
 use crate::output::{print_json, Transfer};
@@ -26,6 +27,9 @@ struct Output<'a> {
     file: &'a Path,
     bytes: u64,
     sha256: String,
+    /// Only where it was asked for; null then for a file without fs-verity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verity_digest: Option<Option<&'a str>>,
     heap: &'a str,
     device_shareable: bool,
     buffer_bytes: i64,
@@ -40,6 +44,8 @@ pub struct Loaded {
     pub buffer: DmaBuf,
     /// How many bytes of it are the file's.
     pub bytes: u64,
+    /// The file's fs-verity digest, if it has one and it was asked for.
+    pub verity_digest: Option<String>,
     /// How they got there.
     pub transfer: Transfer,
 }
@@ -48,7 +54,7 @@ pub struct Loaded {
 pub fn run(service: &ServiceArgs, args: &LoadArgs) -> anyhow::Result<()> {
     let file = open(&args.file)?;
     let connection = connect(service)?;
-    let loaded = load(&connection, &file, &args.file, &args.transfer)?;
+    let loaded = load(&connection, &file, &args.file, &args.transfer, &args.verity)?;
     let sha256 = buffer::sha256(&loaded.buffer, loaded.bytes)?;
     if let Some(Sha256Arg(expected)) = args.expect_sha256 {
         ensure!(
@@ -61,6 +67,7 @@ pub fn run(service: &ServiceArgs, args: &LoadArgs) -> anyhow::Result<()> {
         file: &args.file,
         bytes: loaded.bytes,
         sha256: sha256.to_string(),
+        verity_digest: asks_for_digest(&args.verity).then_some(loaded.verity_digest.as_deref()),
         heap: &loaded.buffer.heap,
         device_shareable: loaded.buffer.deviceShareable,
         buffer_bytes: loaded.buffer.sizeBytes,
@@ -75,7 +82,14 @@ pub fn run(service: &ServiceArgs, args: &LoadArgs) -> anyhow::Result<()> {
     println!("  in a buffer of {} bytes, heap {}{shareable}", output.buffer_bytes, output.heap);
     loaded.transfer.print("loaded");
     println!("  sha256 {}", output.sha256);
+    if let Some(digest) = output.verity_digest {
+        println!("  fs-verity {}", digest.unwrap_or("none"));
+    }
     Ok(())
+}
+
+fn asks_for_digest(args: &VerityArgs) -> bool {
+    args.verity_digest || args.expect_verity_digest.is_some()
 }
 
 /// Opens a file that is to be loaded whole; says in plain words why it cannot be.
@@ -98,6 +112,7 @@ pub fn load(
     file: &File,
     path: &Path,
     args: &TransferArgs,
+    verity: &VerityArgs,
 ) -> anyhow::Result<Loaded> {
     let file_bytes = file.metadata().with_context(|| format!("{}", path.display()))?.len();
     let progress = Progress::new(file_bytes);
@@ -112,7 +127,7 @@ pub fn load(
         })
     };
     let call = |spec: LoadSpec| -> anyhow::Result<LoadResult> {
-        let mut spec = spec;
+        let mut spec = expect_verity(spec, verity);
         (spec.request.policy, spec.request.namedPath) = args.policy.fields();
         let load = || connection.loader.load(spec);
         let loaded = if in_calls { load() } else { progress.watch_own_reads(load) };
@@ -130,6 +145,7 @@ pub fn load(
     let mut bytes = moved(&first)?;
     let mut asked = call_bytes.min(file_bytes);
     transfer.add(first.report);
+    let verity_digest = first.verityDigests.first().map(verity_text);
     let buffer = first.buffer.context("the service returned no buffer")?;
     while bytes == asked && bytes < file_bytes {
         progress.show(bytes);
@@ -140,7 +156,27 @@ pub fn load(
         transfer.add(next.report);
     }
     progress.show(bytes);
-    Ok(Loaded { buffer, bytes, transfer })
+    Ok(Loaded { buffer, bytes, verity_digest, transfer })
+}
+
+fn expect_verity(mut spec: LoadSpec, args: &VerityArgs) -> LoadSpec {
+    spec.request.reportVerityDigests = args.verity_digest;
+    match args.expect_verity_digest.clone() {
+        Some(VerityDigestArg { algorithm, digest }) => {
+            spec.expect_verity(VerityDigest { fileIndex: 0, algorithm, digest })
+        }
+        None => spec,
+    }
+}
+
+fn verity_text(digest: &VerityDigest) -> String {
+    let algorithm = match digest.algorithm {
+        VerityAlgorithm::SHA256 => "sha256",
+        VerityAlgorithm::SHA512 => "sha512",
+        _ => "unknown",
+    };
+    let digits: String = digest.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{algorithm}:{digits}")
 }
 
 fn moved(result: &LoadResult) -> anyhow::Result<u64> {

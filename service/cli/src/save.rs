@@ -9,7 +9,7 @@ use dmabuf_loader_client::aidl::Segment::Segment;
 use dmabuf_loader_client::SaveSpec;
 use serde::Serialize;
 
-use crate::args::{SaveArgs, ServiceArgs};
+use crate::args::{SaveArgs, ServiceArgs, VerityArgs};
 use crate::buffer;
 use crate::connect::connect;
 use crate::load::{load, open};
@@ -32,7 +32,7 @@ struct Output<'a> {
 pub fn run(service: &ServiceArgs, args: &SaveArgs) -> anyhow::Result<()> {
     let source = open(&args.source)?;
     let connection = connect(service)?;
-    let loaded = load(&connection, &source, &args.source, &args.transfer)?;
+    let loaded = load(&connection, &source, &args.source, &args.transfer, &VerityArgs::default())?;
 
     // Only now: a failed load leaves an existing target as it was.
     let shown = args.target.display();

@@ -116,6 +116,21 @@ fn errors_of_the_service_name_file_and_argument() {
     let wrong = "0".repeat(64);
     let shown = error(&dmabufload(&["load", text(&file), "--expect-sha256", &wrong]), 1);
     assert!(shown.contains("the loaded bytes have SHA-256"), "{shown}");
+    let digest = format!("sha256:{wrong}");
+    let shown = error(&dmabufload(&["load", text(&path), "--expect-verity-digest", &digest]), 1);
+    assert!(shown.contains(&format!("has no fs-verity, expected {digest}")), "{shown}");
+}
+
+#[test]
+fn the_verity_digest_is_reported_where_it_is_asked_for() {
+    let file = TmpfsFile::with(b"bytes");
+    let path = file.path();
+    let report = json(&dmabufload(&["load", text(&path), "--json"]));
+    assert!(report.get("verityDigest").is_none());
+    let report = json(&dmabufload(&["load", text(&path), "--json", "--verity-digest"]));
+    assert!(report["verityDigest"].is_null() && report.get("verityDigest").is_some());
+    let shown = dmabufload(&["load", text(&path), "--verity-digest"]);
+    assert!(String::from_utf8(shown.stdout).unwrap().contains("\n  fs-verity none\n"));
 }
 
 #[test]
@@ -123,6 +138,8 @@ fn a_wrong_command_line_exits_with_2() {
     assert!(error(&dmabufload(&["load"]), 2).contains("<FILE>"));
     let shown = error(&dmabufload(&["load", "f", "--expect-sha256", "12"]), 2);
     assert!(shown.contains("64 hexadecimal digits"), "{shown}");
+    let shown = error(&dmabufload(&["load", "f", "--expect-verity-digest", "sha512:12"]), 2);
+    assert!(shown.contains("128 hexadecimal digits"), "{shown}");
 }
 
 #[test]
