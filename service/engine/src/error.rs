@@ -4,7 +4,6 @@
 use dmabuf_uapi::Errno;
 use thiserror::Error;
 
-use crate::fs_verity::Digest;
 use crate::path::Way;
 
 /// The result of an engine call.
@@ -83,10 +82,10 @@ pub enum EngineError {
         argument: String,
         /// Which file of the request.
         file_index: usize,
-        /// The digest asked for.
-        expected: Digest,
+        /// The digest asked for: algorithm and hexadecimal.
+        expected: String,
         /// The digest of the file; `None` where it has no fs-verity.
-        found: Option<Digest>,
+        found: Option<String>,
     },
     /// Direct I/O was required and is not possible.
     #[error("policy: REQUIRE_DIRECT cannot be kept for {segment}: {reason}")]
@@ -125,7 +124,7 @@ impl EngineError {
     }
 }
 
-fn verity_text(found: &Option<Digest>) -> String {
+fn verity_text(found: &Option<String>) -> String {
     match found {
         Some(digest) => format!("the fs-verity digest {digest}"),
         None => "no fs-verity".to_owned(),

@@ -100,8 +100,8 @@ fn compare(index: usize, expected: FileDigest, found: Option<Digest>) -> Result<
     Err(EngineError::VerityMismatch {
         argument: expected_argument(index),
         file_index: expected.file_index,
-        expected: expected.digest,
-        found,
+        expected: expected.digest.to_string(),
+        found: found.map(|digest| digest.to_string()),
     })
 }
 
@@ -184,7 +184,7 @@ mod tests {
             let expected = EngineError::VerityMismatch {
                 argument: "expectedVerityDigests[0]".to_owned(),
                 file_index: 1,
-                expected: digest(0),
+                expected: digest(0).to_string(),
                 found: None,
             };
             assert_eq!(error, expected);

@@ -163,7 +163,7 @@ fn loads_are_reported_as_they_move(kind: (&str, Make, Reads, Range), heap: &str)
     Ok(())
 }
 
-fn copies_files(engine: &Engine, heap: &str) -> Result<bool> {
+pub fn copies_files(engine: &Engine, heap: &str) -> Result<bool> {
     let mut paths = engine.paths().iter().filter(|path| path.heap == heap);
     let copy = paths.find(|path| path.path == Path::CopyFileRange);
     Ok(copy.ok_or_else(|| skip(format!("no heap {heap}")))?.support.supported)

@@ -12,7 +12,7 @@ use dmabuf_uapi::fscrypt::{self, KeyIdentifier, MASTER_KEY_BYTES};
 use dmabuf_uapi::{f2fs, fs_verity, Errno};
 use rustix::fs::{fallocate, ioctl_getflags, ioctl_setflags, FallocateFlags, IFlags, OFlags};
 use vts_support::files::{Files, Mode};
-use vts_support::outcome::skip;
+use vts_support::outcome::{or_skip, skip};
 use vts_support::pattern;
 
 /// No multiple of a block or a sector.
@@ -57,16 +57,6 @@ impl KindFile {
     fn extent_flags(&self) -> Result<Vec<ExtentFlags>> {
         let extents = extents(self.open(Mode::Buffered)?).context("FS_IOC_FIEMAP")?;
         Ok(extents.into_iter().map(|extent| extent.flags).collect())
-    }
-}
-
-/// Ends the test as skipped where kernel or disk lack what it takes to make a file of a kind.
-fn or_skip<T>(made: dmabuf_uapi::Result<T>, what: &str) -> Result<T> {
-    match made {
-        Err(errno @ (Errno::NOTTY | Errno::OPNOTSUPP | Errno::NOPKG)) => {
-            Err(skip(format!("{what}: {errno}")))
-        }
-        made => made.with_context(|| what.to_owned()),
     }
 }
 

@@ -15,6 +15,7 @@ mod memory;
 mod pool;
 mod random;
 mod random_numbers;
+mod verity;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         memory::trials(),
         pool::trials(),
         random::trials(),
+        verity::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

@@ -22,6 +22,7 @@ mod paths;
 mod policy;
 mod save;
 mod scatter;
+mod verity;
 mod wrong_fds;
 
 use std::process::ExitCode;
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
 
 /// The tests of one instance.
 fn trials(instance: &str) -> Vec<Trial> {
-    let topics: [(&str, &[client::NamedTest]); 13] = [
+    let topics: [(&str, &[client::NamedTest]); 14] = [
         ("environment", environment::TESTS),
         ("heaps", heaps::TESTS),
         ("allocation", allocation::TESTS),
@@ -63,6 +64,7 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("paths", paths::TESTS),
         ("policy", policy::TESTS),
         ("digest", digest::TESTS),
+        ("verity", verity::TESTS),
         ("arguments", arguments::TESTS),
         ("wrong_fds", wrong_fds::TESTS),
         ("leaks", leaks::TESTS),

@@ -86,20 +86,17 @@ impl TestFile {
 
     /// Opens it for reading through the page cache.
     pub fn buffered(&self) -> Result<File> {
-        Ok(File::open(&self.path)?)
+        self.open(Mode::Buffered)
     }
 
     /// Opens it for reading with `O_DIRECT`.
     pub fn direct(&self) -> Result<File> {
-        open_direct(OpenOptions::new().read(true), &self.path)
+        self.open(Mode::Direct)
     }
 
     /// Opens it in either mode.
     pub fn open(&self, mode: Mode) -> Result<File> {
-        match mode {
-            Mode::Buffered => self.buffered(),
-            Mode::Direct => self.direct(),
-        }
+        mode.open(&self.path)
     }
 
     /// What the file should have in a range.
@@ -120,6 +117,14 @@ pub enum Mode {
 impl Mode {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Buffered, Self::Direct];
+
+    /// Opens a file for reading.
+    pub fn open(self, path: &Path) -> Result<File> {
+        match self {
+            Self::Buffered => Ok(File::open(path)?),
+            Self::Direct => open_direct(OpenOptions::new().read(true), path),
+        }
+    }
 
     /// Makes a file for saving to, or opens one that is there without truncating it.
     pub fn open_output(self, path: &Path) -> Result<File> {

@@ -3,8 +3,9 @@
 
 use std::fmt;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use libtest_mimic::{Completion, Failed, Trial};
+use rustix::io::Errno;
 
 /// Why a test cannot run here.
 #[derive(Debug)]
@@ -21,6 +22,16 @@ impl std::error::Error for Skip {}
 /// The error that ends a test as skipped.
 pub fn skip(reason: impl Into<String>) -> anyhow::Error {
     Skip(reason.into()).into()
+}
+
+/// Ends the test as skipped where kernel or disk lack what it takes to make a file of a kind.
+pub fn or_skip<T>(made: rustix::io::Result<T>, what: &str) -> Result<T> {
+    match made {
+        Err(errno @ (Errno::NOTTY | Errno::OPNOTSUPP | Errno::NOPKG)) => {
+            Err(skip(format!("{what}: {errno}")))
+        }
+        made => made.with_context(|| what.to_owned()),
+    }
 }
 
 /// A test of a topic. It fails by an error or a panic.

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+//! fs-verity digests: what the kernel enforces for a file is what the client expects of it, or nothing is loaded.
+
+use std::fs::File;
+
+use anyhow::{ensure, Context, Result};
+use dmabuf_loader_client::aidl::{
+    LoadResult::LoadResult, LoaderError::LoaderError, Segment::Segment,
+    VerityAlgorithm::VerityAlgorithm, VerityDigest::VerityDigest,
+};
+use dmabuf_loader_client::{open_for_load, LoadSpec};
+use dmabuf_uapi::fs_verity;
+use vts_support::files::{Files, Mode};
+use vts_support::outcome::or_skip;
+use vts_support::pattern::UNTOUCHED;
+
+use crate::buffer::{fd, View};
+use crate::client::{expect_refusal, sized_buffer, Client, NamedTest};
+
+pub const TESTS: &[NamedTest] = &[
+    ("the_digest_is_that_of_the_kernel_documentation", the_digest_is_the_documented_one),
+    ("the_expected_digest_passes", the_expected_digest_passes),
+    ("a_wrong_digest_loads_nothing", a_wrong_digest_loads_nothing),
+    ("a_file_without_fs_verity_loads_nothing", a_file_without_fs_verity_loads_nothing),
+    ("each_file_of_a_request_is_compared", each_file_of_a_request_is_compared),
+    ("files_of_vendor_have_none", files_of_vendor_have_none),
+    ("nothing_is_reported_unasked", nothing_is_reported_unasked),
+    ("digests_that_make_no_sense_are_refused", digests_that_make_no_sense_are_refused),
+    ("three_hundred_mismatches_leave_no_fd", three_hundred_mismatches_leave_no_fd),
+];
+
+const SMALL: &[u8] = b"abc";
+/// SHA-256 over blocks of 4096 bytes without a salt, by `fsverity digest` of fsverity-utils.
+const SMALL_DIGEST: [u8; 32] = [
+    0x70, 0x0b, 0x6b, 0xd8, 0x51, 0x0f, 0x0b, 0x4f, 0x9b, 0xac, 0x8b, 0x9c, 0xf0, 0x45, 0x91, 0x51,
+    0xa1, 0xc4, 0xa9, 0x9f, 0x46, 0x78, 0x92, 0xbb, 0x4b, 0xd2, 0x89, 0xa6, 0x7d, 0xf8, 0xe1, 0x9c,
+];
+
+/// The same byte so many times: two levels of hashes, and a last block with one byte.
+const LARGE_BYTES: usize = (1 << 20) + 1;
+const LARGE_FILL: u8 = 0x5a;
+const LARGE_DIGEST: [u8; 32] = [
+    0x2a, 0xab, 0x63, 0xe0, 0xef, 0x2e, 0x82, 0x7b, 0x51, 0x86, 0x2b, 0x3e, 0x3b, 0xb1, 0x84, 0x16,
+    0x66, 0xb9, 0xe2, 0x06, 0xf9, 0xd7, 0x80, 0xba, 0x1d, 0x1e, 0x78, 0xe5, 0x41, 0x92, 0xf4, 0xc0,
+];
+
+/// Makes a file that has fs-verity.
+fn make(files: &Files, name: &str, content: &[u8]) -> Result<()> {
+    let path = files.path(name);
+    std::fs::write(&path, content)?;
+    or_skip(fs_verity::enable(&File::open(&path)?), "FS_IOC_ENABLE_VERITY")
+}
+
+fn small(files: &Files) -> Result<File> {
+    make(files, "small", SMALL)?;
+    Ok(open_for_load(&files.path("small"))?)
+}
+
+fn plain(files: &Files) -> Result<File> {
+    std::fs::write(files.path("plain"), SMALL)?;
+    Ok(open_for_load(&files.path("plain"))?)
+}
+
+fn sha256(file_index: i32, digest: [u8; 32]) -> VerityDigest {
+    VerityDigest {
+        fileIndex: file_index,
+        algorithm: VerityAlgorithm::SHA256,
+        digest: digest.to_vec(),
+    }
+}
+
+/// Fails unless the result has these digests and no more.
+fn expect_digests(result: &LoadResult, expected: &[(i32, [u8; 32])]) -> Result<()> {
+    let found = &result.verityDigests;
+    let same = |(found, expected): (&VerityDigest, &(i32, [u8; 32]))| {
+        found.algorithm == VerityAlgorithm::SHA256
+            && (found.fileIndex, &found.digest[..]) == (expected.0, &expected.1[..])
+    };
+    ensure!(found.len() == expected.len() && found.iter().zip(expected).all(same), "{found:?}");
+    Ok(())
+}
+
+fn the_digest_is_the_documented_one(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    make(&files, "large", &vec![LARGE_FILL; LARGE_BYTES])?;
+    make(&files, "small", SMALL)?;
+    for (name, digest) in [("small", SMALL_DIGEST), ("large", LARGE_DIGEST)] {
+        let mut spec = LoadSpec::whole_file(open_for_load(&files.path(name))?)?;
+        spec.request.reportVerityDigests = true;
+        expect_digests(&client.load(spec)?, &[(0, digest)])?;
+    }
+    Ok(())
+}
+
+fn the_expected_digest_passes(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    make(&files, "large", &vec![LARGE_FILL; LARGE_BYTES])?;
+    for heap in client.heaps()? {
+        for mode in Mode::ALL {
+            let source = mode.open(&files.path("large"))?;
+            let spec = LoadSpec::whole_file(&source)?
+                .into_new(sized_buffer(&heap.name, 0))
+                .expect_verity(sha256(0, LARGE_DIGEST));
+            let result = client.load(spec).with_context(|| format!("{}, {mode:?}", heap.name))?;
+            expect_digests(&result, &[(0, LARGE_DIGEST)])?;
+            ensure!(result.segmentBytes == [LARGE_BYTES as i64], "{:?}", result.segmentBytes);
+            // The kernel checks on the way into the page cache only.
+            ensure!(result.report.directBytes == 0, "{:?}", result.report);
+            let view = View::new(result.buffer.as_ref().context("no buffer")?)?;
+            view.expect(0, LARGE_BYTES as u64, |_, len| vec![LARGE_FILL; len])?;
+            view.expect_zero_from(LARGE_BYTES as u64)?;
+        }
+    }
+    Ok(())
+}
+
+/// Into a buffer that exists already, so that what is loaded would show.
+fn expect_nothing_loaded(client: &Client, source: &File, refusal: &str) -> Result<()> {
+    let wrong = || sha256(0, LARGE_DIGEST);
+    let spec = LoadSpec::whole_file(source)?.expect_verity(wrong());
+    expect_refusal(client.loader.load(spec), LoaderError::DIGEST_MISMATCH, refusal)?;
+    let buffer = client.loader.allocate(&sized_buffer("", 4096))?;
+    View::new(&buffer)?.write(0, &[UNTOUCHED; 4096])?;
+    let spec = LoadSpec::whole_file(source)?.into_existing(fd(&buffer)?)?.expect_verity(wrong());
+    expect_refusal(client.loader.load(spec), LoaderError::DIGEST_MISMATCH, refusal)?;
+    let view = View::new(&buffer)?;
+    view.expect(0, 4096, |_, len| vec![UNTOUCHED; len])
+}
+
+fn a_wrong_digest_loads_nothing(client: &Client) -> Result<()> {
+    let found: String = SMALL_DIGEST.iter().map(|byte| format!("{byte:02x}")).collect();
+    let refusal =
+        format!("expectedVerityDigests[0]: files[0] has the fs-verity digest sha256:{found}, ");
+    expect_nothing_loaded(client, &small(&Files::new()?)?, &refusal)
+}
+
+fn a_file_without_fs_verity_loads_nothing(client: &Client) -> Result<()> {
+    let refusal = "expectedVerityDigests[0]: files[0] has no fs-verity, expected sha256:";
+    expect_nothing_loaded(client, &plain(&Files::new()?)?, refusal)
+}
+
+fn each_file_of_a_request_is_compared(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let (plain, small) = (plain(&files)?, small(&files)?);
+    let spec = || {
+        let spec = LoadSpec::default().file(&plain)?.file(&small)?.file(&small)?;
+        Ok::<_, anyhow::Error>(spec.segment(Segment { fileIndex: 1, ..Default::default() }))
+    };
+    // Of those that are expected only; of all that have one where the request asks for them.
+    expect_digests(
+        &client.load(spec()?.expect_verity(sha256(2, SMALL_DIGEST)))?,
+        &[(2, SMALL_DIGEST)],
+    )?;
+    let mut reported = spec()?.expect_verity(sha256(2, SMALL_DIGEST));
+    reported.request.reportVerityDigests = true;
+    expect_digests(&client.load(reported)?, &[(1, SMALL_DIGEST), (2, SMALL_DIGEST)])?;
+    // One that no segment names, too.
+    let wrong = spec()?.expect_verity(sha256(2, SMALL_DIGEST)).expect_verity(sha256(0, [0; 32]));
+    expect_refusal(
+        client.loader.load(wrong),
+        LoaderError::DIGEST_MISMATCH,
+        "expectedVerityDigests[1]: files[0] has no fs-verity",
+    )
+}
+
+/// A file that the service may not ask for its digest: that it has none needs no permission.
+fn files_of_vendor_have_none(client: &Client) -> Result<()> {
+    let source = File::open("/vendor/etc/vintf/manifest/vendor.dmabuf.loader-service.xml")?;
+    let mut spec = LoadSpec::whole_file(&source)?;
+    spec.request.reportVerityDigests = true;
+    expect_digests(&client.load(spec)?, &[])
+}
+
+fn nothing_is_reported_unasked(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    expect_digests(&client.load(LoadSpec::whole_file(small(&files)?)?)?, &[])
+}
+
+fn digests_that_make_no_sense_are_refused(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let source = small(&files)?;
+    let good = || sha256(0, SMALL_DIGEST);
+    let refused = |digests: Vec<VerityDigest>, argument: &str| {
+        let mut spec = LoadSpec::whole_file(&source)?;
+        spec.request.expectedVerityDigests = digests;
+        expect_refusal(client.loader.load(spec), LoaderError::BAD_ARGUMENT, argument)
+    };
+    for len in [0, 31, 33, 64] {
+        let digest = VerityDigest { digest: vec![0; len], ..good() };
+        refused(vec![digest], "expectedVerityDigests[0].digest: ")?;
+    }
+    let short = VerityDigest { algorithm: VerityAlgorithm::SHA512, ..good() };
+    refused(vec![short], "expectedVerityDigests[0].digest: ")?;
+    for number in [-1, 0, 3] {
+        let unknown = VerityDigest { algorithm: VerityAlgorithm(number), ..good() };
+        refused(vec![unknown], "expectedVerityDigests[0].algorithm: ")?;
+    }
+    for index in [-1, 1, i32::MAX] {
+        let outside = VerityDigest { fileIndex: index, ..good() };
+        refused(vec![outside], "expectedVerityDigests[0].fileIndex: ")?;
+    }
+    refused(vec![good(), good()], "expectedVerityDigests[1].fileIndex: ")
+}
+
+/// As for other failed requests, see the topic `leaks`.
+fn three_hundred_mismatches_leave_no_fd(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let source = small(&files)?;
+    for round in 0..300 {
+        let spec = |digest| {
+            let spec = LoadSpec::default().file(&source)?.file(&source)?.file(&source)?;
+            let spec = spec.segment(Segment::default()).expect_verity(sha256(2, digest));
+            Ok::<_, anyhow::Error>(spec)
+        };
+        let refused = client.loader.load(spec([0; 32])?);
+        ensure!(refused.is_err(), "round {round}");
+        client.load(spec(SMALL_DIGEST)?).with_context(|| format!("round {round}"))?;
+    }
+    Ok(())
+}
