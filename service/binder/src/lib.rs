@@ -6,10 +6,11 @@
 //!
 //! [`rpc`] alone has no counterpart there: it carries the same interfaces over a unix socket.
 //!
-//! Not covered, because nothing here uses it: asynchronous binders, lazy services, death recipients, dump.
+//! Not covered, because nothing here uses it: asynchronous binders, lazy services, death recipients.
 
 #![deny(missing_docs)]
 
+pub mod binder_impl;
 mod process_state;
 pub mod rpc;
 mod service_manager;

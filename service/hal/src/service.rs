@@ -19,6 +19,7 @@ use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
 };
 
 use crate::convert;
+use crate::dump;
 use crate::error::to_binder;
 
 /// The name under which a device declares the service.
@@ -42,7 +43,25 @@ fn calling_client() -> ClientId {
     ClientId(ThreadState::get_calling_uid())
 }
 
-impl Interface for LoaderService {}
+impl Interface for LoaderService {
+    #[cfg(soong)]
+    fn dump(
+        &self,
+        writer: &mut dyn std::io::Write,
+        _: &[&std::ffi::CStr],
+    ) -> std::result::Result<(), binder::StatusCode> {
+        dump::write(&self.engine, writer).or(Err(binder::StatusCode::UNKNOWN_ERROR))
+    }
+
+    #[cfg(not(soong))]
+    fn dump(
+        &self,
+        writer: &mut dyn std::io::Write,
+        _: &[String],
+    ) -> std::result::Result<(), binder::StatusCode> {
+        Ok(dump::write(&self.engine, writer)?)
+    }
+}
 
 impl IDmaBufLoader for LoaderService {
     fn getHeaps(&self) -> binder::Result<Vec<HeapInfo>> {
@@ -73,5 +92,28 @@ impl IDmaBufLoader for LoaderService {
     fn save(&self, request: &SaveRequest) -> binder::Result<SaveResult> {
         let saved = convert::save_request(request).and_then(|save| self.engine.save(&save));
         to_binder("save", saved.map(convert::save_result))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dmabuf_engine::pool::PoolConfig;
+    use dmabuf_engine::EngineConfig;
+
+    use super::*;
+
+    fn dumped(pool: PoolConfig) -> String {
+        let config = EngineConfig { allow_memfd: true, max_buffer_bytes: 1 << 20, pool };
+        let service = LoaderService { engine: Arc::new(Engine::new(config)) };
+        let mut text = Vec::new();
+        service.dump(&mut text, &[]).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn dump_says_whether_there_is_a_pool_and_what_it_has() {
+        assert_eq!(dumped(PoolConfig::OFF), "pool: off\n");
+        let with_pool = dumped(PoolConfig::of_bytes(1 << 20));
+        assert!(with_pool.starts_with("pool: on\n  buffers ready: 0, 0 bytes\n"), "{with_pool}");
     }
 }

@@ -13,6 +13,7 @@ mod arguments;
 mod buffer;
 mod client;
 mod digest;
+mod dump;
 mod environment;
 mod fast_path;
 mod heaps;
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
 
 /// The tests of one instance.
 fn trials(instance: &str) -> Vec<Trial> {
-    let topics: [(&str, &[client::NamedTest]); 14] = [
+    let topics: [(&str, &[client::NamedTest]); 15] = [
         ("environment", environment::TESTS),
         ("heaps", heaps::TESTS),
         ("allocation", allocation::TESTS),
@@ -68,6 +69,7 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("arguments", arguments::TESTS),
         ("wrong_fds", wrong_fds::TESTS),
         ("leaks", leaks::TESTS),
+        ("dump", dump::TESTS),
     ];
     topics
         .into_iter()
