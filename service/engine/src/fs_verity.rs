@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! fs-verity: whether a file is the one that the caller means, known before its first byte is loaded.
 //!
-//! The digest names the root of the file's hash tree. The kernel checks every block of the file against that tree when it
-//! brings it into memory, and the file can never change again, so that a file whose digest is the expected one yields the
-//! expected bytes or an error (`EIO`, as [`EngineError::Io`]) however much of it is loaded. That takes no hash over the
-//! loaded bytes, other than SHA-256 of them; it does take the page cache, where the kernel does the checking. Every path
-//! keeps to that: F2FS, ext4 and btrfs do no direct I/O on such a file and say so (`STATX_DIOALIGN`), so that no direct
-//! path is taken; on an fd with `O_DIRECT` they read through the page cache, and so does copy_file_range with the kernel
-//! patch, as it reads by the file system's own `read_iter`.
+//! The digest stands for the root of the file's hash tree. The kernel checks every block of the file against that tree
+//! when it brings the block into the page cache, and the file can never change again: a file with the expected digest
+//! yields the expected bytes, or `EIO` ([`EngineError::Io`]), whatever part of it is loaded. A SHA-256 of the loaded bytes
+//! is about the buffer and costs a hash over all of them; this is about the file, up to its copy into the buffer.
 //!
-//! Only what the kernel itself enforces counts: where `statx` says that the file has no fs-verity it has none here, be
-//! it a file on FUSE whose server answers with a digest.
+//! It holds on every path. F2FS, ext4 and btrfs do no direct I/O on such a file: `STATX_DIOALIGN` says so, hence no
+//! direct path is planned, and an fd with `O_DIRECT` reads through the page cache all the same. copy_file_range with the
+//! kernel patch reads by the file system's own `read_iter`. A file that is opened again is compared by its inode.
+//!
+//! Only what the kernel itself enforces counts. On FUSE it passes on a digest that the server made up; `statx` reports no
+//! fs-verity there, and without that report the file has none here. It also spares files without fs-verity the ioctl.
 
 use dmabuf_uapi::fs_verity::measure;
 use dmabuf_uapi::Errno;
