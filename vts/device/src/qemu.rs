@@ -16,8 +16,9 @@ use crate::command::command;
 use crate::kernel::Kernel;
 
 /// Arguments of every kernel. A busy host is late with timer interrupts, of which the kernel checks
-/// otherwise that they come at all.
-const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 no_timer_check";
+/// otherwise that they come at all. A test changes blocks of /data beneath the file system, which kernels allow unless
+/// they are configured without BLK_DEV_WRITE_MOUNTED.
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 no_timer_check bdev_allow_write_mounted=1";
 
 /// Makes the CMA heap, which does not know the patched operation, on a kernel that has one. Not where costs are measured:
 /// of memfds that happen to have pages there, udmabuf moves each page before it pins it.
