@@ -210,7 +210,8 @@ fn direct_io(
             "F2FS keeps this small file in its inode and reads it through the page cache"
                 .to_owned(),
         ),
-        Some(align) if align.memory_bytes > 0 && align.offset_bytes > 0 => {
+        // What is read around the page cache is not checked by fs-verity.
+        Some(align) if align.memory_bytes > 0 && align.offset_bytes > 0 && !attributes.verity => {
             possible(align.memory_bytes, align.offset_bytes)
         }
         Some(_) => DirectIo::NotOnThisFile(format!(
@@ -313,6 +314,21 @@ mod tests {
         let error =
             OpenFile::inspect(fd.as_fd(), || "files[0]".to_owned(), Direction::Load).unwrap_err();
         assert!(error.to_string().contains("O_PATH"), "{error}");
+    }
+
+    #[test]
+    fn a_file_with_fs_verity_is_not_direct() {
+        let file = File::open("/proc/self/exe").unwrap();
+        let align =
+            dmabuf_uapi::file_attributes::DirectIoAlign { memory_bytes: 512, offset_bytes: 512 };
+        let attributes = FileAttributes {
+            allocated_sectors: 8,
+            direct_io_align: Some(align),
+            verity: true,
+            ..file_attributes(&file).unwrap()
+        };
+        let direct = direct_io(&attributes, || Ok(EXT4_MAGIC)).unwrap();
+        assert!(matches!(direct, DirectIo::NotOnThisFile(detail) if detail.contains("fs-verity")));
     }
 
     #[test]

@@ -6,9 +6,9 @@
 //! yields the expected bytes, or `EIO` ([`EngineError::Io`]), whatever part of it is loaded. A SHA-256 of the loaded bytes
 //! is about the buffer and costs a hash over all of them; this is about the file, up to its copy into the buffer.
 //!
-//! It holds on every path. F2FS, ext4 and btrfs do no direct I/O on such a file: `STATX_DIOALIGN` says so, hence no
-//! direct path is planned, and an fd with `O_DIRECT` reads through the page cache all the same. copy_file_range with the
-//! kernel patch reads by the file system's own `read_iter`. A file that is opened again is compared by its inode.
+//! It holds on every path. None is direct on such a file (see [`crate::file`]), and F2FS, ext4 and btrfs read through the
+//! page cache even on an fd with `O_DIRECT`. copy_file_range with the kernel patch reads by the file system's own
+//! `read_iter`. A file that is opened again is compared by its inode.
 //!
 //! Only what the kernel itself enforces counts. On FUSE it passes on a digest that the server made up; `statx` reports no
 //! fs-verity there, and without that report the file has none here. It also spares files without fs-verity the ioctl.

@@ -18,7 +18,7 @@ use crate::buffer::{fd, View};
 use crate::client::{expect_refusal, sized_buffer, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
-    ("the_digest_is_that_of_the_kernel_documentation", the_digest_is_the_documented_one),
+    ("the_digest_is_that_of_fsverity_utils", the_digest_is_that_of_fsverity_utils),
     ("the_expected_digest_passes", the_expected_digest_passes),
     ("a_wrong_digest_loads_nothing", a_wrong_digest_loads_nothing),
     ("a_file_without_fs_verity_loads_nothing", a_file_without_fs_verity_loads_nothing),
@@ -80,7 +80,7 @@ fn expect_digests(result: &LoadResult, expected: &[(i32, [u8; 32])]) -> Result<(
     Ok(())
 }
 
-fn the_digest_is_the_documented_one(client: &Client) -> Result<()> {
+fn the_digest_is_that_of_fsverity_utils(client: &Client) -> Result<()> {
     let files = Files::new()?;
     make(&files, "large", &vec![LARGE_FILL; LARGE_BYTES])?;
     make(&files, "small", SMALL)?;
