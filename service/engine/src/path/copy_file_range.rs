@@ -6,7 +6,7 @@ use std::fs::File;
 use dmabuf_uapi::copy_file_range::copy_file_range;
 use dmabuf_uapi::{page_size_bytes, Errno};
 
-use super::batches::in_batches;
+use super::in_flight::in_flight;
 use super::split::{split_aligned, LoadTail, Memory};
 use super::{
     Direction, Progress, Reason, Refusal, SegmentFacts, Split, Support, Transfer, TransferPath,
@@ -59,7 +59,7 @@ impl TransferPath for CopyFileRange {
             return Ok(Progress { bytes: 0, refused: Some(Errno::BADF) });
         };
         let buffer = transfer.buffer.fd;
-        in_batches(transfer, "copy_file_range", |done, batch| {
+        in_flight(transfer, "copy_file_range", |done, batch| {
             let file_offset = transfer.file_offset_bytes + done;
             let buffer_offset = transfer.buffer_offset_bytes + done;
             match transfer.direction {

@@ -7,6 +7,7 @@ mod bounce_memory;
 mod buffered;
 mod copy_file_range;
 pub(crate) mod gather;
+mod in_flight;
 mod split;
 mod udmabuf_direct;
 
@@ -168,8 +169,8 @@ pub struct SegmentFacts<'a> {
     pub buffer_is_backed: bool,
 }
 
-/// Bytes per call, where nobody follows: one call of this size saturates a device, and whoever cancels waits for no more
-/// than one.
+/// Bytes per call, where nobody follows: smaller calls are slower, and whoever cancels waits for no more than those in
+/// flight, which are one or, in a large direct load, up to four.
 pub(crate) const BATCH_BYTES: u64 = 32 << 20;
 
 /// One range, ready to move.

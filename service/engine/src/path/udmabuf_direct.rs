@@ -5,7 +5,7 @@
 
 use dmabuf_uapi::Errno;
 
-use super::batches::in_batches;
+use super::in_flight::in_flight;
 use super::split::{split_aligned, LoadTail, Memory};
 use super::{
     Direction, Progress, Reason, Refusal, SegmentFacts, Split, Support, Transfer, TransferPath,
@@ -39,7 +39,7 @@ impl TransferPath for UdmabufDirect {
         else {
             return Ok(Progress { bytes: 0, refused: Some(Errno::BADF) });
         };
-        in_batches(transfer, "read the file directly", |done, batch| {
+        in_flight(transfer, "read the file directly", |done, batch| {
             let start = usize::try_from(transfer.buffer_offset_bytes + done);
             let start = start.map_err(|_| Errno::OVERFLOW)?;
             let range = start..start.checked_add(batch).ok_or(Errno::OVERFLOW)?;

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Calls in flight, against a kernel that is made up.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Barrier;
+use std::thread::ThreadId;
+
+use dmabuf_uapi::Errno;
+
+use super::*;
+use crate::buffer::{BufferKind, BufferView};
+use crate::error::EngineError;
+use crate::file::OpenFile;
+
+const CHUNK: u64 = 8192;
+const CHUNKS: u64 = 8;
+/// A whole number of blocks of any file.
+const BLOCK: usize = 4096;
+const LEN: u64 = CHUNKS * CHUNK;
+/// What the buffer holds before the load.
+const BEFORE: u8 = 0x11;
+/// What the made-up kernel loads.
+const LOADED: u8 = 0x22;
+const OPERATION: &str = "load";
+
+/// A file, which is not read, and a buffer.
+struct Rig {
+    file: File,
+    memfd: OwnedFd,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let memfd = dmabuf_uapi::memfd::create_sealed(c"in-flight", LEN).unwrap();
+        rustix::io::pwrite(&memfd, &[BEFORE; LEN as usize], 0).unwrap();
+        Self { file: File::open("/proc/self/exe").unwrap(), memfd }
+    }
+
+    fn with_transfer<T>(&self, test: impl FnOnce(Transfer<'_>) -> T) -> T {
+        let name = || "files[0]".to_owned();
+        let file = OpenFile::inspect(self.file.as_fd(), name, Direction::Load).unwrap();
+        let buffer = BufferView::new(self.memfd.as_fd(), LEN, BufferKind::Memfd);
+        test(Transfer {
+            direction: Direction::Load,
+            direct: true,
+            file: &file,
+            file_offset_bytes: 0,
+            buffer: &buffer,
+            buffer_offset_bytes: 0,
+            len_bytes: LEN,
+            batch_bytes: BATCH_BYTES,
+            follower: &|_| {},
+        })
+    }
+
+    /// Loads by small chunks.
+    fn load(
+        &self,
+        threads: u64,
+        call: impl Fn(u64, usize) -> KernelResult<usize> + Sync,
+    ) -> Result<Progress> {
+        self.with_transfer(|transfer| Chunks::new(&transfer, CHUNK, OPERATION, call).load(threads))
+    }
+
+    fn put(&self, place: u64, len: usize) -> KernelResult<usize> {
+        Ok(rustix::io::pwrite(&self.memfd, &vec![LOADED; len], place).unwrap())
+    }
+
+    /// The byte that a chunk is filled with.
+    fn filled_with(&self, chunk: u64) -> u8 {
+        let mut bytes = [0; CHUNK as usize];
+        rustix::io::pread(&self.memfd, &mut bytes, chunk * CHUNK).unwrap();
+        assert!(bytes.iter().all(|byte| *byte == bytes[0]), "chunk {chunk} is a mixture");
+        bytes[0]
+    }
+}
+
+/// Calls in the order in which they began.
+#[derive(Default)]
+struct Calls(Mutex<Vec<(u64, usize, ThreadId)>>);
+
+impl Calls {
+    fn note(&self, done: u64, len: usize) {
+        self.0.lock().unwrap().push((done, len, thread::current().id()));
+    }
+
+    fn places(self) -> Vec<(u64, usize)> {
+        let calls = self.0.into_inner().unwrap();
+        calls.into_iter().map(|(done, len, _)| (done, len)).collect()
+    }
+}
+
+fn complete() -> Result<Progress> {
+    Ok(Progress { bytes: LEN, refused: None })
+}
+
+#[test]
+fn every_chunk_is_loaded_once() {
+    for threads in 1..=4 {
+        let (rig, calls) = (Rig::new(), Calls::default());
+        let outcome = rig.load(threads, |done, len| {
+            calls.note(done, len);
+            rig.put(done, len)
+        });
+        assert_eq!(outcome, complete());
+        let mut places = calls.places();
+        if threads > 1 {
+            places.sort_unstable();
+        }
+        let expected: Vec<(u64, usize)> =
+            (0..CHUNKS).map(|chunk| (chunk * CHUNK, CHUNK as usize)).collect();
+        assert_eq!(places, expected, "{threads} threads");
+        assert!((0..CHUNKS).all(|chunk| rig.filled_with(chunk) == LOADED));
+    }
+}
+
+#[test]
+fn as_many_calls_are_in_flight_as_there_are_threads() {
+    const THREADS: u64 = 4;
+    let (barrier, calls) = (Barrier::new(THREADS as usize), Calls::default());
+    let outcome = Rig::new().load(THREADS, |done, len| {
+        calls.note(done, len);
+        // Nobody goes on before all are here.
+        barrier.wait();
+        Ok(len)
+    });
+    assert_eq!(outcome, complete());
+    let mut threads: Vec<ThreadId> = Vec::new();
+    for (_, _, thread) in calls.0.into_inner().unwrap() {
+        if !threads.contains(&thread) {
+            threads.push(thread);
+        }
+    }
+    assert_eq!(threads.len() as u64, THREADS);
+    assert!(threads.contains(&thread::current().id()));
+}
+
+#[test]
+fn a_chunk_is_loaded_by_as_many_calls_as_it_takes() {
+    let (rig, calls) = (Rig::new(), Calls::default());
+    let interrupted = AtomicU64::new(0);
+    let outcome = rig.load(3, |done, len| {
+        if done == CHUNK && interrupted.fetch_add(1, Ordering::Relaxed) == 0 {
+            return Err(Errno::INTR);
+        }
+        calls.note(done, len);
+        rig.put(done, len.min(BLOCK))
+    });
+    assert_eq!(outcome, complete(), "a short count of whole blocks is not the end");
+    assert_eq!(interrupted.into_inner(), 2);
+    assert!(calls.places().contains(&(CHUNK + BLOCK as u64, CHUNK as usize - BLOCK)));
+    assert!((0..CHUNKS).all(|chunk| rig.filled_with(chunk) == LOADED));
+}
+
+#[test]
+fn nothing_is_begun_behind_the_end_of_the_file() {
+    let calls = Calls::default();
+    let outcome = Rig::new().load(1, |done, len| {
+        calls.note(done, len);
+        Ok(if done == 2 * CHUNK { 100 } else { len })
+    });
+    assert_eq!(outcome, Ok(Progress { bytes: 2 * CHUNK + 100, refused: None }));
+    assert_eq!(calls.places().last(), Some(&(2 * CHUNK, CHUNK as usize)));
+}
+
+/// Loads by two threads; the second chunk gets `answer` when the third has been loaded.
+fn load_with_a_late_second_chunk(rig: &Rig, answer: KernelResult<usize>) -> Result<Progress> {
+    let third_is_loaded = Barrier::new(2);
+    rig.load(2, |done, len| match done / CHUNK {
+        1 => {
+            third_is_loaded.wait();
+            answer
+        }
+        2 => {
+            let loaded = rig.put(done, len);
+            third_is_loaded.wait();
+            loaded
+        }
+        0 => rig.put(done, len),
+        _ => Ok(0),
+    })
+}
+
+#[test]
+fn what_was_loaded_behind_a_refused_chunk_is_cleared() {
+    let rig = Rig::new();
+    let outcome = load_with_a_late_second_chunk(&rig, Err(Errno::BUSY));
+    assert_eq!(outcome, Ok(Progress { bytes: CHUNK, refused: Some(Errno::BUSY) }));
+    assert_eq!([0, 1, 2].map(|chunk| rig.filled_with(chunk)), [LOADED, 0, 0]);
+    assert_eq!(rig.filled_with(CHUNKS - 1), BEFORE);
+}
+
+#[test]
+fn a_refusal_of_the_first_chunk_leaves_the_buffer_alone() {
+    let rig = Rig::new();
+    let outcome = rig.load(4, |_, _| Err(Errno::INVAL));
+    assert_eq!(outcome, Ok(Progress { bytes: 0, refused: Some(Errno::INVAL) }));
+    assert!((0..CHUNKS).all(|chunk| rig.filled_with(chunk) == BEFORE));
+}
+
+#[test]
+fn what_is_behind_the_end_of_the_file_does_not_count() {
+    let outcome = load_with_a_late_second_chunk(&Rig::new(), Ok(0));
+    assert_eq!(outcome, Ok(Progress { bytes: CHUNK, refused: None }));
+}
+
+#[test]
+fn an_error_is_that_of_the_operation() {
+    let outcome = load_with_a_late_second_chunk(&Rig::new(), Err(Errno::IO));
+    assert_eq!(outcome, Err(EngineError::io(OPERATION, Errno::IO)));
+}
+
+#[test]
+fn the_first_chunk_that_is_incomplete_decides() {
+    let answers = [Ok(100), Err(Errno::IO), Err(Errno::BUSY)];
+    for (first, second) in answers.iter().flat_map(|a| answers.iter().map(move |b| (*a, *b))) {
+        let alone = Rig::new().load(1, |_, _| first);
+        let second_is_met = Barrier::new(2);
+        let outcome = Rig::new().load(2, |done, _| {
+            if done / CHUNK == 0 {
+                second_is_met.wait();
+                // The other thread notes its answer meanwhile, or a little later.
+                thread::sleep(std::time::Duration::from_millis(2));
+                first
+            } else {
+                second_is_met.wait();
+                second
+            }
+        });
+        assert_eq!(outcome, alone, "{first:?}, then {second:?}");
+    }
+}
+
+#[test]
+fn only_large_direct_loads_that_nobody_follows_are_cut() {
+    let large = 2 * CHUNK_BYTES;
+    let followed = BATCH_BYTES / 8;
+    let cases = [
+        (Direction::Load, true, large, BATCH_BYTES, true),
+        (Direction::Load, true, large - BLOCK as u64, BATCH_BYTES, false),
+        (Direction::Load, false, large, BATCH_BYTES, false),
+        (Direction::Load, true, large, followed, false),
+        (Direction::Save, true, large, BATCH_BYTES, false),
+    ];
+    for (direction, direct, len_bytes, batch_bytes, is_cut) in cases {
+        let (calls, both) = (Calls::default(), Barrier::new(2));
+        let outcome = Rig::new().with_transfer(|transfer| {
+            let transfer = Transfer { direction, direct, len_bytes, batch_bytes, ..transfer };
+            in_flight(&transfer, OPERATION, |done, len| {
+                calls.note(done, len);
+                if is_cut {
+                    both.wait();
+                }
+                Ok(len)
+            })
+        });
+        assert_eq!(outcome, Ok(Progress { bytes: len_bytes, refused: None }));
+        let calls = calls.0.into_inner().unwrap();
+        let by_one = calls.iter().all(|(_, _, thread)| *thread == thread::current().id());
+        assert_eq!(by_one, !is_cut, "{direction:?}, direct {direct}, {len_bytes} bytes");
+        assert!(calls.iter().all(|(_, len, _)| *len as u64 <= batch_bytes));
+    }
+}
