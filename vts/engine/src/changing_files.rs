@@ -3,6 +3,7 @@
 //! end.
 
 use std::fs::{File, OpenOptions};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ use crate::random_numbers::RandomNumbers;
 const CLIENT: ClientId = ClientId(1000);
 const HEAPS: [&str; 2] = ["system", "udmabuf"];
 const SIZE_BYTES: u64 = (8 << 20) + 1234;
+/// Large enough for several calls in flight.
+const LARGE_BYTES: u64 = (64 << 20) + 1234;
 /// The file never becomes shorter than this.
 const STABLE_BYTES: u64 = (1 << 20) + 77;
 /// Written at a time when it grows.
@@ -30,6 +33,10 @@ const CHUNK_BYTES: u64 = 256 << 10;
 const SEED: u64 = 61;
 /// Loads at least, and until as many have met a change.
 const LOADS: u64 = 10;
+/// The same, of the large file.
+const LARGE_LOADS: u64 = 4;
+/// How much of what was cut off the large file is written again, at most: little, so that each load meets several cuts.
+const LARGE_REWRITTEN_BYTES: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn trials() -> Vec<Trial> {
@@ -41,31 +48,66 @@ pub fn trials() -> Vec<Trial> {
         ("bounce", Policy::Named(Path::Bounce)),
         ("buffered", Policy::Named(Path::Buffered)),
     ];
-    let loads = policies.into_iter().flat_map(|policy| HEAPS.map(|heap| (policy, heap)));
-    loads
-        .map(|((name, policy), heap)| {
-            let name = format!("{name}/{heap}");
-            trial("changing_files", &name, move || loads_while_the_file_changes(policy, heap))
+    let small = policies.into_iter().flat_map(|(name, policy)| {
+        HEAPS.map(|heap| {
+            let case = Case {
+                policy,
+                heap,
+                size_bytes: SIZE_BYTES,
+                rewritten_bytes: SIZE_BYTES,
+                loads: LOADS,
+            };
+            (format!("{name}/{heap}"), case)
+        })
+    });
+    let large = [("system", Path::CopyFileRange), ("udmabuf", Path::UdmabufDirect)];
+    let large = large.into_iter().map(|(heap, path)| {
+        let policy = Policy::Named(path);
+        let case = Case {
+            policy,
+            heap,
+            size_bytes: LARGE_BYTES,
+            rewritten_bytes: LARGE_REWRITTEN_BYTES,
+            loads: LARGE_LOADS,
+        };
+        (format!("large/{heap}"), case)
+    });
+    small
+        .chain(large)
+        .map(|(name, case)| {
+            trial("changing_files", &name, move || loads_while_the_file_changes(case))
         })
         .collect()
 }
 
-fn loads_while_the_file_changes(policy: Policy, heap: &str) -> Result<()> {
+/// What is loaded, and how.
+#[derive(Clone, Copy)]
+struct Case {
+    policy: Policy,
+    heap: &'static str,
+    size_bytes: u64,
+    /// How much of what was cut off is written again, at most.
+    rewritten_bytes: u64,
+    /// Loads at least, and until as many have met a change.
+    loads: u64,
+}
+
+fn loads_while_the_file_changes(case: Case) -> Result<()> {
     let engine = engine(PoolConfig::OFF);
     let files = Files::new()?;
     // What is left of a deleted file lies behind the ends of the next one.
     let former = files.path("former");
-    std::fs::write(&former, vec![pattern::UNTOUCHED; 2 * SIZE_BYTES as usize])?;
+    std::fs::write(&former, vec![pattern::UNTOUCHED; 2 * case.size_bytes as usize])?;
     File::open(&former)?.sync_all()?;
     std::fs::remove_file(&former)?;
 
-    let file = files.patterned("f", SEED, SIZE_BYTES)?;
-    let changes = Changes { stop: AtomicBool::new(false), count: AtomicU64::new(0) };
+    let file = files.patterned("f", SEED, case.size_bytes)?;
+    let changes = Changes { case, stop: AtomicBool::new(false), count: AtomicU64::new(0) };
     let (met, changed) = std::thread::scope(|scope| {
         let changer = scope.spawn(|| changes.make(&file));
         // A failed assertion ends the other thread, too.
         let stop = Stop(&changes.stop);
-        let met = load_often(&engine, policy, heap, &file, &changes);
+        let met = load_often(&engine, case, &file, &changes);
         drop(stop);
         (met, changer.join())
     });
@@ -76,13 +118,8 @@ fn loads_while_the_file_changes(policy: Policy, heap: &str) -> Result<()> {
 }
 
 /// Loads the file in both modes until enough loads have met a change; returns how many have.
-fn load_often(
-    engine: &Engine,
-    policy: Policy,
-    heap: &str,
-    file: &TestFile,
-    changes: &Changes,
-) -> Result<u64> {
+fn load_often(engine: &Engine, case: Case, file: &TestFile, changes: &Changes) -> Result<u64> {
+    let Case { policy, heap, size_bytes, loads, .. } = case;
     let deadline = Instant::now() + PATIENCE;
     let mut met = 0;
     for number in 0.. {
@@ -91,10 +128,10 @@ fn load_often(
         let segment = Segment {
             file_index: 0,
             file_offset_bytes: 0,
-            length: Length::Bytes(SIZE_BYTES),
+            length: Length::Bytes(size_bytes),
             buffer_offset_bytes: 0,
         };
-        let new = new_buffer(heap, SIZE_BYTES);
+        let new = new_buffer(heap, size_bytes);
         let before = changes.count.load(Ordering::Relaxed);
         let outcome = match load(engine, CLIENT, new, policy, &source, &[segment]) {
             Err(
@@ -105,7 +142,7 @@ fn load_often(
         };
         met += u64::from(changes.count.load(Ordering::Relaxed) > before);
         check(outcome, &format!("load {number}, file opened {mode:?}"))?;
-        if number >= LOADS && met >= LOADS {
+        if number >= loads && met >= loads {
             break;
         }
         ensure!(Instant::now() < deadline, "{met} of {number} loads met a change");
@@ -145,6 +182,7 @@ impl Drop for Stop<'_> {
 }
 
 struct Changes {
+    case: Case,
     stop: AtomicBool,
     count: AtomicU64,
 }
@@ -154,23 +192,25 @@ impl Changes {
     fn make(&self, file: &TestFile) -> Result<()> {
         let writer = OpenOptions::new().write(true).open(file.path())?;
         let mut numbers = RandomNumbers::new(SEED);
+        let Case { size_bytes, rewritten_bytes, .. } = self.case;
         while !self.stop.load(Ordering::Relaxed) {
-            let len = STABLE_BYTES + numbers.below(SIZE_BYTES - STABLE_BYTES);
+            let len = STABLE_BYTES + numbers.below(size_bytes - STABLE_BYTES);
             writer.set_len(len).context("truncate")?;
             self.count.fetch_add(1, Ordering::Relaxed);
-            if numbers.below(4) == 0 {
-                writer.set_len(SIZE_BYTES).context("grow")?;
+            let rewritten_end = len.saturating_add(rewritten_bytes);
+            if rewritten_end < size_bytes || numbers.below(4) == 0 {
+                writer.set_len(size_bytes).context("grow")?;
                 self.count.fetch_add(1, Ordering::Relaxed);
             }
-            self.write_again(&writer, file, len)?;
+            self.write_again(&writer, file, len..size_bytes.min(rewritten_end))?;
         }
         Ok(())
     }
 
-    fn write_again(&self, writer: &File, file: &TestFile, from: u64) -> Result<()> {
-        let mut position = from;
-        while position < SIZE_BYTES && !self.stop.load(Ordering::Relaxed) {
-            let len = CHUNK_BYTES.min(SIZE_BYTES - position);
+    fn write_again(&self, writer: &File, file: &TestFile, range: Range<u64>) -> Result<()> {
+        let mut position = range.start;
+        while position < range.end && !self.stop.load(Ordering::Relaxed) {
+            let len = CHUNK_BYTES.min(range.end - position);
             writer.write_all_at(&file.expected(position, len as usize), position)?;
             self.count.fetch_add(1, Ordering::Relaxed);
             position += len;
