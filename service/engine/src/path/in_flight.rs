@@ -11,11 +11,11 @@ use super::batches::in_batches;
 use super::{Direction, Progress, Transfer, BATCH_BYTES};
 use crate::error::Result;
 
-/// Calls in flight, and threads, at most. Measured: a load of 256 MiB reaches 0.7 of a device's best rate with one call,
-/// 0.8 with two, 0.9 to 1.1 with four; see `vts/bench/README.md`.
+/// Calls in flight, and threads, at most. Measured: of a device's best rate, loads of 128 MiB and more reach 0.7 with one
+/// call, 0.9 to 1.0 with two, 1.0 with four, and hardly more with six; see `vts/bench/README.md`.
 const MAX_IN_FLIGHT: u64 = 4;
 
-/// Bytes of a chunk: in smaller ones a load is no faster, or slower.
+/// Bytes of a chunk. Measured: smaller ones are slower, larger ones no faster; and a thread costs too much for less.
 const CHUNK_BYTES: u64 = BATCH_BYTES;
 
 /// As [`in_batches`], with several calls in flight where that is faster and nobody follows the load.
