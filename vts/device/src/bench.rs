@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::flavour::Flavour;
 use crate::host_memory::Size;
 use crate::measure::{Measurement, Mode};
 use crate::memory_settings::MemorySettings;
+use crate::paced_disk::Rate;
 use crate::progress::Progress;
 use crate::results::{Suite, Verdict};
 use crate::workspace::Workspace;
@@ -36,9 +38,10 @@ pub struct Options {
     #[arg(long)]
     speed: bool,
 
-    /// Limit what can be read from /data in a second.
-    #[arg(long, value_name = "MIB")]
-    throttle_mib_per_s: Option<u64>,
+    /// Read /data from a disk of this rate; writing is not slowed down. Only with --speed alone: the
+    /// number of instructions does not depend on the disk's rate.
+    #[arg(long, value_name = "MIB", requires = "speed", conflicts_with = "cost")]
+    throttle_mib_per_s: Option<NonZeroU32>,
 
     /// Buffers of 32 MiB per measurement.
     #[arg(long, default_value_t = 32)]
@@ -95,7 +98,7 @@ pub fn run(
             let command = options.command(flavour, mode);
             let arguments = options.arguments(mode);
             let measurement = Measurement {
-                data_read_limit_mib_per_s: options.throttle_mib_per_s,
+                data_read_rate: options.throttle_mib_per_s.map(Rate::from_mib_per_s),
                 ..measurement(flavour, mode, SIZE)
             };
             let results = measure(&device, progress, measurement, &command, &arguments)?;
@@ -167,7 +170,7 @@ fn measurement(flavour: Flavour, mode: Mode, size: Size) -> Measurement<'static>
         flavour,
         mode,
         size,
-        data_read_limit_mib_per_s: None,
+        data_read_rate: None,
         // The program makes its settings itself, from measurement to measurement.
         memory: MemorySettings::default(),
         programs: &[PROGRAM],
@@ -297,8 +300,21 @@ mod tests {
     }
 
     #[test]
+    fn only_time_is_measured_on_a_throttled_disk() {
+        let refusal = |words: &[&str]| {
+            let words = [&["bench", "--throttle-mib-per-s"], words].concat();
+            Line::try_parse_from(words).map(|_| ()).unwrap_err().to_string()
+        };
+        assert!(refusal(&["500"]).contains("required arguments were not provided:\n  --speed"));
+        for modes in [&["500", "--cost"][..], &["500", "--cost", "--speed"]] {
+            assert!(refusal(modes).contains("cannot be used with '--cost'"), "{modes:?}");
+        }
+        assert!(refusal(&["0", "--speed"]).contains("invalid value '0'"));
+    }
+
+    #[test]
     fn the_command_makes_just_that_run() {
-        let options = options(&["--groups", "load,raw", "--throttle-mib-per-s", "500"]);
+        let options = options(&["--speed", "--groups", "load,raw", "--throttle-mib-per-s", "500"]);
         let command = options.command(Flavour::Stock, Mode::Speed);
         assert_eq!(
             command,

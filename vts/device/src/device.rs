@@ -16,8 +16,9 @@ use crate::host_memory::Size;
 use crate::image::data::DataDisk;
 use crate::image::{initramfs, push, system};
 use crate::kernel::{Kernel, SELFTESTS};
+use crate::paced_disk::{PacedDisk, Rate};
 use crate::progress::Progress;
-use crate::qemu::{Execution, Machine};
+use crate::qemu::{DataDrive, Execution, Machine};
 use crate::report::Collector;
 use crate::results::{Suite, Verdict};
 use crate::steps::{Plan, TESTS};
@@ -109,12 +110,8 @@ impl Device {
     ) -> Result<Vec<Suite>> {
         let phase = progress.phase(format!("device {}, {}", plan.flavour, plan.name));
         let steps: Vec<Step> = plan.steps.iter().map(|planned| planned.step.clone()).collect();
-        let setup = Setup {
-            flavour: plan.flavour,
-            execution,
-            size: plan.size,
-            data_read_limit_mib_per_s: None,
-        };
+        let setup =
+            Setup { flavour: plan.flavour, execution, size: plan.size, data_read_rate: None };
         let mut programs = self.programs(&TESTS)?;
         if let Some(selftests) = self.boot_files(plan.flavour)?.kernel.selftests() {
             programs.extend(SELFTESTS.map(|test| (test.to_owned(), selftests.join(test))));
@@ -148,7 +145,7 @@ impl Device {
 
     /// Boots the device to a prompt.
     pub fn shell(&self, flavour: Flavour, execution: Execution) -> Result<()> {
-        let setup = Setup { flavour, execution, size: SHELL_SIZE, data_read_limit_mib_per_s: None };
+        let setup = Setup { flavour, execution, size: SHELL_SIZE, data_read_rate: None };
         self.new_run("shell", &setup, &self.programs(&TESTS)?, &[])?.shell()
     }
 
@@ -177,11 +174,13 @@ impl Device {
             kernel: &files.kernel,
             initramfs: &files.initramfs,
             system: &self.system,
-            data: data.path(),
-            data_read_limit_mib_per_s: setup.data_read_limit_mib_per_s,
+            data: match setup.data_read_rate {
+                Some(_) => DataDrive::Nbd(data_socket(&dir)),
+                None => DataDrive::File(data.path()),
+            },
             push,
         };
-        Ok(Run { dir, machine, data })
+        Ok(Run { dir, machine, data, data_read_rate: setup.data_read_rate })
     }
 
     fn boot_files(&self, flavour: Flavour) -> Result<&BootFiles> {
@@ -199,8 +198,8 @@ pub struct Setup {
     pub execution: Execution,
     /// Memory, and disk for /data.
     pub size: Size,
-    /// How much of /data can be read in a second, if that is limited.
-    pub data_read_limit_mib_per_s: Option<u64>,
+    /// How fast /data can be read; None for as fast as this machine can.
+    pub data_read_rate: Option<Rate>,
 }
 
 /// A device with the disks of a single run.
@@ -209,6 +208,7 @@ pub struct Run<'a> {
     dir: PathBuf,
     machine: Machine<'a>,
     data: DataDisk,
+    data_read_rate: Option<Rate>,
 }
 
 impl Run<'_> {
@@ -241,11 +241,16 @@ impl Run<'_> {
         let mut log = create(&self.log())?;
         writeln!(
             log,
-            "machine: {:?}, {} MiB, disk for /data in {}",
+            "machine: {:?}, {} MiB, disk for /data in {}{}",
             self.machine.execution,
             self.machine.memory_mib,
-            if self.data_disk_is_in_memory() { "memory" } else { "a file" }
+            if self.data_disk_is_in_memory() { "memory" } else { "a file" },
+            self.data_read_rate.map(|rate| format!(", read at {rate}")).unwrap_or_default()
         )?;
+        let paced_disk = self
+            .data_read_rate
+            .map(|rate| PacedDisk::start(self.data.file(), rate, &data_socket(&self.dir)))
+            .transpose()?;
         let messages = self.dir.join("qemu.log");
         let mut logged = Ok(());
         let started = Instant::now();
@@ -257,14 +262,24 @@ impl Run<'_> {
                 writeln!(log, "{at:7.2} {text}")
             });
         });
+        let served = paced_disk.map_or(Ok(()), PacedDisk::finish).context("disk for /data");
+        if let Err(error) = &served {
+            logged = logged.and_then(|()| writeln!(log, "{error:#}"));
+        }
         logged.with_context(|| format!("cannot write to {}", self.dir.display()))?;
-        ended.with_context(|| console::read(&messages).trim().to_owned())
+        // A device whose disk went away fails for just that reason.
+        served.and(ended.with_context(|| console::read(&messages).trim().to_owned()))
     }
 
     /// Boots the device to a prompt.
     fn shell(&self) -> Result<()> {
         self.machine.run_shell()
     }
+}
+
+/// Where a server of the disk for /data listens.
+fn data_socket(dir: &Path) -> PathBuf {
+    dir.join("data.sock")
 }
 
 /// Starts a log of what the host's tools print.

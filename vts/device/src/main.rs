@@ -15,6 +15,7 @@ mod kernel;
 mod libtest;
 mod measure;
 mod memory_settings;
+mod paced_disk;
 mod packages;
 mod policy;
 mod progress;

@@ -14,6 +14,7 @@ use crate::device::{Device, Run, Setup};
 use crate::flavour::Flavour;
 use crate::host_memory::Size;
 use crate::memory_settings::MemorySettings;
+use crate::paced_disk::Rate;
 use crate::progress::Phase;
 use crate::qemu::Execution;
 
@@ -70,8 +71,8 @@ pub struct Measurement<'a> {
     pub mode: Mode,
     /// Memory, and disk for /data, which is in this machine's memory if that has room.
     pub size: Size,
-    /// How much of /data can be read in a second; None for as much as this machine can.
-    pub data_read_limit_mib_per_s: Option<u64>,
+    /// How fast /data can be read; None for as fast as this machine can.
+    pub data_read_rate: Option<Rate>,
     /// Made before the first step.
     pub memory: MemorySettings,
     /// Programs of the device's build to put into [`PUSH_DIR`](vts_init::plan::PUSH_DIR).
@@ -94,7 +95,7 @@ impl Measurement<'_> {
             flavour: self.flavour,
             execution: self.mode.execution(),
             size: self.size,
-            data_read_limit_mib_per_s: self.data_read_limit_mib_per_s,
+            data_read_rate: self.data_read_rate,
         };
         let mut steps = vec![self.memory.step()];
         steps.extend_from_slice(self.steps);

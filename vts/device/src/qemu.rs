@@ -106,6 +106,30 @@ fn kvm_boots(kernel: &Kernel) -> bool {
     boots && ended.is_ok()
 }
 
+/// Where the bytes of the disk for /data are.
+#[derive(Debug, Clone)]
+pub enum DataDrive {
+    /// In a file of this path, which QEMU reads and writes itself.
+    File(PathBuf),
+    /// Behind a unix socket of this path, on which an NBD server gives them out.
+    Nbd(PathBuf),
+}
+
+impl DataDrive {
+    fn options(&self) -> String {
+        let cache = "cache=unsafe,discard=unmap,detect-zeroes=off";
+        match self {
+            Self::File(path) => {
+                format!("{cache},aio=threads,file.locking=off,file={}", quoted(path))
+            }
+            Self::Nbd(socket) => format!(
+                "{cache},file.driver=nbd,file.server.type=unix,file.server.path={}",
+                quoted(socket)
+            ),
+        }
+    }
+}
+
 /// A machine with the device's disks.
 #[derive(Debug)]
 pub struct Machine<'a> {
@@ -120,9 +144,7 @@ pub struct Machine<'a> {
     /// /system and /vendor.
     pub system: &'a Path,
     /// /data.
-    pub data: PathBuf,
-    /// How much of /data can be read in a second, if that is limited.
-    pub data_read_limit_mib_per_s: Option<u64>,
+    pub data: DataDrive,
     /// The pushed files and the plan.
     pub push: PathBuf,
 }
@@ -166,18 +188,13 @@ impl Machine<'_> {
         let arguments = [KERNEL_ARGUMENTS, self.kernel.arguments(), cma, more_arguments].join(" ");
         qemu.args(["-append", arguments.trim()]);
         qemu.args(["-device", "virtio-rng-pci"]);
-        let mut data =
-            "cache=unsafe,aio=threads,discard=unmap,detect-zeroes=off,file.locking=off".to_owned();
-        if let Some(limit) = self.data_read_limit_mib_per_s {
-            data.push_str(&format!(",throttling.bps-read={}", limit << 20));
-        }
-        for (id, file, options) in [
-            ("system", self.system, "readonly=on"),
-            ("data", &self.data, data.as_str()),
-            ("push", &self.push, "readonly=on"),
+        let read_only = |path: &Path| format!("readonly=on,file={}", quoted(path));
+        for (id, options) in [
+            ("system", read_only(self.system)),
+            ("data", self.data.options()),
+            ("push", read_only(&self.push)),
         ] {
-            qemu.arg("-drive")
-                .arg(format!("id={id},if=none,format=raw,{options},file={}", quoted(file)));
+            qemu.arg("-drive").arg(format!("id={id},if=none,format=raw,{options}"));
             qemu.args(["-device", &format!("virtio-blk-pci,drive={id},serial={id}")]);
         }
         qemu
@@ -237,4 +254,17 @@ fn follow(
         bail!("qemu-system-x86_64: {status}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_with_commas() {
+        let file = DataDrive::File("/a,b".into()).options();
+        assert!(file.ends_with(",aio=threads,file.locking=off,file=/a,,b"), "{file}");
+        let nbd = DataDrive::Nbd("/a,b".into()).options();
+        assert!(nbd.ends_with(",file.server.type=unix,file.server.path=/a,,b"), "{nbd}");
+    }
 }

@@ -48,6 +48,11 @@ impl DataDisk {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
     }
 
+    /// The disk, for a server of it in this process.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Whether the disk is in memory.
     pub fn is_in_memory(&self) -> bool {
         self.in_memory
