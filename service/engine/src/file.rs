@@ -233,8 +233,8 @@ fn direct_io(
     })
 }
 
-/// Whether the data of a file on F2FS are in the inode. F2FS allocates blocks of 8 sectors and adds the sectors of inline data to what it
-/// reports (`f2fs_getattr`, `fs/f2fs/file.c`); `STATX_DIOALIGN` does not tell, as it is about writes.
+/// Whether the data are in the inode, if the file is on F2FS. F2FS allocates blocks of 8 sectors and adds the sectors of
+/// inline data to what it reports (`f2fs_getattr`, `fs/f2fs/file.c`); `STATX_DIOALIGN` does not tell, as it is about writes.
 fn may_be_f2fs_inline(attributes: &FileAttributes) -> bool {
     attributes.allocated_sectors % 8 != 0
 }
