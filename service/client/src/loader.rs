@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The service as an object, and requests as builders.
 
+use std::borrow::Borrow;
 use std::os::fd::AsFd;
 
 use binder::{ParcelFileDescriptor, Strong};
@@ -98,20 +99,20 @@ impl Loader {
         Ok(self.service.allocate(request)?)
     }
 
-    /// Loads ranges of files.
+    /// Loads ranges of files. A borrowed request can be sent again.
     ///
     /// # Errors
     /// [`ClientError::Refused`] with the codes that `IDmaBufLoader.load` documents.
-    pub fn load(&self, spec: LoadSpec) -> Result<LoadResult> {
-        Ok(self.service.load(&spec.request)?)
+    pub fn load(&self, spec: impl Borrow<LoadSpec>) -> Result<LoadResult> {
+        Ok(self.service.load(&spec.borrow().request)?)
     }
 
-    /// Writes ranges of a buffer.
+    /// Writes ranges of a buffer. A borrowed request can be sent again.
     ///
     /// # Errors
     /// [`ClientError::Refused`] with the codes that `IDmaBufLoader.save` documents.
-    pub fn save(&self, spec: SaveSpec) -> Result<SaveResult> {
-        Ok(self.service.save(&spec.request)?)
+    pub fn save(&self, spec: impl Borrow<SaveSpec>) -> Result<SaveResult> {
+        Ok(self.service.save(&spec.borrow().request)?)
     }
 }
 

@@ -61,10 +61,10 @@ impl Allocator {
     }
 
     /// Allocates a zeroed buffer and hands it over.
-    pub(crate) fn allocate(&self, request: &NewBuffer, client: ClientId) -> Result<Buffer> {
-        let name = BufferName::new(&request.name, DEFAULT_BUFFER_NAME)?;
+    pub(crate) fn allocate(&self, request: &NewBuffer<'_>, client: ClientId) -> Result<Buffer> {
+        let name = BufferName::new(request.name, DEFAULT_BUFFER_NAME)?;
         let size_bytes = round_to_pages(request.size_bytes)?;
-        let heap = self.heaps.choose(&request.heap, size_bytes)?;
+        let heap = self.heaps.choose(request.heap, size_bytes)?;
         // What is to come back has to keep the memory behind it.
         let purpose = if self.pool.is_some() { Purpose::Fill } else { Purpose::HandOver };
         let wish = |pages| Wish { size_bytes, pages, client, overwritten: false };
@@ -94,18 +94,20 @@ impl Allocator {
         }
     }
 
-    /// Allocates a buffer that is to be filled from files, of the heap and the pages that make the whole of it cheapest.
+    /// Allocates a buffer of `asked_bytes` that is to be filled from files, of the heap and the pages that make the whole of
+    /// it cheapest. The size in `new` may still be 0.
     pub(crate) fn allocate_to_fill(
         &self,
-        new: &NewBuffer,
+        new: &NewBuffer<'_>,
+        asked_bytes: u64,
         request: &LoadRequest<'_>,
         files: &[OpenFile<'_>],
         segments: &[ResolvedSegment],
     ) -> Result<Allocated> {
-        let name = BufferName::new(&new.name, DEFAULT_BUFFER_NAME)?;
-        let size_bytes = round_to_pages(new.size_bytes)?;
-        let heaps = self.heaps.suitable(&new.heap, size_bytes)?;
-        let overwritten = covered_bytes(segments) == new.size_bytes;
+        let name = BufferName::new(new.name, DEFAULT_BUFFER_NAME)?;
+        let size_bytes = round_to_pages(asked_bytes)?;
+        let heaps = self.heaps.suitable(new.heap, size_bytes)?;
+        let overwritten = covered_bytes(segments) == asked_bytes;
         let wish = |pages| Wish { size_bytes, pages, client: request.client, overwritten };
         let choices: Vec<Choice<'_>> =
             heaps.into_iter().flat_map(|heap| self.choices(heap, size_bytes, wish)).collect();
@@ -211,14 +213,14 @@ struct Choice<'a> {
 
 /// What the first attempt that succeeds gives, else the last failure.
 fn first_success(attempts: impl Iterator<Item = Result<Allocated>>) -> Result<Allocated> {
-    let mut failure = EngineError::bad_argument("heap", "no heap is suitable");
+    let mut failure = None;
     for attempt in attempts {
         match attempt {
             Ok(allocated) => return Ok(allocated),
-            Err(error) => failure = error,
+            Err(error) => failure = Some(error),
         }
     }
-    Err(failure)
+    Err(failure.unwrap_or_else(|| EngineError::bad_argument("heap", "no heap is suitable")))
 }
 
 fn probe_heap(heap: &Heap) -> Vec<HeapPath> {

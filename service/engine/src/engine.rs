@@ -106,7 +106,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::BadArgument`], [`EngineError::HeapUnknown`], [`EngineError::NoMemory`].
-    pub fn allocate(&self, request: &NewBuffer, client: ClientId) -> Result<Buffer> {
+    pub fn allocate(&self, request: &NewBuffer<'_>, client: ClientId) -> Result<Buffer> {
         self.allocator.allocate(request, client)
     }
 
@@ -119,9 +119,8 @@ impl Engine {
         fs_verity::check_indices(&request.expected_verity, request.files.len())?;
         let mut files = inspect_files(&request.files, Direction::Load)?;
         let verity = fs_verity::check(request, &files)?;
-        let sizes: Vec<u64> = files.iter().map(|file| file.facts().size_bytes).collect();
         let to_end =
-            |segment: &Segment| sizes[segment.file_index].saturating_sub(segment.file_offset_bytes);
+            |segment: &Segment| bytes_to_end(&files[segment.file_index], segment.file_offset_bytes);
         let asked = resolve(&request.segments, to_end)?;
         check_no_overlap(&asked, "bufferOffsetBytes", |segment| {
             (0, segment.buffer_offset_bytes, segment.buffer_end_bytes())
@@ -133,7 +132,8 @@ impl Engine {
         let begin = Instant::now();
         let new_buffer = match &request.target {
             Target::New(new) => Some(self.allocator.allocate_to_fill(
-                &sized(new, &asked)?,
+                new,
+                size_bytes(new, &asked)?,
                 request,
                 &files,
                 &asked,
@@ -158,7 +158,7 @@ impl Engine {
             Some(allocated) => self.allocator.supports_of(&allocated.buffer.heap),
             None => self.allocator.supports_of_client(&buffer),
         };
-        let segments = clamp_to_files(&asked, &sizes);
+        let segments = clamp_to_files(asked, &files);
         let job = Job {
             direction: Direction::Load,
             policy: request.policy,
@@ -250,8 +250,8 @@ fn inspect_files<'fd>(
         .collect()
 }
 
-/// The request for a new buffer, with the size that the segments need where it names none.
-fn sized(new: &NewBuffer, segments: &[ResolvedSegment]) -> Result<NewBuffer> {
+/// The size of a new buffer, which is what the segments need where the request names none.
+fn size_bytes(new: &NewBuffer<'_>, segments: &[ResolvedSegment]) -> Result<u64> {
     let needed_bytes = segments.iter().map(ResolvedSegment::buffer_end_bytes).max().unwrap_or(0);
     if new.size_bytes == 0 && needed_bytes == 0 {
         return Err(EngineError::bad_argument(
@@ -270,17 +270,20 @@ fn sized(new: &NewBuffer, segments: &[ResolvedSegment]) -> Result<NewBuffer> {
             ),
         ));
     }
-    Ok(NewBuffer { size_bytes, ..new.clone() })
+    Ok(size_bytes)
 }
 
 /// Cuts segments at the end of their file.
-fn clamp_to_files(segments: &[ResolvedSegment], file_sizes_bytes: &[u64]) -> Vec<ResolvedSegment> {
-    let clamp = |segment: &ResolvedSegment| {
-        let available =
-            file_sizes_bytes[segment.file_index].saturating_sub(segment.file_offset_bytes);
-        ResolvedSegment { len_bytes: segment.len_bytes.min(available), ..*segment }
+fn clamp_to_files(segments: Vec<ResolvedSegment>, files: &[OpenFile<'_>]) -> Vec<ResolvedSegment> {
+    let clamp = |segment: ResolvedSegment| {
+        let available = bytes_to_end(&files[segment.file_index], segment.file_offset_bytes);
+        ResolvedSegment { len_bytes: segment.len_bytes.min(available), ..segment }
     };
-    segments.iter().map(clamp).collect()
+    segments.into_iter().map(clamp).collect()
+}
+
+fn bytes_to_end(file: &OpenFile<'_>, file_offset_bytes: u64) -> u64 {
+    file.facts().size_bytes.saturating_sub(file_offset_bytes)
 }
 
 fn wants_direct(policy: Policy) -> bool {

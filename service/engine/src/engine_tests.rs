@@ -32,7 +32,7 @@ fn file_with(directory: &TempDir, bytes: &[u8]) -> File {
 }
 
 fn memfd_target(size_bytes: u64) -> Target<'static> {
-    Target::New(NewBuffer { heap: "memfd".to_owned(), size_bytes, name: String::new() })
+    Target::New(sized_memfd(size_bytes))
 }
 
 fn request<'fd>(
@@ -41,15 +41,8 @@ fn request<'fd>(
     segments: &[Segment],
 ) -> LoadRequest<'fd> {
     LoadRequest {
-        client: CLIENT,
-        target,
-        files: vec![file],
-        segments: segments.to_vec(),
-        policy: Policy::Auto,
-        expected_sha256: None,
         report_sha256: true,
-        expected_verity: Vec::new(),
-        report_verity: false,
+        ..LoadRequest::new(CLIENT, target, vec![file], segments.to_vec())
     }
 }
 
@@ -169,12 +162,7 @@ fn small_ranges_are_gathered_and_land_where_they_belong() {
 fn an_existing_buffer_keeps_what_no_segment_fills() {
     let directory = tempfile::tempdir().unwrap();
     let engine = engine();
-    let buffer = engine
-        .allocate(
-            &NewBuffer { heap: "memfd".to_owned(), size_bytes: 8192, name: String::new() },
-            CLIENT,
-        )
-        .unwrap();
+    let buffer = engine.allocate(&sized_memfd(8192), CLIENT).unwrap();
     File::from(buffer.fd.try_clone().unwrap()).write_all_at(&[9; 8192], 0).unwrap();
     let bytes = pattern(5000);
     let file = file_with(&directory, &bytes);
@@ -329,8 +317,8 @@ fn gaps_are_what_no_segment_has_filled() {
     }
 }
 
-fn sized_memfd(size_bytes: u64) -> NewBuffer {
-    NewBuffer { heap: "memfd".to_owned(), size_bytes, name: String::new() }
+fn sized_memfd(size_bytes: u64) -> NewBuffer<'static> {
+    NewBuffer { heap: "memfd", size_bytes, name: "" }
 }
 
 #[test]

@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
     use crate::path::Direction;
-    use crate::request::{ClientId, NewBuffer, Policy, Target};
+    use crate::request::{ClientId, NewBuffer, Target};
 
     fn digest(byte: u8) -> Digest {
         Digest::new(Algorithm::Sha256, &[byte; 32]).unwrap()
@@ -164,17 +164,8 @@ mod tests {
         let inspect =
             || OpenFile::inspect(memfd.as_fd(), || "files[0]".to_owned(), Direction::Load).unwrap();
         let files = [inspect(), inspect()];
-        let mut request = LoadRequest {
-            client: ClientId(0),
-            target: Target::New(NewBuffer::default()),
-            files: vec![memfd.as_fd(); 2],
-            segments: Vec::new(),
-            policy: Policy::Auto,
-            expected_sha256: None,
-            report_sha256: false,
-            expected_verity: Vec::new(),
-            report_verity: false,
-        };
+        let target = Target::New(NewBuffer::default());
+        let mut request = LoadRequest::new(ClientId(0), target, vec![memfd.as_fd(); 2], Vec::new());
         assert_eq!(check(&request, &files), Ok(Vec::new()));
         request.report_verity = true;
         assert_eq!(check(&request, &files), Ok(Vec::new()));

@@ -18,23 +18,23 @@ pub const MAX_FILES: usize = 32;
 pub struct ClientId(pub u32);
 
 /// A buffer to be allocated.
-#[derive(Clone, Debug, Default)]
-pub struct NewBuffer {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NewBuffer<'a> {
     /// The heap's name, empty for any.
-    pub heap: String,
+    pub heap: &'a str,
     /// Size in bytes; in a load 0 means as large as the segments need.
     pub size_bytes: u64,
     /// Debug name, empty for the default.
-    pub name: String,
+    pub name: &'a str,
 }
 
 /// Where a load puts the bytes.
-#[derive(Clone, Debug)]
-pub enum Target<'fd> {
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
     /// Into a buffer to be allocated.
-    New(NewBuffer),
+    New(NewBuffer<'a>),
     /// Into the caller's buffer.
-    Existing(BorrowedFd<'fd>),
+    Existing(BorrowedFd<'a>),
 }
 
 /// How long a segment is.
@@ -72,13 +72,13 @@ pub enum Policy {
 
 /// A load.
 #[derive(Clone, Debug)]
-pub struct LoadRequest<'fd> {
+pub struct LoadRequest<'a> {
     /// Who asks.
     pub client: ClientId,
     /// Where the bytes go.
-    pub target: Target<'fd>,
+    pub target: Target<'a>,
     /// The files, borrowed from the caller.
-    pub files: Vec<BorrowedFd<'fd>>,
+    pub files: Vec<BorrowedFd<'a>>,
     /// The ranges.
     pub segments: Vec<Segment>,
     /// Which paths are permitted.
@@ -91,6 +91,28 @@ pub struct LoadRequest<'fd> {
     pub expected_verity: Vec<FileDigest>,
     /// Whether to report the fs-verity digest of every file.
     pub report_verity: bool,
+}
+
+impl<'a> LoadRequest<'a> {
+    /// A load by the cheapest path, of files that need not have any digest, which reports none.
+    pub fn new(
+        client: ClientId,
+        target: Target<'a>,
+        files: Vec<BorrowedFd<'a>>,
+        segments: Vec<Segment>,
+    ) -> Self {
+        Self {
+            client,
+            target,
+            files,
+            segments,
+            policy: Policy::Auto,
+            expected_sha256: None,
+            report_sha256: false,
+            expected_verity: Vec::new(),
+            report_verity: false,
+        }
+    }
 }
 
 /// A save.
@@ -225,8 +247,8 @@ pub fn check_no_overlap(
     field: &str,
     range: impl Fn(&ResolvedSegment) -> (usize, u64, u64),
 ) -> Result<()> {
-    let mut order: Vec<usize> = (0..segments.len()).collect();
-    order.retain(|index| segments[*index].len_bytes > 0);
+    let not_empty = |index: &usize| segments[*index].len_bytes > 0;
+    let mut order: Vec<usize> = (0..segments.len()).filter(not_empty).collect();
     order.sort_by_key(|index| range(&segments[*index]));
     for pair in order.windows(2) {
         let (earlier, later) = (range(&segments[pair[0]]), range(&segments[pair[1]]));

@@ -53,11 +53,11 @@ fn file_index(argument: impl FnOnce() -> String, value: i32) -> Result<usize> {
 ///
 /// # Errors
 /// [`EngineError::BadArgument`] for a negative size.
-pub fn new_buffer(prefix: &str, new: &NewBuffer) -> Result<request::NewBuffer> {
+pub fn new_buffer<'a>(prefix: &str, new: &'a NewBuffer) -> Result<request::NewBuffer<'a>> {
     Ok(request::NewBuffer {
-        heap: new.heap.clone(),
+        heap: &new.heap,
         size_bytes: not_negative(|| format!("{prefix}sizeBytes"), new.sizeBytes)?,
-        name: new.name.clone(),
+        name: &new.name,
     })
 }
 

@@ -3,13 +3,10 @@
 //!
 //! The empty call is binder's own ping, which every binder object answers without reaching the service's code.
 
-use std::fs::File;
-
 use anyhow::{anyhow, ensure, Context, Result};
 #[cfg(soong)]
 use binder::IBinder as _;
 use binder::Interface as _;
-use dmabuf_loader_client::aidl::DmaBuf::DmaBuf;
 use dmabuf_loader_client::{LoadSpec, Loader};
 use vts_bench_record::{Direction, Kind, Phases};
 use vts_support::files::Mode;
@@ -47,14 +44,15 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     for (name, mode) in [("direct", Mode::Direct), ("page cache warm", Mode::Buffered)] {
         let method = format!("load 4 KiB into a new buffer, {name}");
         measure(bench, &method, Direction::Load, SMALL_FILE_BYTES, |setup, loader| {
-            let file = small.open(mode)?;
-            repeat(setup, || load_new(loader, &file, &small))
+            let spec =
+                LoadSpec::whole_file(small.open(mode)?)?.into_new(new_buffer(SYSTEM_HEAP, 0)?);
+            repeat(setup, || load_new(loader, &spec, &small))
         })?;
         let method = format!("load 4 KiB into an existing buffer, {name}");
         measure(bench, &method, Direction::Load, SMALL_FILE_BYTES, |setup, loader| {
-            let file = small.open(mode)?;
             let buffer = loader.allocate(&new_buffer(SYSTEM_HEAP, SMALL_FILE_BYTES)?)?;
-            let phases = repeat(setup, || load_existing(loader, &file, &buffer))?;
+            let spec = LoadSpec::whole_file(small.open(mode)?)?.into_existing(fd(&buffer)?)?;
+            let phases = repeat(setup, || loader.load(&spec).map(drop).context("load"))?;
             small.verify(fd(&buffer)?, SMALL_FILE_BYTES, 0)?;
             Ok(phases)
         })?;
@@ -89,16 +87,10 @@ fn ping(loader: &Loader) -> Result<()> {
     object.ping_binder().map_err(|status| anyhow!("ping: {status:?}"))
 }
 
-/// Loads into a buffer of the system heap, and closes it; one look at the last word tells whether it was loaded.
-fn load_new(loader: &Loader, file: &File, source: &Source) -> Result<()> {
-    let spec = LoadSpec::whole_file(file)?.into_new(new_buffer(SYSTEM_HEAP, 0)?);
+/// Loads into a buffer of the system heap, and closes it.
+fn load_new(loader: &Loader, spec: &LoadSpec, source: &Source) -> Result<()> {
     let result = loader.load(spec)?;
     ensure!(result.segmentBytes == [source.size_bytes as i64], "short: {:?}", result.segmentBytes);
     result.buffer.context("no buffer")?;
-    Ok(())
-}
-
-fn load_existing(loader: &Loader, file: &File, buffer: &DmaBuf) -> Result<()> {
-    loader.load(LoadSpec::whole_file(file)?.into_existing(fd(buffer)?)?)?;
     Ok(())
 }

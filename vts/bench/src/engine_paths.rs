@@ -196,8 +196,8 @@ pub fn apart(both: Cost, part: Duration) -> (Cost, Cost) {
 }
 
 /// A request for a buffer.
-pub fn new_buffer(heap: &str, size_bytes: u64) -> NewBuffer {
-    NewBuffer { heap: heap.to_owned(), size_bytes, name: "bench".to_owned() }
+pub fn new_buffer(heap: &str, size_bytes: u64) -> NewBuffer<'_> {
+    NewBuffer { heap, size_bytes, name: "bench" }
 }
 
 /// Whom the engine works for here.
@@ -218,18 +218,8 @@ pub fn load_part(
         length: Length::Bytes(len_bytes),
         buffer_offset_bytes: 0,
     };
-    let request = LoadRequest {
-        client: CLIENT,
-        target,
-        files: vec![file.as_fd()],
-        segments: vec![segment],
-        policy,
-        expected_sha256: None,
-        report_sha256: false,
-        expected_verity: Vec::new(),
-        report_verity: false,
-    };
-    engine.load(&request).map_err(|error| match error {
+    let load = LoadRequest::new(CLIENT, target, vec![file.as_fd()], vec![segment]);
+    engine.load(&LoadRequest { policy, ..load }).map_err(|error| match error {
         EngineError::PathUnavailable { .. } | EngineError::NoMemory { .. } => {
             not_possible(error.to_string())
         }

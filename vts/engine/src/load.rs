@@ -19,8 +19,8 @@ pub fn engine(pool: PoolConfig) -> Engine {
 }
 
 /// A new buffer of a heap; of the size that the segments need if `size_bytes` is 0.
-pub fn new_buffer(heap: &str, size_bytes: u64) -> NewBuffer {
-    NewBuffer { heap: heap.to_owned(), size_bytes, name: "vts".to_owned() }
+pub fn new_buffer(heap: &str, size_bytes: u64) -> NewBuffer<'_> {
+    NewBuffer { heap, size_bytes, name: "vts" }
 }
 
 /// A whole file.
@@ -31,22 +31,14 @@ pub const WHOLE: Segment =
 pub fn load(
     engine: &Engine,
     client: ClientId,
-    new: NewBuffer,
+    new: NewBuffer<'_>,
     policy: Policy,
     file: &File,
     segments: &[Segment],
 ) -> dmabuf_engine::Result<LoadOutcome> {
-    engine.load(&LoadRequest {
-        client,
-        target: Target::New(new),
-        files: vec![file.as_fd()],
-        segments: segments.to_vec(),
-        policy,
-        expected_sha256: None,
-        report_sha256: false,
-        expected_verity: Vec::new(),
-        report_verity: false,
-    })
+    let (target, files) = (Target::New(new), vec![file.as_fd()]);
+    let load = LoadRequest::new(client, target, files, segments.to_vec());
+    engine.load(&LoadRequest { policy, ..load })
 }
 
 /// All bytes of a buffer, as another process would see them.

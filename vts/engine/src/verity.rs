@@ -106,17 +106,10 @@ fn load(
     file: &File,
     segment: Segment,
 ) -> dmabuf_engine::Result<LoadOutcome> {
-    engine.load(&LoadRequest {
-        client: CLIENT,
-        target: Target::New(new_buffer(heap, 0)),
-        files: vec![file.as_fd()],
-        segments: vec![segment],
-        policy,
-        expected_sha256: None,
-        report_sha256: false,
-        expected_verity: vec![FileDigest { file_index: 0, digest }],
-        report_verity: false,
-    })
+    let (target, files) = (Target::New(new_buffer(heap, 0)), vec![file.as_fd()]);
+    let load = LoadRequest::new(CLIENT, target, files, vec![segment]);
+    let expected_verity = vec![FileDigest { file_index: 0, digest }];
+    engine.load(&LoadRequest { policy, expected_verity, ..load })
 }
 
 fn expect_content(outcome: LoadOutcome, file: &KindFile, segment: Segment) -> Result<()> {
