@@ -18,6 +18,7 @@ mod buffer;
 mod call_tree;
 mod engine_paths;
 mod live_buffers;
+mod loads_at_once;
 mod meter;
 mod outcome;
 mod raw_device;
@@ -59,7 +60,10 @@ fn run(arguments: &Arguments) -> Result<bool> {
                 Group::Allocation => allocation::run(&mut bench)?,
                 Group::Load => seed::load::run(&mut bench)?,
                 Group::Save => seed::save::run(&mut bench)?,
-                Group::Engine => engine_paths::run(&mut bench)?,
+                Group::Engine => {
+                    engine_paths::run(&mut bench)?;
+                    loads_at_once::run(&mut bench)?;
+                }
                 Group::Pool => warm_pool::run(&mut bench)?,
                 Group::Service => service_paths::run(&mut bench)?,
                 Group::Calls => binder_calls::run(&mut bench)?,
