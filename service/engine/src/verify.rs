@@ -57,6 +57,15 @@ fn load_then_digest(job: &Job<'_>, runs: &[Run], report: &mut Report) -> Result<
     Ok((segment_bytes, Some(sha256)))
 }
 
+/// Closes the watermarks when it is dropped, by a panic, too.
+struct Closing<'a>(&'a Watermarks);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 fn load_and_digest(job: &Job<'_>, runs: &[Run], report: &mut Report) -> Result<Loaded> {
     let watermarks = Watermarks::new(runs, job.segments.len());
     thread::scope(|scope| {
@@ -67,10 +76,11 @@ fn load_and_digest(job: &Job<'_>, runs: &[Run], report: &mut Report) -> Result<L
                 let errno = Errno::from_io_error(&error).unwrap_or(Errno::AGAIN);
                 EngineError::io("start a thread for the digest", errno)
             })?;
-        let moved = job.run(runs, Some(&watermarks), report);
-        if moved.is_err() {
-            watermarks.fail();
-        }
+        let moved = {
+            // Whatever ends the load, the digest must not wait for the rest of it.
+            let _closing = Closing(&watermarks);
+            job.run(runs, Some(&watermarks), report)
+        };
         let begin = Instant::now();
         let digested = hasher.join();
         report.verify = begin.elapsed();
@@ -79,4 +89,30 @@ fn load_and_digest(job: &Job<'_>, runs: &[Run], report: &mut Report) -> Result<L
             digested.map_err(|_| EngineError::io("digest: the thread has panicked", Errno::IO))?;
         Ok((segment_bytes, sha256?))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::ResolvedSegment;
+
+    #[test]
+    fn nobody_waits_for_a_load_that_panicked() {
+        let range = ResolvedSegment {
+            file_index: 0,
+            file_offset_bytes: 0,
+            buffer_offset_bytes: 0,
+            len_bytes: 1,
+        };
+        let watermarks = Watermarks::new(&[Run { range, indices: vec![0] }], 1);
+        thread::scope(|scope| {
+            let follower = scope.spawn(|| watermarks.wait_beyond(0, 0));
+            let load = scope.spawn(|| {
+                let _closing = Closing(&watermarks);
+                panic!("as a load would");
+            });
+            assert!(load.join().is_err());
+            assert_eq!(follower.join().unwrap(), None);
+        });
+    }
 }

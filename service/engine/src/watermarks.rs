@@ -61,9 +61,13 @@ impl Watermarks {
         self.changed.notify_all();
     }
 
-    /// The load has failed.
-    pub(crate) fn fail(&self) {
-        self.marks().iter_mut().for_each(|mark| mark.state = RunState::Failed);
+    /// The load goes no further. If a run has not ended, all of it has failed.
+    pub(crate) fn close(&self) {
+        let mut marks = self.marks();
+        if marks.iter().any(|mark| mark.state == RunState::Moving) {
+            marks.iter_mut().for_each(|mark| mark.state = RunState::Failed);
+        }
+        drop(marks);
         self.changed.notify_all();
     }
 
@@ -105,13 +109,27 @@ mod tests {
     }
 
     #[test]
+    fn a_load_that_is_closed_has_failed_unless_every_run_has_ended() {
+        let marks = Watermarks::new(&[run(0, 50, &[0]), run(50, 10, &[1])], 2);
+        marks.end(0, 50);
+        marks.end(1, 60);
+        marks.close();
+        assert_eq!((marks.wait_beyond(0, 0), marks.wait_beyond(1, 50)), (Some(50), Some(60)));
+
+        let marks = Watermarks::new(&[run(0, 50, &[0]), run(50, 10, &[1])], 2);
+        marks.end(0, 50);
+        marks.close();
+        assert_eq!((marks.wait_beyond(0, 0), marks.wait_beyond(1, 50)), (None, None));
+    }
+
+    #[test]
     fn a_follower_wakes_when_there_is_more_and_when_the_load_fails() {
         let marks = Watermarks::new(&[run(0, 50, &[0])], 1);
         std::thread::scope(|scope| {
             let follower = scope.spawn(|| (marks.wait_beyond(0, 0), marks.wait_beyond(0, 20)));
             marks.reach(0, 20);
             std::thread::sleep(std::time::Duration::from_millis(5));
-            marks.fail();
+            marks.close();
             let (first, second) = follower.join().unwrap();
             assert!(first == Some(20) || first.is_none());
             assert_eq!(second, None);

@@ -19,7 +19,17 @@ pub fn write(engine: &Engine, writer: &mut dyn Write) -> Result<()> {
 
 fn write_pool(stats: &PoolStats, writer: &mut dyn Write) -> Result<()> {
     // Each field by name: a new one that nobody shows does not compile.
-    let PoolStats { hits, misses, returned, made, cleared_bytes, ready, ready_bytes, lent } = stats;
+    let PoolStats {
+        hits,
+        misses,
+        returned,
+        made,
+        given_back,
+        cleared_bytes,
+        ready,
+        ready_bytes,
+        lent,
+    } = stats;
     writeln!(writer, "pool: on")?;
     writeln!(writer, "  buffers ready: {ready}, {ready_bytes} bytes")?;
     writeln!(writer, "  buffers with clients: {lent}")?;
@@ -27,6 +37,7 @@ fn write_pool(stats: &PoolStats, writer: &mut dyn Write) -> Result<()> {
     writeln!(writer, "  requests that did not: {misses}")?;
     writeln!(writer, "  buffers that came back: {returned}")?;
     writeln!(writer, "  buffers made ahead of requests: {made}")?;
+    writeln!(writer, "  buffers given back to the kernel: {given_back}")?;
     writeln!(writer, "  cleared off the request path: {cleared_bytes} bytes")
 }
 
@@ -41,22 +52,24 @@ mod tests {
             misses: 2,
             returned: 3,
             made: 4,
-            cleared_bytes: 5,
-            ready: 6,
-            ready_bytes: 7,
-            lent: 8,
+            given_back: 5,
+            cleared_bytes: 6,
+            ready: 7,
+            ready_bytes: 8,
+            lent: 9,
         };
         let mut text = Vec::new();
         write_pool(&stats, &mut text).unwrap();
         let expected = "\
 pool: on
-  buffers ready: 6, 7 bytes
-  buffers with clients: 8
+  buffers ready: 7, 8 bytes
+  buffers with clients: 9
   requests that found a buffer: 1
   requests that did not: 2
   buffers that came back: 3
   buffers made ahead of requests: 4
-  cleared off the request path: 5 bytes
+  buffers given back to the kernel: 5
+  cleared off the request path: 6 bytes
 ";
         assert_eq!(String::from_utf8(text).unwrap(), expected);
     }

@@ -53,6 +53,8 @@ pub struct PoolStats {
     pub returned: u64,
     /// Buffers made ahead of requests.
     pub made: u64,
+    /// Buffers given back to the kernel because memory was short or nobody had asked for a while.
+    pub given_back: u64,
     /// Bytes cleared off the request path: of buffers made, by the kernel, and of buffers that came back.
     pub cleared_bytes: u64,
     /// Buffers that nobody but the pool holds.
@@ -145,6 +147,7 @@ impl State {
     /// Empties the pool; what it had is to be dropped after the lock.
     pub(super) fn give_back(&mut self) -> Vec<Ready> {
         self.in_use.clear();
+        self.counted.given_back += self.ready.len() as u64;
         std::mem::take(&mut self.ready)
     }
 
@@ -226,6 +229,7 @@ mod tests {
         assert!(state.add_returned(ready(Content::Of(ClientId(1))), 1 << 20).is_none());
         assert_eq!(state.lacking(1 << 20), None);
         assert_eq!(state.give_back().len(), 1);
+        assert_eq!((state.stats().ready, state.stats().given_back), (0, 1));
         assert_eq!(state.lacking(1 << 20), None);
     }
 
