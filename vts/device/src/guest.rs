@@ -34,7 +34,8 @@ impl GuestPrograms {
         let phase = progress.phase("build the device's programs");
         let mut cargo = command(cargo());
         cargo.current_dir(workspace.root());
-        cargo.args(["build", "--release", "--bins", "--message-format=json-render-diagnostics"]);
+        cargo.args(["build", "--profile", "device", "--bins"]);
+        cargo.arg("--message-format=json-render-diagnostics");
         cargo.args(["--target", GUEST_TRIPLE, "--target-dir"]).arg(workspace.guest_target());
         for package in PACKAGES {
             cargo.args(["--package", package]);
