@@ -39,6 +39,8 @@ pub enum Group {
     Raw,
     /// Buffers made and closed, without I/O.
     Allocation,
+    /// Files of several sizes; before others have left the disk's free space in pieces, which costs more than size does.
+    FileSizes,
     /// The methods of the public series, loading.
     Load,
     /// The methods of the public series, saving.
@@ -55,8 +57,6 @@ pub enum Group {
     CallTree,
     /// A load beside other buffers.
     LiveBuffers,
-    /// Files of several sizes; last, because it makes room for its own on the disk.
-    FileSizes,
 }
 
 impl Arguments {

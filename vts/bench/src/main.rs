@@ -58,6 +58,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
             match group {
                 Group::Raw => raw_device::run(&mut bench)?,
                 Group::Allocation => allocation::run(&mut bench)?,
+                Group::FileSizes => live_buffers::run_file_sizes(&mut bench)?,
                 Group::Load => seed::load::run(&mut bench)?,
                 Group::Save => seed::save::run(&mut bench)?,
                 Group::Engine => {
@@ -69,7 +70,6 @@ fn run(arguments: &Arguments) -> Result<bool> {
                 Group::Calls => binder_calls::run(&mut bench)?,
                 Group::CallTree => call_tree::run(&mut bench)?,
                 Group::LiveBuffers => live_buffers::run(&mut bench)?,
-                Group::FileSizes => live_buffers::run_file_sizes(&mut bench)?,
             }
         }
     }
