@@ -94,20 +94,18 @@ impl Allocator {
         }
     }
 
-    /// Allocates a buffer of `asked_bytes` that is to be filled from files, of the heap and the pages that make the whole of
-    /// it cheapest. The size in `new` may still be 0.
+    /// Allocates a buffer that is to be filled from files, of the heap and the pages that make the whole of it cheapest.
     pub(crate) fn allocate_to_fill(
         &self,
         new: &NewBuffer<'_>,
-        asked_bytes: u64,
         request: &LoadRequest<'_>,
         files: &[OpenFile<'_>],
         segments: &[ResolvedSegment],
     ) -> Result<Allocated> {
         let name = BufferName::new(new.name, DEFAULT_BUFFER_NAME)?;
-        let size_bytes = round_to_pages(asked_bytes)?;
+        let size_bytes = round_to_pages(new.size_bytes)?;
         let heaps = self.heaps.suitable(new.heap, size_bytes)?;
-        let overwritten = covered_bytes(segments) == asked_bytes;
+        let overwritten = covered_bytes(segments) == new.size_bytes;
         let wish = |pages| Wish { size_bytes, pages, client: request.client, overwritten };
         let choices: Vec<Choice<'_>> =
             heaps.into_iter().flat_map(|heap| self.choices(heap, size_bytes, wish)).collect();

@@ -132,8 +132,7 @@ impl Engine {
         let begin = Instant::now();
         let new_buffer = match &request.target {
             Target::New(new) => Some(self.allocator.allocate_to_fill(
-                new,
-                size_bytes(new, &asked)?,
+                &sized(*new, &asked)?,
                 request,
                 &files,
                 &asked,
@@ -250,8 +249,8 @@ fn inspect_files<'fd>(
         .collect()
 }
 
-/// The size of a new buffer, which is what the segments need where the request names none.
-fn size_bytes(new: &NewBuffer<'_>, segments: &[ResolvedSegment]) -> Result<u64> {
+/// The request for a new buffer, with the size that the segments need where it names none.
+fn sized<'a>(new: NewBuffer<'a>, segments: &[ResolvedSegment]) -> Result<NewBuffer<'a>> {
     let needed_bytes = segments.iter().map(ResolvedSegment::buffer_end_bytes).max().unwrap_or(0);
     if new.size_bytes == 0 && needed_bytes == 0 {
         return Err(EngineError::bad_argument(
@@ -270,7 +269,7 @@ fn size_bytes(new: &NewBuffer<'_>, segments: &[ResolvedSegment]) -> Result<u64> 
             ),
         ));
     }
-    Ok(size_bytes)
+    Ok(NewBuffer { size_bytes, ..new })
 }
 
 /// Cuts segments at the end of their file.

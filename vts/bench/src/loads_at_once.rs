@@ -21,11 +21,14 @@ const AT_ONCE: [u64; 3] = [1, 2, 4];
 
 /// Measures them, by copy_file_range, into buffers that are there.
 pub fn run(bench: &mut Bench) -> Result<()> {
+    let method = format!("{SYSTEM_HEAP} {}, loads at once", Path::CopyFileRange);
+    if !bench.wants(&method) {
+        return Ok(());
+    }
     let engine = engine();
     for at_once in AT_ONCE {
         let (bytes, buffers) = (bench.setup.total_bytes(), u64::from(bench.setup.buffers));
-        let method = format!("{SYSTEM_HEAP} {}, loads at once", Path::CopyFileRange);
-        let case = Case::new(Kind::Engine, method, Direction::Load, bytes, buffers)
+        let case = Case::new(Kind::Engine, &method, Direction::Load, bytes, buffers)
             .with("buffer_bytes", bench.setup.buffer_bytes)
             .with("loads_at_once", at_once);
         bench.measure(case, |setup| load(setup, &engine, at_once))?;
