@@ -1,58 +1,94 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Loads that go on at the same time, as those of several clients do: what the raw limit at its best depth compares with.
 
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use anyhow::{anyhow, ensure, Result};
+use anyhow::{anyhow, ensure, Context, Result};
 use dmabuf_engine::path::Path;
 use dmabuf_engine::request::{Policy, Target};
-use dmabuf_engine::{Buffer, Engine};
+use dmabuf_engine::Engine;
+use dmabuf_loader_client::aidl::{LoadPath::LoadPath, PathPolicy::PathPolicy, Segment::Segment};
+use dmabuf_loader_client::{LoadSpec, Loader};
 use vts_bench_record::{Direction, Kind, Phases};
 use vts_support::files::Mode;
 
 use crate::bench::{Bench, Case, Setup};
 use crate::engine_paths::{engine, load_part, new_buffer, CLIENT, SYSTEM_HEAP};
+use crate::outcome::not_possible;
 use crate::seed::load::offsets_bytes;
+use crate::service_paths;
 
 /// Loads at a time, a thread each.
 const AT_ONCE: [u64; 3] = [1, 2, 4];
 
-/// Measures them, by copy_file_range, into buffers that are there.
+/// Who loads: by copy_file_range, into buffers that are there.
+trait Loads: Sync {
+    fn make_buffer(&self, size_bytes: u64) -> Result<OwnedFd>;
+
+    /// Loads a part of a file to the start of a buffer; returns the bytes that it got.
+    fn fill(
+        &self,
+        file: &File,
+        offset_bytes: u64,
+        buffer: BorrowedFd<'_>,
+        len_bytes: u64,
+    ) -> Result<u64>;
+}
+
+/// Measures them in-process.
 pub fn run(bench: &mut Bench) -> Result<()> {
-    let method = format!("{SYSTEM_HEAP} {}, loads at once", Path::CopyFileRange);
+    let method = method();
     if !bench.wants(&method) {
         return Ok(());
     }
     let engine = engine();
+    measure(bench, Kind::Engine, &method, |setup, at_once| load_all(setup, &engine, at_once))
+}
+
+/// Measures them through the service.
+pub fn run_service(bench: &mut Bench) -> Result<()> {
+    measure(bench, Kind::Binder, &method(), |setup, at_once| match &setup.loader {
+        Ok(loader) => load_all(setup, loader, at_once),
+        Err(reason) => Err(not_possible(reason.clone())),
+    })
+}
+
+fn method() -> String {
+    format!("{SYSTEM_HEAP} {}, loads at once", Path::CopyFileRange)
+}
+
+fn measure(
+    bench: &mut Bench,
+    kind: Kind,
+    method: &str,
+    work: impl Fn(&Setup, u64) -> Result<Phases>,
+) -> Result<()> {
     for at_once in AT_ONCE {
         let (bytes, buffers) = (bench.setup.total_bytes(), u64::from(bench.setup.buffers));
-        let case = Case::new(Kind::Engine, &method, Direction::Load, bytes, buffers)
+        let case = Case::new(kind, method, Direction::Load, bytes, buffers)
             .with("buffer_bytes", bench.setup.buffer_bytes)
             .with("loads_at_once", at_once);
-        bench.measure(case, |setup| load(setup, &engine, at_once))?;
+        bench.measure(case, |setup| work(setup, at_once))?;
     }
     Ok(())
 }
 
-fn load(setup: &Setup, engine: &Engine, at_once: u64) -> Result<Phases> {
+fn load_all(setup: &Setup, who: &impl Loads, at_once: u64) -> Result<Phases> {
     let file = setup.source.open(Mode::Direct)?;
     let len_bytes = setup.buffer_bytes;
     let (buffers, create) = setup.meter.measure(|| {
-        let new = new_buffer(SYSTEM_HEAP, len_bytes);
-        let allocate = |_| Ok(engine.allocate(&new, CLIENT)?);
-        (0..setup.buffers).map(allocate).collect::<Result<Vec<Buffer>>>()
+        (0..setup.buffers).map(|_| who.make_buffer(len_bytes)).collect::<Result<Vec<OwnedFd>>>()
     })?;
     let offsets: Vec<u64> = offsets_bytes(len_bytes).take(buffers.len()).collect();
     let next = AtomicUsize::new(0);
     let load_some = || loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
         let Some(buffer) = buffers.get(index) else { return Ok(()) };
-        let target = Target::Existing(buffer.fd.as_fd());
-        let policy = Policy::Named(Path::CopyFileRange);
-        let outcome = load_part(engine, policy, target, &file, offsets[index], len_bytes)?;
-        ensure!(outcome.segment_bytes == [len_bytes], "short: {:?}", outcome.segment_bytes);
+        let loaded_bytes = who.fill(&file, offsets[index], buffer.as_fd(), len_bytes)?;
+        ensure!(loaded_bytes == len_bytes, "short: {loaded_bytes} of {len_bytes}");
     };
     let ((), io) = setup.meter.measure(|| {
         thread::scope(|scope| {
@@ -65,11 +101,56 @@ fn load(setup: &Setup, engine: &Engine, at_once: u64) -> Result<Phases> {
         })
     })?;
     for (buffer, offset_bytes) in buffers.iter().zip(offsets) {
-        setup.source.verify(buffer.fd.as_fd(), len_bytes, offset_bytes)?;
+        setup.source.verify(buffer.as_fd(), len_bytes, offset_bytes)?;
     }
     let ((), close) = setup.meter.measure(|| {
         drop(buffers);
         Ok(())
     })?;
     Ok(Phases { create: Some(create), io: Some(io), close: Some(close) })
+}
+
+impl Loads for Engine {
+    fn make_buffer(&self, size_bytes: u64) -> Result<OwnedFd> {
+        Ok(self.allocate(&new_buffer(SYSTEM_HEAP, size_bytes), CLIENT)?.fd)
+    }
+
+    fn fill(
+        &self,
+        file: &File,
+        offset_bytes: u64,
+        buffer: BorrowedFd<'_>,
+        len_bytes: u64,
+    ) -> Result<u64> {
+        let policy = Policy::Named(Path::CopyFileRange);
+        let target = Target::Existing(buffer);
+        let outcome = load_part(self, policy, target, file, offset_bytes, len_bytes)?;
+        Ok(outcome.segment_bytes.iter().sum())
+    }
+}
+
+impl Loads for Loader {
+    fn make_buffer(&self, size_bytes: u64) -> Result<OwnedFd> {
+        let buffer = self.allocate(&service_paths::new_buffer(SYSTEM_HEAP, size_bytes)?)?;
+        Ok(buffer.fd.context("no buffer")?.into())
+    }
+
+    fn fill(
+        &self,
+        file: &File,
+        offset_bytes: u64,
+        buffer: BorrowedFd<'_>,
+        len_bytes: u64,
+    ) -> Result<u64> {
+        let segment = Segment {
+            fileOffsetBytes: i64::try_from(offset_bytes)?,
+            lengthBytes: i64::try_from(len_bytes)?,
+            ..Segment::default()
+        };
+        let mut spec = LoadSpec::default().file(file)?.segment(segment).into_existing(buffer)?;
+        spec.request.policy = PathPolicy::NAMED_PATH;
+        spec.request.namedPath = LoadPath::COPY_FILE_RANGE;
+        let result = self.load(spec).map_err(service_paths::refused_or_failed)?;
+        Ok(u64::try_from(result.segmentBytes.iter().sum::<i64>())?)
+    }
 }

@@ -66,7 +66,10 @@ fn run(arguments: &Arguments) -> Result<bool> {
                     loads_at_once::run(&mut bench)?;
                 }
                 Group::Pool => warm_pool::run(&mut bench)?,
-                Group::Service => service_paths::run(&mut bench)?,
+                Group::Service => {
+                    service_paths::run(&mut bench)?;
+                    loads_at_once::run_service(&mut bench)?;
+                }
                 Group::Calls => binder_calls::run(&mut bench)?,
                 Group::CallTree => call_tree::run(&mut bench)?,
                 Group::LiveBuffers => live_buffers::run(&mut bench)?,

@@ -139,7 +139,8 @@ fn check(result: &LoadResult, way: &Way) -> Result<()> {
     Ok(())
 }
 
-fn refused_or_failed(error: ClientError) -> anyhow::Error {
+/// A way that the service has not is no failure of the benchmark.
+pub fn refused_or_failed(error: ClientError) -> anyhow::Error {
     match error.code() {
         Some(LoaderError::PATH_UNAVAILABLE | LoaderError::NO_MEMORY) => {
             not_possible(error.to_string())
