@@ -133,7 +133,7 @@ impl Bench {
         self.methods.is_empty() || self.methods.iter().any(|wanted| wanted == method)
     }
 
-    /// Makes one measurement with an empty page cache, and writes it.
+    /// Makes one measurement with an empty page cache and no pages on their way to being free, and writes it.
     pub fn measure(
         &mut self,
         case: Case,
@@ -144,6 +144,7 @@ impl Bench {
         }
         eprintln!("{:?} {:?} {}", case.kind, case.direction, case.method);
         tuning::drop_page_cache()?;
+        tuning::drain_page_lists()?;
         let outcome = outcome::of(work(&self.setup));
         if let Outcome::Failed { reason } = &outcome {
             eprintln!("FAILED: {}: {reason}", case.method);

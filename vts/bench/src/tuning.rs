@@ -9,6 +9,9 @@ use dmabuf_uapi::mapping::HUGE_PAGE_BYTES;
 use crate::outcome::not_possible;
 
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
+const STAT_REFRESH: &str = "/proc/sys/vm/stat_refresh";
+const PAGE_LIST_FRACTION: &str = "/proc/sys/vm/percpu_pagelist_high_fraction";
+const ZONE_INFO: &str = "/proc/zoneinfo";
 const COMPACT_MEMORY: &str = "/proc/sys/vm/compact_memory";
 const HUGETLB_POOL_PAGES: &str = "/proc/sys/vm/nr_hugepages";
 const ANONYMOUS_HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
@@ -18,6 +21,39 @@ const SHMEM_HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enable
 pub fn drop_page_cache() -> Result<()> {
     rustix::fs::sync();
     fs::write(DROP_CACHES, "1").context(DROP_CACHES)
+}
+
+/// So small a part of memory that the lists keep no more than a few batches.
+const SHORTEST_PAGE_LISTS: &str = "1000000";
+
+/// Has every processor give back the free pages that it keeps at hand. By itself the kernel does that bit by bit, once a
+/// second, so that what one measurement freed costs another. (`Documentation/admin-guide/sysctl/vm.rst`)
+pub fn drain_page_lists() -> Result<()> {
+    let before = read(PAGE_LIST_FRACTION)?;
+    fs::write(PAGE_LIST_FRACTION, SHORTEST_PAGE_LISTS).context(PAGE_LIST_FRACTION)?;
+    let drained = drain_step_by_step();
+    fs::write(PAGE_LIST_FRACTION, before).context(PAGE_LIST_FRACTION)?;
+    drained
+}
+
+/// Each refresh of the statistics gives back a part of what is above the limit.
+fn drain_step_by_step() -> Result<()> {
+    let listed = || Ok::<_, anyhow::Error>(listed_pages(&read(ZONE_INFO)?));
+    let mut left = listed()?;
+    loop {
+        fs::write(STAT_REFRESH, "1").context(STAT_REFRESH)?;
+        let now_left = listed()?;
+        if now_left >= left {
+            return Ok(());
+        }
+        left = now_left;
+    }
+}
+
+/// The free pages in the processors' lists, from `/proc/zoneinfo`.
+fn listed_pages(zone_info: &str) -> u64 {
+    let counts = zone_info.lines().filter_map(|line| line.trim().strip_prefix("count:"));
+    counts.filter_map(|count| count.trim().parse::<u64>().ok()).sum()
 }
 
 /// The pages that memfds and bounce memory can be made of.
@@ -117,6 +153,16 @@ fn chosen(words: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn listed_pages_are_those_of_every_zone_and_processor() {
+        let zone_info = "Node 0, zone      DMA\n  pages free     3840\n  pagesets\n    cpu: 0\n\
+                         \x20             count:    12\n              high:     0\n    cpu: 1\n\
+                         \x20             count:    30\nNode 0, zone    DMA32\n  pagesets\n    cpu: 0\n\
+                         \x20             count:    300\n";
+        assert_eq!(listed_pages(zone_info), 342);
+        assert_eq!(listed_pages(""), 0);
+    }
 
     #[test]
     fn the_chosen_word_is_the_one_in_brackets() {
