@@ -29,7 +29,8 @@ const SHORTEST_PAGE_LISTS: &str = "1000000";
 /// Has every processor give back the free pages that it keeps at hand. By itself the kernel does that bit by bit, once a
 /// second, so that what one measurement freed costs another. (`Documentation/admin-guide/sysctl/vm.rst`)
 pub fn drain_page_lists() -> Result<()> {
-    let before = read(PAGE_LIST_FRACTION)?;
+    // Before Linux 5.14 the lists were short, and this limit had another name.
+    let Ok(before) = read(PAGE_LIST_FRACTION) else { return Ok(()) };
     fs::write(PAGE_LIST_FRACTION, SHORTEST_PAGE_LISTS).context(PAGE_LIST_FRACTION)?;
     let drained = drain_step_by_step();
     fs::write(PAGE_LIST_FRACTION, before).context(PAGE_LIST_FRACTION)?;
