@@ -65,14 +65,18 @@ impl Allocator {
         let name = BufferName::new(request.name, DEFAULT_BUFFER_NAME)?;
         let size_bytes = round_to_pages(request.size_bytes)?;
         let heap = self.heaps.choose(request.heap, size_bytes)?;
+        let pool = self.pool.as_ref().filter(|pool| pool.keeps_zeroed(size_bytes));
         // What is to come back has to keep the memory behind it.
-        let purpose = if self.pool.is_some() { Purpose::Fill } else { Purpose::HandOver };
+        let purpose = if pool.is_some() { Purpose::Fill } else { Purpose::HandOver };
         let wish = |pages| Wish { size_bytes, pages, client, overwritten: false };
         let attempts = self
             .choices(heap, size_bytes, wish)
             .into_iter()
             .map(|Choice { pages, .. }| self.take_or_allocate(heap, wish(pages), &name, purpose));
-        first_success(attempts).map(|allocated| self.hand_over(allocated, client))
+        first_success(attempts).map(|allocated| match pool {
+            Some(pool) => pool.lend(allocated, client),
+            None => allocated.buffer,
+        })
     }
 
     fn take_or_allocate(
@@ -107,6 +111,13 @@ impl Allocator {
         let heaps = self.heaps.suitable(new.heap, size_bytes)?;
         let overwritten = covered_bytes(segments) == new.size_bytes;
         let wish = |pages| Wish { size_bytes, pages, client: request.client, overwritten };
+        if let (Some(pool), true) = (&self.pool, overwritten) {
+            heaps.iter().for_each(|heap| pool.take_back(heap, size_bytes, request.client));
+        }
+        if let [heap @ Heap { kind: HeapKind::DmaHeap, .. }] = heaps[..] {
+            // Its buffers are made in one way, and mapped by nobody.
+            return self.take_or_allocate(heap, wish(None), &name, Purpose::Fill);
+        }
         let choices: Vec<Choice<'_>> =
             heaps.into_iter().flat_map(|heap| self.choices(heap, size_bytes, wish)).collect();
         let ranked = self.rank(&choices, request.policy, files, segments);
@@ -115,7 +126,7 @@ impl Allocator {
             // To map base pages and unmap them again costs more than copy_file_range itself, which needs no mapping.
             let needs_no_mapping = way.is_some_and(|way| way.path == Path::CopyFileRange)
                 && pages == Some(PageKind::Base)
-                && self.pool.is_none();
+                && !self.pool.as_ref().is_some_and(|pool| pool.keeps(size_bytes));
             let purpose = if needs_no_mapping { Purpose::HandOver } else { Purpose::Fill };
             self.take_or_allocate(heap, wish(pages), &name, purpose)
         }))
@@ -153,10 +164,6 @@ impl Allocator {
         files: &[OpenFile<'_>],
         segments: &[ResolvedSegment],
     ) -> Vec<RankedMemory> {
-        if let [Choice { pages: None, .. }] = choices {
-            // Nothing to choose, and no mapping that depends on the way.
-            return vec![RankedMemory { index: 0, way: None }];
-        }
         let Some(largest) = segments.iter().max_by_key(|segment| segment.len_bytes) else {
             return (0..choices.len()).map(|index| RankedMemory { index, way: None }).collect();
         };

@@ -228,6 +228,10 @@ fn clear_gaps(
     segments: &[ResolvedSegment],
     segment_bytes: &[u64],
 ) -> Result<()> {
+    // Segments do not overlap.
+    if segment_bytes.iter().sum::<u64>() == buffer.size_bytes {
+        return Ok(());
+    }
     let mut filled: Vec<(u64, u64)> = filled_ranges(segments, segment_bytes).collect();
     filled.push((buffer.size_bytes, 0));
     filled.sort_unstable();

@@ -4,7 +4,7 @@
 //! Source: `include/uapi/linux/dma-buf.h` and `Documentation/driver-api/dma-buf.rst` of Linux 6.12.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use bitflags::bitflags;
 use rustix::fs::{fstat, seek, FileType, SeekFrom};
@@ -106,24 +106,6 @@ pub fn size_bytes(buffer: impl AsFd) -> Result<u64> {
     seek(buffer, SeekFrom::End(0))
 }
 
-/// How many references to the open dma-buf there are: fds of any process, mappings, messages that carry it, and drivers
-/// that have imported it. 1 means that `buffer` is the only one.
-///
-/// See `count` in `/proc/PID/fdinfo`, `drivers/dma-buf/dma-buf.c` of Linux 6.12.
-///
-/// # Errors
-/// - `NOSYS`: procfs is not mounted, or the kernel does not report the count.
-/// - `NOTTY`: the fd is no dma-buf.
-pub fn reference_count(buffer: impl AsFd) -> Result<u64> {
-    let path = format!("/proc/thread-self/fdinfo/{}", buffer.as_fd().as_raw_fd());
-    let text = std::fs::read_to_string(path).map_err(|_| Errno::NOSYS)?;
-    let line = |key| text.lines().find_map(|line| line.strip_prefix(key));
-    if line("exp_name:").is_none() {
-        return Err(Errno::NOTTY);
-    }
-    line("count:").and_then(|count| count.trim().parse().ok()).ok_or(Errno::NOSYS)
-}
-
 /// Whether the fd is a dma-buf: an anonymous file, one without a file type, that knows `DMA_BUF_IOCTL_SYNC` and refuses
 /// its empty flags with `INVAL`.
 ///
@@ -177,7 +159,6 @@ mod tests {
         let file = std::fs::File::open("/proc/self/exe").unwrap();
         assert!(!is_dma_buf(&file));
         assert_eq!(set_name(&file, c"name").unwrap_err(), Errno::NOTTY);
-        assert_eq!(reference_count(&file), Err(Errno::NOTTY));
         assert_eq!(CpuAccessGuard::begin(file.as_fd(), CpuAccess::READ).err(), Some(Errno::NOTTY));
     }
 }

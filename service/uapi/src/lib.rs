@@ -13,6 +13,7 @@
 #![deny(missing_docs, clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
 pub mod copy_file_range;
+pub mod counted_buffer;
 pub mod cpu_clock;
 pub mod dma_buf;
 pub mod dma_heap;

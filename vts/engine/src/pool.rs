@@ -33,8 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 type Test = fn(&str) -> Result<()>;
 
 pub fn trials() -> Vec<Trial> {
-    let tests: [(&str, Test); 8] = [
+    let tests: [(&str, Test); 10] = [
         ("a_client_that_loads_again_gets_its_buffer_back", a_client_that_loads_again),
+        ("a_client_that_loads_again_need_not_wait", a_client_that_need_not_wait),
+        ("a_buffer_that_its_client_keeps_is_not_loaded_again", a_buffer_that_its_client_keeps),
         ("what_a_shorter_file_leaves_of_a_page_is_zero", what_a_shorter_file_leaves),
         ("no_client_sees_the_bytes_of_another", no_client_sees_the_bytes_of_another),
         ("a_buffer_that_is_mapped_or_held_stays_away", a_buffer_that_is_mapped_or_held),
@@ -80,6 +82,41 @@ fn a_client_that_loads_again(heap: &str) -> Result<()> {
         drop(buffer);
         wait_until(&engine, "the buffer is back", |stats| stats.lent == 0 && stats.ready > 0)?;
     }
+    Ok(())
+}
+
+/// The request itself finds what has just been released.
+fn a_client_that_need_not_wait(heap: &str) -> Result<()> {
+    let files = Files::new()?;
+    let engine = engine(POOL);
+    for seed in 0..20 {
+        let file = patterned(&files, seed)?;
+        let buffer = load_whole(&engine, CAMERA, heap, &file.direct()?)?;
+        let bytes = contents(&buffer)?;
+        assert_same(&bytes, &file.expected(0, SIZE_BYTES as usize), &format!("load {seed}"));
+    }
+    // But for the moments in which the pool's thread looks at the same buffer.
+    let now = stats(&engine)?;
+    ensure!(now.hits == 19 && now.returned >= 15 && now.made < 5, "{now:?}");
+    Ok(())
+}
+
+/// Whatever a client keeps, mappings and copies of fds among it, stays as it was loaded.
+fn a_buffer_that_its_client_keeps(heap: &str) -> Result<()> {
+    let files = Files::new()?;
+    let engine = engine(POOL);
+    let file = |seed| patterned(&files, seed);
+    let kept = load_whole(&engine, CAMERA, heap, &file(0)?.direct()?)?;
+    let mapped = load_whole(&engine, CAMERA, heap, &file(1)?.direct()?)?;
+    let mapping = Mapping::shared(&mapped.fd, SIZE_BYTES as usize, MappingAccess::Read)?;
+    drop(mapped);
+    for seed in 2..8 {
+        drop(load_whole(&engine, CAMERA, heap, &file(seed)?.direct()?)?);
+    }
+    assert_same(&contents(&kept)?, &file(0)?.expected(0, SIZE_BYTES as usize), "kept");
+    let mut bytes = vec![0; SIZE_BYTES as usize];
+    mapping.read(0, &mut bytes)?;
+    assert_same(&bytes, &file(1)?.expected(0, SIZE_BYTES as usize), "mapped");
     Ok(())
 }
 

@@ -3,11 +3,12 @@
 
 mod backing;
 mod dma_heap;
+mod kept;
 mod memfd;
 mod udmabuf;
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use dmabuf_uapi::memfd::create_sealed;
 use dmabuf_uapi::{dma_buf, page_size_bytes, Errno};
@@ -17,6 +18,7 @@ use crate::error::{EngineError, Result};
 
 pub(crate) use backing::Backing;
 pub use backing::PageKind;
+pub(crate) use kept::Kept;
 
 /// What stands behind a heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +136,7 @@ impl Heap {
             heap: self.name.clone(),
             device_shareable: self.device_shareable(),
         };
-        Ok(Allocated { buffer, backing, pages, is_zero: true })
+        Ok(Allocated { buffer, backing, pages, is_zero: true, kept: None })
     }
 
     fn no_memory(&self, size_bytes: u64, errno: Errno) -> EngineError {
@@ -161,6 +163,8 @@ pub(crate) struct Allocated {
     pub(crate) pages: Option<PageKind>,
     /// Whether its bytes are zero; else they are those of an earlier load.
     pub(crate) is_zero: bool,
+    /// Where the pool has it already, the pool's own fd.
+    pub(crate) kept: Option<Kept>,
 }
 
 /// A name for a buffer, of a length that the kernel takes.
@@ -169,7 +173,7 @@ pub struct BufferName(CString);
 
 impl BufferName {
     /// Names a dma-buf. The name only helps debugging, so a kernel that refuses it fails nothing.
-    pub(crate) fn give_to(&self, buffer: &OwnedFd) {
+    pub(crate) fn give_to(&self, buffer: impl AsFd) {
         if let Err(errno) = dma_buf::set_name(buffer, &self.0) {
             log::warn!("naming a buffer {:?} failed: {errno}", self.0);
         }

@@ -4,9 +4,11 @@
 //! A buffer that its client has released comes back once nobody else holds it: the kernel counts the references to a
 //! dma-buf, those of mappings and of drivers among them. It goes out again as it is only to the client it came from, and
 //! only for a load that overwrites it whole; for anybody else it is cleared first, off the request path. Of each kind of
-//! buffer that is in use the pool keeps one ready, so that the next request finds it.
+//! buffer that is in use the pool keeps one ready, so that the next request finds it; not of small ones, which are made
+//! faster than cleared. A client that loads again finds the buffer that it has just released: the request itself looks
+//! whether that is back.
 //!
-//! The pool gives everything back when memory is short, and when nobody has asked for a while.
+//! The pool gives everything back when memory is short, and when nobody has asked for a while; then it sleeps.
 //!
 //! Bare memfds are not pooled: the kernel does not tell who else holds one.
 
@@ -19,10 +21,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::buffer::Buffer;
-use crate::heap::{Allocated, BufferName, Heap, HeapKind, Heaps, PageKind};
+use crate::heap::{Allocated, BufferName, Heap, HeapKind, Heaps, Kept, PageKind};
 use crate::request::ClientId;
 
-use state::{Key, Lent, State};
+use state::{Kind, Lent, State};
 
 pub use state::PoolStats;
 
@@ -97,35 +99,80 @@ impl Pool {
         }
     }
 
-    fn key(&self, heap: &Heap, pages: Option<PageKind>, size_bytes: u64) -> Option<Key> {
-        let poolable = heap.kind != HeapKind::Memfd && size_bytes <= self.shared.config.max_bytes;
-        poolable.then(|| Key { heap: heap.name.clone(), pages, size_bytes })
+    fn kind<'h>(
+        &self,
+        heap: &'h Heap,
+        pages: Option<PageKind>,
+        size_bytes: u64,
+    ) -> Option<Kind<'h>> {
+        let poolable = heap.kind != HeapKind::Memfd && self.keeps(size_bytes);
+        poolable.then_some(Kind { heap: &heap.name, pages, size_bytes })
+    }
+
+    /// Whether a buffer of so many bytes can come back here.
+    pub(crate) fn keeps(&self, size_bytes: u64) -> bool {
+        size_bytes <= self.shared.config.max_bytes
+    }
+
+    /// Whether a buffer of so many bytes is to come back here even if it was not loaded.
+    pub(crate) fn keeps_zeroed(&self, size_bytes: u64) -> bool {
+        self.keeps(size_bytes) && state::is_worth_clearing(size_bytes)
     }
 
     /// Whether [`Pool::take`] would find a buffer.
     pub(crate) fn has(&self, heap: &Heap, wish: Wish) -> bool {
-        let key = self.key(heap, wish.pages, wish.size_bytes);
-        key.is_some_and(|key| self.shared.state().find(&key, wish).is_some())
+        let Some(kind) = self.kind(heap, wish.pages, wish.size_bytes) else { return false };
+        self.shared.state().find(kind, wish).is_some()
+    }
+
+    /// Takes a buffer back that a client has released, before it asks for one of this heap and size that it is going to
+    /// overwrite. One is looked at, so that those who keep many do not wait.
+    pub(crate) fn take_back(&self, heap: &Heap, size_bytes: u64, client: ClientId) {
+        if !self.keeps(size_bytes) {
+            return;
+        }
+        let Some(lent) = self.shared.state().take_lent(&heap.name, size_bytes, client) else {
+            return;
+        };
+        // Procfs is asked without the lock.
+        let is_released = lent.is_released();
+        let mut state = self.shared.state();
+        let over_cap = if is_released {
+            state.add_returned(lent.into_ready(), self.shared.config.max_bytes)
+        } else {
+            state.still_lent(lent);
+            None
+        };
+        drop(state);
+        drop(over_cap);
     }
 
     /// A buffer for a request, if one is ready.
     pub(crate) fn take(&self, heap: &Heap, wish: Wish, name: &BufferName) -> Option<Allocated> {
-        let key = self.key(heap, wish.pages, wish.size_bytes)?;
-        let allocated = self.shared.state().take(&key, wish)?;
-        name.give_to(&allocated.buffer.fd);
-        Some(allocated)
+        let kind = self.kind(heap, wish.pages, wish.size_bytes)?;
+        let ready = self.shared.state().take(kind, wish)?;
+        ready.into_allocated(name)
     }
 
     /// Remembers a buffer that is handed over, so that it can come back. Where the pool keeps it, its memory stays mapped
     /// here: to unmap and map base pages would cost more than the next load. Nothing touches it until the buffer is back.
     pub(crate) fn lend(&self, allocated: Allocated, client: ClientId) -> Buffer {
-        let Allocated { buffer, backing, pages, .. } = allocated;
+        let Allocated { buffer, backing, pages, kept, .. } = allocated;
         let heap = self.shared.heaps.by_name(&buffer.heap);
-        let key = heap.and_then(|heap| self.key(heap, pages, buffer.size_bytes));
-        if let (Some(key), Ok(fd)) = (key, buffer.fd.try_clone()) {
-            self.shared.state().lend(Lent { fd, backing, key, client });
+        let kind = heap.and_then(|heap| self.kind(heap, pages, buffer.size_bytes));
+        let Some(kind) = kind else { return buffer };
+        let Some(kept) = kept.or_else(|| Kept::new(buffer.fd.try_clone().ok()?)) else {
+            return buffer;
+        };
+        let lent = Lent { buffer: kept, backing, key: kind.into(), client };
+        let mut state = self.shared.state();
+        let is_looked_at = worker::looks_soon(state.next_look, &lent.key);
+        let not_remembered = state.lend(lent);
+        if !is_looked_at || state.lacking(self.shared.config.max_bytes).is_some() {
             self.shared.wake.notify_one();
         }
+        drop(state);
+        drop(not_remembered);
         buffer
     }
 

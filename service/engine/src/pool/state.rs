@@ -2,19 +2,57 @@
 //! What the pool has, has lent, and has done. No I/O and no system calls: it is used under a lock.
 
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use super::Wish;
-use crate::heap::{Allocated, Backing, PageKind};
+use crate::buffer::{Buffer, BufferKind, BufferView};
+use crate::heap::{Allocated, Backing, BufferName, Kept, PageKind};
 use crate::request::ClientId;
 
+/// Buffers that may come back, at most: each takes two fds, and one that is looked at takes its time.
+const MAX_LENT: usize = 128;
+
+/// Up to here to map a buffer and clear it costs more than to make a new one. Of such the pool keeps only what a client may
+/// overwrite itself.
+const SMALL_BUFFER_BYTES: u64 = 256 << 10;
+
+/// Whether a buffer of so many bytes costs less from the pool, cleared, than anew.
+pub(super) fn is_worth_clearing(size_bytes: u64) -> bool {
+    size_bytes > SMALL_BUFFER_BYTES
+}
+
 /// Buffers of one kind can stand for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kind<'a> {
+    pub(super) heap: &'a str,
+    pub(super) pages: Option<PageKind>,
+    pub(super) size_bytes: u64,
+}
+
+/// The kind of a buffer that the pool knows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) heap: String,
     pub(super) pages: Option<PageKind>,
     pub(super) size_bytes: u64,
+}
+
+impl Key {
+    /// Whether a buffer of it costs less from the pool, cleared, than anew.
+    pub(super) fn is_worth_clearing(&self) -> bool {
+        is_worth_clearing(self.size_bytes)
+    }
+
+    fn kind(&self) -> Kind<'_> {
+        Kind { heap: &self.heap, pages: self.pages, size_bytes: self.size_bytes }
+    }
+}
+
+impl From<Kind<'_>> for Key {
+    fn from(kind: Kind<'_>) -> Self {
+        Self { heap: kind.heap.to_owned(), pages: kind.pages, size_bytes: kind.size_bytes }
+    }
 }
 
 /// What is in a buffer.
@@ -28,18 +66,58 @@ pub(super) enum Content {
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) key: Key,
-    pub(super) allocated: Allocated,
+    pub(super) buffer: Kept,
+    pub(super) backing: Option<Backing>,
     pub(super) content: Content,
     pub(super) since: Instant,
+}
+
+impl Ready {
+    /// The buffer as the paths see it.
+    pub(super) fn view(&self) -> BufferView<'_> {
+        let view = BufferView::new(self.buffer.as_fd(), self.key.size_bytes, BufferKind::DmaBuf);
+        BufferView { backing: self.backing.as_ref(), ..view }
+    }
+
+    /// The buffer of this name with an fd for a client; `None` where there is no fd left.
+    pub(super) fn into_allocated(mut self, name: &BufferName) -> Option<Allocated> {
+        let fd = self.buffer.as_fd().try_clone_to_owned().ok()?;
+        if self.content == Content::Zero {
+            // Another client may have named it.
+            self.buffer.forget_name();
+        }
+        self.buffer.rename(name);
+        let Key { heap, pages, size_bytes } = self.key;
+        Some(Allocated {
+            buffer: Buffer { fd, size_bytes, heap, device_shareable: true },
+            backing: self.backing,
+            pages,
+            is_zero: self.content == Content::Zero,
+            kept: Some(self.buffer),
+        })
+    }
 }
 
 /// A buffer that a client has, or had.
 #[derive(Debug)]
 pub(super) struct Lent {
-    pub(super) fd: OwnedFd,
+    pub(super) buffer: Kept,
     pub(super) backing: Option<Backing>,
     pub(super) key: Key,
     pub(super) client: ClientId,
+}
+
+impl Lent {
+    /// Whether nobody else holds it any more.
+    pub(super) fn is_released(&self) -> bool {
+        self.buffer.is_released()
+    }
+
+    /// The buffer with what its client has left in it.
+    pub(super) fn into_ready(self) -> Ready {
+        let Self { buffer, backing, key, client } = self;
+        Ready { key, buffer, backing, content: Content::Of(client), since: Instant::now() }
+    }
 }
 
 /// What a pool has and has done.
@@ -69,29 +147,33 @@ pub struct PoolStats {
 pub(super) struct State {
     pub(super) ready: Vec<Ready>,
     pub(super) lent: Vec<Lent>,
-    /// The kinds that clients have had since the pool was last given back.
+    /// The kinds that clients have had since the pool was last given back, and that are made ahead.
     in_use: HashSet<Key>,
     pub(super) last_request: Option<Instant>,
+    /// When the pool's thread looks again; `None` where it waits for a buffer to be lent.
+    pub(super) next_look: Option<Instant>,
     pub(super) stopping: bool,
     counted: PoolStats,
 }
 
 impl State {
     /// The buffer that suits a request best: one that need not be zero if there is one, so that zeroed ones stay.
-    pub(super) fn find(&self, key: &Key, wish: Wish) -> Option<usize> {
-        let with = |content| {
-            self.ready.iter().position(|ready| ready.content == content && ready.key == *key)
-        };
-        let own = if wish.overwritten { with(Content::Of(wish.client)) } else { None };
-        own.or_else(|| with(Content::Zero))
+    pub(super) fn find(&self, kind: Kind<'_>, wish: Wish) -> Option<usize> {
+        let own = Content::Of(wish.client);
+        let own = if wish.overwritten { self.find_with(kind, own) } else { None };
+        own.or_else(|| self.find_with(kind, Content::Zero))
     }
 
-    pub(super) fn take(&mut self, key: &Key, wish: Wish) -> Option<Allocated> {
+    fn find_with(&self, kind: Kind<'_>, content: Content) -> Option<usize> {
+        self.ready.iter().position(|ready| ready.content == content && ready.key.kind() == kind)
+    }
+
+    pub(super) fn take(&mut self, kind: Kind<'_>, wish: Wish) -> Option<Ready> {
         self.last_request = Some(Instant::now());
-        match self.find(key, wish) {
+        match self.find(kind, wish) {
             Some(index) => {
                 self.counted.hits += 1;
-                Some(self.ready.swap_remove(index).allocated)
+                Some(self.ready.swap_remove(index))
             }
             None => {
                 self.counted.misses += 1;
@@ -100,9 +182,41 @@ impl State {
         }
     }
 
-    pub(super) fn lend(&mut self, lent: Lent) {
-        self.in_use.insert(lent.key.clone());
+    /// Remembers a buffer that a client gets, or gives it back to be dropped where too many are remembered.
+    pub(super) fn lend(&mut self, lent: Lent) -> Option<Lent> {
+        if lent.key.is_worth_clearing() && !self.in_use.contains(&lent.key) {
+            self.in_use.insert(lent.key.clone());
+        }
+        if self.lent.len() >= MAX_LENT {
+            return Some(lent);
+        }
         self.lent.push(lent);
+        None
+    }
+
+    /// Takes out the buffer that a client has had for longest, of those of a heap and a size, to be put back with
+    /// [`State::still_lent`].
+    pub(super) fn take_lent(
+        &mut self,
+        heap: &str,
+        size_bytes: u64,
+        client: ClientId,
+    ) -> Option<Lent> {
+        let is_one = |Lent { key, client: whose, .. }: &Lent| {
+            (*whose, key.size_bytes) == (client, size_bytes) && key.heap == heap
+        };
+        let index = self.lent.iter().position(is_one)?;
+        Some(self.lent.remove(index))
+    }
+
+    /// Puts a buffer behind those that are looked at before it.
+    pub(super) fn still_lent(&mut self, lent: Lent) {
+        self.lent.push(lent);
+    }
+
+    /// Whether there is nothing to look for, to clear or to make.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.lent.is_empty() && self.in_use.is_empty()
     }
 
     /// A kind that is in use and of which none is ready, where `max_bytes` leave room for one.
@@ -133,6 +247,11 @@ impl State {
         }
         self.ready.push(ready);
         None
+    }
+
+    /// Counts a buffer that is not kept any longer.
+    pub(super) fn count_given_back(&mut self) {
+        self.counted.given_back += 1;
     }
 
     /// Takes out a buffer that has held a client's bytes since before `before`.
@@ -167,22 +286,32 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::heap::{BufferName, Heaps, Purpose};
+    use std::os::fd::AsRawFd;
 
-    const SIZE_BYTES: u64 = 8192;
+    use dmabuf_uapi::memfd::create_sealed;
+
+    use super::*;
+
+    const SIZE_BYTES: u64 = 1 << 20;
 
     fn key() -> Key {
-        Key { heap: "memfd".to_owned(), pages: Some(PageKind::Base), size_bytes: SIZE_BYTES }
+        kind().into()
+    }
+
+    fn kind() -> Kind<'static> {
+        Kind { heap: "memfd", pages: Some(PageKind::Base), size_bytes: SIZE_BYTES }
+    }
+
+    fn buffer() -> Kept {
+        Kept::new(create_sealed(c"test", SIZE_BYTES).unwrap()).unwrap()
     }
 
     fn ready(content: Content) -> Ready {
-        let heaps = Heaps::discover(1 << 20, true);
-        let name = BufferName::new("", "test").unwrap();
-        let heap = heaps.by_name("memfd").unwrap();
-        let pages = Some(PageKind::Base);
-        let allocated = heap.allocate_of(SIZE_BYTES, pages, &name, Purpose::Fill).unwrap();
-        Ready { key: key(), allocated, content, since: Instant::now() }
+        Ready { key: key(), buffer: buffer(), backing: None, content, since: Instant::now() }
+    }
+
+    fn lent(client: u32) -> Lent {
+        Lent { buffer: buffer(), backing: None, key: key(), client: ClientId(client) }
     }
 
     fn wish(client: u32, overwritten: bool) -> Wish {
@@ -194,10 +323,10 @@ mod tests {
     fn a_client_gets_its_own_bytes_back_only_to_overwrite_them() {
         let mut state = State::default();
         state.ready.push(ready(Content::Of(ClientId(1))));
-        assert!(state.find(&key(), wish(2, true)).is_none());
-        assert!(state.find(&key(), wish(1, false)).is_none());
-        assert!(state.take(&key(), wish(1, true)).is_some());
-        assert!(state.take(&key(), wish(1, true)).is_none());
+        assert!(state.find(kind(), wish(2, true)).is_none());
+        assert!(state.find(kind(), wish(1, false)).is_none());
+        assert!(state.take(kind(), wish(1, true)).is_some());
+        assert!(state.take(kind(), wish(1, true)).is_none());
         assert_eq!((state.stats().hits, state.stats().misses), (1, 1));
     }
 
@@ -206,24 +335,23 @@ mod tests {
         let mut state = State::default();
         state.ready.push(ready(Content::Zero));
         state.ready.push(ready(Content::Of(ClientId(1))));
-        assert_eq!(state.find(&key(), wish(1, true)), Some(1));
-        assert_eq!(state.find(&key(), wish(1, false)), Some(0));
-        assert_eq!(state.find(&key(), wish(2, true)), Some(0));
-        let other = Key { size_bytes: 4096, ..key() };
-        assert_eq!(state.find(&other, wish(2, true)), None);
+        assert_eq!(state.find(kind(), wish(1, true)), Some(1));
+        assert_eq!(state.find(kind(), wish(1, false)), Some(0));
+        assert_eq!(state.find(kind(), wish(2, true)), Some(0));
+        let other = Kind { size_bytes: SIZE_BYTES / 2, ..kind() };
+        assert_eq!(state.find(other, wish(2, true)), None);
     }
 
     #[test]
     fn of_each_kind_in_use_one_should_be_ready() {
         let mut state = State::default();
-        assert_eq!(state.lacking(1 << 20), None);
-        let fd = ready(Content::Zero).allocated.buffer.fd;
-        state.lend(Lent { fd, backing: None, key: key(), client: ClientId(1) });
+        assert_eq!(state.lacking(4 << 20), None);
+        assert!(state.lend(lent(1)).is_none());
         assert_eq!(state.lacking(1 << 20), Some(key()));
         assert_eq!(state.lacking(SIZE_BYTES - 1), None);
         state.add_made(ready(Content::Zero));
         assert_eq!(state.lacking(1 << 20), None);
-        assert!(state.take(&key(), wish(1, true)).is_some());
+        assert!(state.take(kind(), wish(1, true)).is_some());
         assert_eq!(state.lacking(1 << 20), Some(key()));
         // What comes back counts.
         assert!(state.add_returned(ready(Content::Of(ClientId(1))), 1 << 20).is_none());
@@ -231,6 +359,52 @@ mod tests {
         assert_eq!(state.give_back().len(), 1);
         assert_eq!((state.stats().ready, state.stats().given_back), (0, 1));
         assert_eq!(state.lacking(1 << 20), None);
+    }
+
+    #[test]
+    fn what_a_client_has_had_for_longest_is_looked_at_first() {
+        let mut state = State::default();
+        for client in [1, 2, 1] {
+            assert!(state.lend(lent(client)).is_none());
+        }
+        let second = state.lent[2].buffer.as_fd().as_raw_fd();
+        let first = state.take_lent("memfd", SIZE_BYTES, ClientId(1)).unwrap();
+        assert!(state.take_lent("memfd", SIZE_BYTES, ClientId(3)).is_none());
+        state.still_lent(first);
+        let next = state.take_lent("memfd", SIZE_BYTES, ClientId(1)).unwrap();
+        assert_eq!(next.buffer.as_fd().as_raw_fd(), second);
+        assert_eq!(next.into_ready().content, Content::Of(ClientId(1)));
+    }
+
+    #[test]
+    fn only_so_many_buffers_are_remembered() {
+        let mut state = State::default();
+        for _ in 0..MAX_LENT {
+            assert!(state.lend(lent(1)).is_none());
+        }
+        assert!(state.lend(lent(1)).is_some());
+        assert_eq!(state.stats().lent, MAX_LENT as u64);
+    }
+
+    #[test]
+    fn small_buffers_are_not_made_ahead() {
+        let mut state = State::default();
+        let key = Key { size_bytes: SMALL_BUFFER_BYTES, ..key() };
+        assert!(state.lend(Lent { key, ..lent(1) }).is_none());
+        assert_eq!(state.lacking(1 << 20), None);
+    }
+
+    #[test]
+    fn an_empty_pool_has_nothing_to_do() {
+        let mut state = State::default();
+        assert!(state.is_empty());
+        assert!(state.lend(lent(1)).is_none());
+        assert!(!state.is_empty());
+        state.lent.clear();
+        // A kind that is in use is to be ready.
+        assert!(!state.is_empty());
+        state.give_back();
+        assert!(state.is_empty());
     }
 
     #[test]

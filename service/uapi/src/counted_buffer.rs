@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A dma-buf whose references are counted.
+//!
+//! Source: `count` in `/proc/PID/fdinfo`, `drivers/dma-buf/dma-buf.c` of Linux 6.12.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use rustix::io::{Errno, Result};
+
+/// Room for what fdinfo says of a dma-buf, which has a short name and no locks.
+const FDINFO_BYTES: usize = 1024;
+
+/// A dma-buf together with its fdinfo, which stays open: to open it costs more than to read it.
+#[derive(Debug)]
+pub struct CountedBuffer {
+    buffer: OwnedFd,
+    fdinfo: File,
+}
+
+impl CountedBuffer {
+    /// Takes the fd of a dma-buf over.
+    ///
+    /// # Errors
+    /// `NOSYS` where procfs is not mounted.
+    pub fn new(buffer: OwnedFd) -> Result<Self> {
+        // Of the process: the calling thread may end before this is dropped.
+        let path = format!("/proc/self/fdinfo/{}", buffer.as_raw_fd());
+        let fdinfo = File::open(path).map_err(|_| Errno::NOSYS)?;
+        Ok(Self { buffer, fdinfo })
+    }
+
+    /// How many references to the open dma-buf there are: fds of any process, mappings, messages that carry it, and
+    /// drivers that have imported it. 1 means that this is the only one.
+    ///
+    /// # Errors
+    /// - `NOSYS`: the count cannot be read.
+    /// - `NOTTY`: the fd is no dma-buf, or the kernel does not report the count.
+    pub fn references(&self) -> Result<u64> {
+        let mut bytes = [0; FDINFO_BYTES];
+        let len = self.fdinfo.read_at(&mut bytes, 0).map_err(|_| Errno::NOSYS)?;
+        let text = std::str::from_utf8(&bytes[..len]).map_err(|_| Errno::NOSYS)?;
+        count_in(text)
+    }
+}
+
+/// The first line `count:`, as the name of the buffer, which its holders choose, comes later.
+fn count_in(fdinfo: &str) -> Result<u64> {
+    let (count, rest) = match fdinfo.split_once("\ncount:").map(|(_, rest)| rest.split_once('\n')) {
+        Some(Some(parts)) => parts,
+        _ => return Err(Errno::NOTTY),
+    };
+    if !rest.contains("exp_name:") {
+        return Err(Errno::NOTTY);
+    }
+    count.trim().parse().or(Err(Errno::NOSYS))
+}
+
+impl AsFd for CountedBuffer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.buffer.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_is_the_kernels_whatever_a_buffer_is_named() {
+        let fdinfo = |name| {
+            format!(
+                "pos:\t0\nflags:\t02\nsize:\t4096\ncount:\t3\nexp_name:\tsystem\nname:\t{name}\n"
+            )
+        };
+        assert_eq!(count_in(&fdinfo("model")), Ok(3));
+        assert_eq!(count_in(&fdinfo("\ncount:\t1\nexp_name:\tx")), Ok(3));
+        assert_eq!(count_in("pos:\t0\ncount:\t1"), Err(Errno::NOTTY));
+        assert_eq!(count_in("pos:\t0\ncount:\tx\nexp_name:\tsystem\n"), Err(Errno::NOSYS));
+    }
+
+    #[test]
+    fn an_ordinary_file_is_no_dma_buf() {
+        let file = File::open("/proc/self/exe").unwrap();
+        assert_eq!(CountedBuffer::new(file.into()).unwrap().references(), Err(Errno::NOTTY));
+    }
+}
