@@ -24,18 +24,19 @@ use crate::service_paths;
 /// Loads at a time, a thread each.
 const AT_ONCE: [u64; 3] = [1, 2, 4];
 
+/// A part of a file.
+struct Part<'a> {
+    file: &'a File,
+    offset_bytes: u64,
+    len_bytes: u64,
+}
+
 /// Who loads: by copy_file_range, into buffers that are there.
 trait Loads: Sync {
     fn make_buffer(&self, size_bytes: u64) -> Result<OwnedFd>;
 
     /// Loads a part of a file to the start of a buffer; returns the bytes that it got.
-    fn fill(
-        &self,
-        file: &File,
-        offset_bytes: u64,
-        buffer: BorrowedFd<'_>,
-        len_bytes: u64,
-    ) -> Result<u64>;
+    fn fill(&self, buffer: BorrowedFd<'_>, part: &Part<'_>) -> Result<u64>;
 }
 
 /// Measures them in-process.
@@ -87,7 +88,8 @@ fn load_all(setup: &Setup, who: &impl Loads, at_once: u64) -> Result<Phases> {
     let load_some = || loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
         let Some(buffer) = buffers.get(index) else { return Ok(()) };
-        let loaded_bytes = who.fill(&file, offsets[index], buffer.as_fd(), len_bytes)?;
+        let part = Part { file: &file, offset_bytes: offsets[index], len_bytes };
+        let loaded_bytes = who.fill(buffer.as_fd(), &part)?;
         ensure!(loaded_bytes == len_bytes, "short: {loaded_bytes} of {len_bytes}");
     };
     let ((), io) = setup.meter.measure(|| {
@@ -115,15 +117,10 @@ impl Loads for Engine {
         Ok(self.allocate(&new_buffer(SYSTEM_HEAP, size_bytes), CLIENT)?.fd)
     }
 
-    fn fill(
-        &self,
-        file: &File,
-        offset_bytes: u64,
-        buffer: BorrowedFd<'_>,
-        len_bytes: u64,
-    ) -> Result<u64> {
+    fn fill(&self, buffer: BorrowedFd<'_>, part: &Part<'_>) -> Result<u64> {
         let policy = Policy::Named(Path::CopyFileRange);
         let target = Target::Existing(buffer);
+        let Part { file, offset_bytes, len_bytes } = *part;
         let outcome = load_part(self, policy, target, file, offset_bytes, len_bytes)?;
         Ok(outcome.segment_bytes.iter().sum())
     }
@@ -135,19 +132,14 @@ impl Loads for Loader {
         Ok(buffer.fd.context("no buffer")?.into())
     }
 
-    fn fill(
-        &self,
-        file: &File,
-        offset_bytes: u64,
-        buffer: BorrowedFd<'_>,
-        len_bytes: u64,
-    ) -> Result<u64> {
+    fn fill(&self, buffer: BorrowedFd<'_>, part: &Part<'_>) -> Result<u64> {
         let segment = Segment {
-            fileOffsetBytes: i64::try_from(offset_bytes)?,
-            lengthBytes: i64::try_from(len_bytes)?,
+            fileOffsetBytes: i64::try_from(part.offset_bytes)?,
+            lengthBytes: i64::try_from(part.len_bytes)?,
             ..Segment::default()
         };
-        let mut spec = LoadSpec::default().file(file)?.segment(segment).into_existing(buffer)?;
+        let mut spec =
+            LoadSpec::default().file(part.file)?.segment(segment).into_existing(buffer)?;
         spec.request.policy = PathPolicy::NAMED_PATH;
         spec.request.namedPath = LoadPath::COPY_FILE_RANGE;
         let result = self.load(spec).map_err(service_paths::refused_or_failed)?;
