@@ -10,8 +10,8 @@ use anyhow::{anyhow, ensure, Context, Result};
 use dmabuf_engine::path::Path;
 use dmabuf_engine::request::{Policy, Target};
 use dmabuf_engine::Engine;
-use dmabuf_loader_client::aidl::{LoadPath::LoadPath, PathPolicy::PathPolicy, Segment::Segment};
-use dmabuf_loader_client::{LoadSpec, Loader};
+use dmabuf_loader_client::aidl::LoadPath::LoadPath;
+use dmabuf_loader_client::Loader;
 use vts_bench_record::{Direction, Kind, Phases};
 use vts_support::files::Mode;
 
@@ -133,16 +133,11 @@ impl Loads for Loader {
     }
 
     fn fill(&self, buffer: BorrowedFd<'_>, part: &Part<'_>) -> Result<u64> {
-        let segment = Segment {
-            fileOffsetBytes: i64::try_from(part.offset_bytes)?,
-            lengthBytes: i64::try_from(part.len_bytes)?,
-            ..Segment::default()
-        };
-        let mut spec =
-            LoadSpec::default().file(part.file)?.segment(segment).into_existing(buffer)?;
-        spec.request.policy = PathPolicy::NAMED_PATH;
-        spec.request.namedPath = LoadPath::COPY_FILE_RANGE;
-        let result = self.load(spec).map_err(service_paths::refused_or_failed)?;
+        let Part { file, offset_bytes, len_bytes } = *part;
+        let path = Some(LoadPath::COPY_FILE_RANGE);
+        let spec = service_paths::part_of(file, offset_bytes, len_bytes, path)?;
+        let result =
+            self.load(spec.into_existing(buffer)?).map_err(service_paths::refused_or_failed)?;
         Ok(u64::try_from(result.segmentBytes.iter().sum::<i64>())?)
     }
 }

@@ -116,18 +116,30 @@ fn load_part(
     file: &File,
     file_offset_bytes: u64,
 ) -> Result<LoadResult> {
+    let new = new_buffer(&way.heap, way.buffer_bytes)?;
+    let spec = part_of(file, file_offset_bytes, way.buffer_bytes, way.path)?.into_new(new);
+    loader.load(spec).map_err(refused_or_failed)
+}
+
+/// A request for a part of a file, by a path or by what the service chooses, to the start of a buffer that is still to be
+/// said.
+pub fn part_of(
+    file: &File,
+    file_offset_bytes: u64,
+    len_bytes: u64,
+    path: Option<LoadPath>,
+) -> Result<LoadSpec> {
     let segment = Segment {
         fileOffsetBytes: i64::try_from(file_offset_bytes)?,
-        lengthBytes: i64::try_from(way.buffer_bytes)?,
+        lengthBytes: i64::try_from(len_bytes)?,
         ..Segment::default()
     };
-    let new = new_buffer(&way.heap, way.buffer_bytes)?;
-    let mut spec = LoadSpec::default().file(file)?.segment(segment).into_new(new);
-    if let Some(path) = way.path {
+    let mut spec = LoadSpec::default().file(file)?.segment(segment);
+    if let Some(path) = path {
         spec.request.policy = PathPolicy::NAMED_PATH;
         spec.request.namedPath = path;
     }
-    loader.load(spec).map_err(refused_or_failed)
+    Ok(spec)
 }
 
 fn check(result: &LoadResult, way: &Way) -> Result<()> {
