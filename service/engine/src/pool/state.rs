@@ -131,7 +131,7 @@ pub struct PoolStats {
     pub returned: u64,
     /// Buffers made ahead of requests.
     pub made: u64,
-    /// Buffers given back to the kernel because memory was short or nobody had asked for a while.
+    /// Buffers given back to the kernel because memory was short or nobody had asked for a while, small ones after a second.
     pub given_back: u64,
     /// Bytes cleared off the request path: of buffers made, by the kernel, and of buffers that came back.
     pub cleared_bytes: u64,
@@ -139,7 +139,7 @@ pub struct PoolStats {
     pub ready: u64,
     /// Their bytes.
     pub ready_bytes: u64,
-    /// Buffers that clients have.
+    /// Buffers that clients have and that may come back.
     pub lent: u64,
 }
 
