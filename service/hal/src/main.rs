@@ -34,11 +34,12 @@ fn start_log() {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
 }
 
-/// Reads the command line: `--pool-mib N` keeps up to N MiB of buffers ready.
+/// Reads the command line: `--pool-mib N` keeps up to N MiB of buffers ready, 0 none. By default only small ones are kept, for
+/// the client that has released them.
 fn pool_of(arguments: impl IntoIterator<Item = String>) -> anyhow::Result<PoolConfig> {
     let arguments: Vec<String> = arguments.into_iter().collect();
     match arguments.as_slice() {
-        [] => Ok(PoolConfig::OFF),
+        [] => Ok(PoolConfig::SMALL_BUFFERS),
         [option, mib] if option == "--pool-mib" => {
             let mib: u32 = mib
                 .parse()
@@ -85,8 +86,9 @@ mod tests {
     }
 
     #[test]
-    fn the_pool_is_off_unless_asked_for() {
-        assert_eq!(parsed(&[]).unwrap(), PoolConfig::OFF);
+    fn the_pool_is_for_small_buffers_unless_said_otherwise() {
+        assert_eq!(parsed(&[]).unwrap(), PoolConfig::SMALL_BUFFERS);
+        assert_eq!(parsed(&["--pool-mib", "0"]).unwrap(), PoolConfig::OFF);
         assert_eq!(parsed(&["--pool-mib", "64"]).unwrap().max_bytes, 64 << 20);
         for wrong in [&["--pool-mib"][..], &["--pool-mib", "-1"], &["--pool", "1"]] {
             assert!(parsed(wrong).is_err());

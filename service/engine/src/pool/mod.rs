@@ -41,6 +41,10 @@ impl PoolConfig {
     /// No pool.
     pub const OFF: Self = Self::of_bytes(0);
 
+    /// A pool for small buffers only, which holds nothing but what clients have just released: it makes no buffer ahead and
+    /// clears none. A small load costs less than to make its buffer and free it.
+    pub const SMALL_BUFFERS: Self = Self::of_bytes(state::SMALL_BUFFER_BYTES);
+
     /// A pool of at most so many bytes.
     pub const fn of_bytes(max_bytes: u64) -> Self {
         Self { max_bytes, idle: Duration::from_secs(10) }
@@ -167,7 +171,7 @@ impl Pool {
         let lent = Lent { buffer: kept, backing, key: kind.into(), client };
         let mut state = self.shared.state();
         let is_looked_at = worker::looks_soon(state.next_look, &lent.key);
-        let not_remembered = state.lend(lent);
+        let not_remembered = state.lend(lent, self.shared.config.max_bytes);
         if !is_looked_at || state.lacking(self.shared.config.max_bytes).is_some() {
             self.shared.wake.notify_one();
         }

@@ -15,7 +15,7 @@ const MAX_LENT: usize = 128;
 
 /// Up to here to map a buffer and clear it costs more than to make a new one. Of such the pool keeps only what a client may
 /// overwrite itself.
-const SMALL_BUFFER_BYTES: u64 = 256 << 10;
+pub(super) const SMALL_BUFFER_BYTES: u64 = 256 << 10;
 
 /// Whether a buffer of so many bytes costs less from the pool, cleared, than anew.
 pub(super) fn is_worth_clearing(size_bytes: u64) -> bool {
@@ -182,12 +182,15 @@ impl State {
         }
     }
 
-    /// Remembers a buffer that a client gets, or gives it back to be dropped where too many are remembered.
-    pub(super) fn lend(&mut self, lent: Lent) -> Option<Lent> {
-        if lent.key.is_worth_clearing() && !self.in_use.contains(&lent.key) {
+    /// Remembers a buffer that a client gets, or gives it back to be dropped where too many are remembered. Of small ones,
+    /// which are looked at late, as many as the pool might keep: until then one that is remembered takes memory.
+    pub(super) fn lend(&mut self, lent: Lent, max_bytes: u64) -> Option<Lent> {
+        let is_small = !lent.key.is_worth_clearing();
+        if !is_small && !self.in_use.contains(&lent.key) {
             self.in_use.insert(lent.key.clone());
         }
-        if self.lent.len() >= MAX_LENT {
+        let no_room = is_small && self.small_lent_bytes() + lent.key.size_bytes > max_bytes;
+        if no_room || self.lent.len() >= MAX_LENT {
             return Some(lent);
         }
         self.lent.push(lent);
@@ -270,6 +273,11 @@ impl State {
         std::mem::take(&mut self.ready)
     }
 
+    fn small_lent_bytes(&self) -> u64 {
+        let small = self.lent.iter().filter(|lent| !lent.key.is_worth_clearing());
+        small.map(|lent| lent.key.size_bytes).sum()
+    }
+
     fn ready_bytes(&self) -> u64 {
         self.ready.iter().map(|ready| ready.key.size_bytes).sum()
     }
@@ -293,6 +301,7 @@ mod tests {
     use super::*;
 
     const SIZE_BYTES: u64 = 1 << 20;
+    const ROOM_BYTES: u64 = 4 << 20;
 
     fn key() -> Key {
         kind().into()
@@ -346,7 +355,7 @@ mod tests {
     fn of_each_kind_in_use_one_should_be_ready() {
         let mut state = State::default();
         assert_eq!(state.lacking(4 << 20), None);
-        assert!(state.lend(lent(1)).is_none());
+        assert!(state.lend(lent(1), ROOM_BYTES).is_none());
         assert_eq!(state.lacking(1 << 20), Some(key()));
         assert_eq!(state.lacking(SIZE_BYTES - 1), None);
         state.add_made(ready(Content::Zero));
@@ -365,7 +374,7 @@ mod tests {
     fn what_a_client_has_had_for_longest_is_looked_at_first() {
         let mut state = State::default();
         for client in [1, 2, 1] {
-            assert!(state.lend(lent(client)).is_none());
+            assert!(state.lend(lent(client), ROOM_BYTES).is_none());
         }
         let second = state.lent[2].buffer.as_fd().as_raw_fd();
         let first = state.take_lent("memfd", SIZE_BYTES, ClientId(1)).unwrap();
@@ -380,17 +389,28 @@ mod tests {
     fn only_so_many_buffers_are_remembered() {
         let mut state = State::default();
         for _ in 0..MAX_LENT {
-            assert!(state.lend(lent(1)).is_none());
+            assert!(state.lend(lent(1), ROOM_BYTES).is_none());
         }
-        assert!(state.lend(lent(1)).is_some());
+        assert!(state.lend(lent(1), ROOM_BYTES).is_some());
         assert_eq!(state.stats().lent, MAX_LENT as u64);
+    }
+
+    #[test]
+    fn of_small_buffers_only_so_many_bytes_are_remembered() {
+        let mut state = State::default();
+        let small = || Lent { key: Key { size_bytes: SMALL_BUFFER_BYTES, ..key() }, ..lent(1) };
+        assert!(state.lend(small(), 2 * SMALL_BUFFER_BYTES).is_none());
+        assert!(state.lend(small(), 2 * SMALL_BUFFER_BYTES).is_none());
+        assert!(state.lend(small(), 2 * SMALL_BUFFER_BYTES).is_some());
+        // Large ones are looked at soon.
+        assert!(state.lend(lent(1), 2 * SMALL_BUFFER_BYTES).is_none());
     }
 
     #[test]
     fn small_buffers_are_not_made_ahead() {
         let mut state = State::default();
         let key = Key { size_bytes: SMALL_BUFFER_BYTES, ..key() };
-        assert!(state.lend(Lent { key, ..lent(1) }).is_none());
+        assert!(state.lend(Lent { key, ..lent(1) }, ROOM_BYTES).is_none());
         assert_eq!(state.lacking(1 << 20), None);
     }
 
@@ -398,7 +418,7 @@ mod tests {
     fn an_empty_pool_has_nothing_to_do() {
         let mut state = State::default();
         assert!(state.is_empty());
-        assert!(state.lend(lent(1)).is_none());
+        assert!(state.lend(lent(1), ROOM_BYTES).is_none());
         assert!(!state.is_empty());
         state.lent.clear();
         // A kind that is in use is to be ready.
