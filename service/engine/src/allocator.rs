@@ -205,7 +205,7 @@ impl Allocator {
         let same_kind =
             |heap: &&Heap| heap.device_shareable() == (buffer.kind == BufferKind::DmaBuf);
         let heap = self.heaps.all().iter().find(same_kind);
-        self.supports_of(heap.map_or("", |heap| heap.name.as_str()))
+        self.supports_of(heap.map_or("", |heap| &heap.name))
     }
 }
 
@@ -241,7 +241,7 @@ fn probe_heap(heap: &Heap) -> Vec<HeapPath> {
                 Err(error) => Support { supported: false, detail: error.to_string() },
             };
             log::info!("heap {}, {path}: {}", heap.name, support.detail);
-            HeapPath { heap: heap.name.clone(), path, support: Arc::new(support) }
+            HeapPath { heap: heap.name.to_string(), path, support: Arc::new(support) }
         })
         .collect()
 }

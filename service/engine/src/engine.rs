@@ -151,7 +151,8 @@ impl Engine {
                 return Err(EngineError::bad_argument("target", "is missing"))
             }
         };
-        report.allocate = begin.elapsed();
+        let allocated = Instant::now();
+        report.allocate = allocated - begin;
         check_buffer_ranges(&asked, buffer.size_bytes)?;
         let supports = match &new_buffer {
             Some(allocated) => self.allocator.supports_of(&allocated.buffer.heap),
@@ -166,16 +167,15 @@ impl Engine {
             files: &files,
             segments: &segments,
         };
-        let begin = Instant::now();
         let (segment_bytes, sha256) = verify::load(&job, request, &mut report)?;
         if new_buffer.as_ref().is_some_and(|allocated| !allocated.is_zero) {
             clear_gaps(&buffer, &segments, &segment_bytes)?;
         }
-        report.transfer = begin.elapsed().saturating_sub(report.verify);
-        let begin = Instant::now();
+        let moved = Instant::now();
+        report.transfer = (moved - allocated).saturating_sub(report.verify);
         let buffer =
             new_buffer.map(|allocated| self.allocator.hand_over(allocated, request.client));
-        report.hand_over = begin.elapsed();
+        report.hand_over = moved.elapsed();
         Ok(LoadOutcome { buffer, segment_bytes, report, sha256, verity })
     }
 

@@ -109,19 +109,19 @@ pub fn plan_segment(
     facts: &SegmentFacts<'_>,
 ) -> Result<SegmentPlan> {
     let mut ways = Vec::new();
-    let mut refused = Vec::new();
+    let mut not_taken = Vec::new();
     for way in Way::BEST_FIRST {
         match consider(way, policy, supports, facts) {
             Ok(()) => ways.push(way),
-            Err(refusal) => refused.push(NotTaken { way, refusal }),
+            Err(refusal) if ways.is_empty() => not_taken.push(NotTaken { way, refusal }),
+            // Worse than one that may be taken.
+            Err(_) => {}
         }
     }
-    let Some(first) = ways.first() else {
-        return Err(no_way(&segment_argument(), policy, &refused));
-    };
-    let rank = |way: &Way| Way::BEST_FIRST.iter().position(|other| other == way);
-    refused.retain(|not_taken| rank(&not_taken.way) < rank(first));
-    Ok(SegmentPlan { ways, not_taken: refused })
+    if ways.is_empty() {
+        return Err(no_way(&segment_argument(), policy, &not_taken));
+    }
+    Ok(SegmentPlan { ways, not_taken })
 }
 
 fn consider(

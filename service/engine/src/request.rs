@@ -247,6 +247,9 @@ pub fn check_no_overlap(
     field: &str,
     range: impl Fn(&ResolvedSegment) -> (usize, u64, u64),
 ) -> Result<()> {
+    if segments.len() < 2 {
+        return Ok(());
+    }
     let not_empty = |index: &usize| segments[*index].len_bytes > 0;
     let mut order: Vec<usize> = (0..segments.len()).filter(not_empty).collect();
     order.sort_by_key(|index| range(&segments[*index]));

@@ -20,6 +20,9 @@ impl Run {
 
 /// Joins adjacent segments, whatever their order in the request.
 pub(crate) fn merge_adjacent(segments: &[ResolvedSegment]) -> Vec<Run> {
+    if let [only] = segments {
+        return vec![Run { range: *only, indices: vec![0] }];
+    }
     let mut order: Vec<usize> = (0..segments.len()).collect();
     order.sort_by_key(|index| (segments[*index].file_index, segments[*index].file_offset_bytes));
     let mut runs: Vec<Run> = Vec::new();

@@ -48,9 +48,15 @@ impl Job<'_> {
         let mut first = 0;
         while first < runs.len() {
             let group = self.group_at(runs, first);
-            let moved = self.move_group(&runs[group.clone()], first, watermarks, report)?;
-            for (number, mut left) in group.clone().zip(moved) {
+            first = group.end;
+            let gathered =
+                if group.len() > 1 { self.gather(&runs[group.clone()], report)? } else { None };
+            for (place, number) in group.enumerate() {
                 let run = &runs[number];
+                let mut left = match &gathered {
+                    Some(moved) => moved[place],
+                    None => self.follow_run(run, number, watermarks, report)?,
+                };
                 if let Some(marks) = watermarks {
                     marks.end(number, run.range.buffer_offset_bytes + left);
                 }
@@ -59,7 +65,6 @@ impl Job<'_> {
                     left -= moved_bytes[*index];
                 }
             }
-            first = group.end;
         }
         Ok(moved_bytes)
     }
@@ -76,29 +81,21 @@ impl Job<'_> {
         first..end
     }
 
-    /// Moves runs, the first of which has the number `first`; returns the bytes of each.
-    fn move_group(
+    /// Moves one run, of this number, and tells the watermarks, if there are any; returns its bytes.
+    fn follow_run(
         &self,
-        runs: &[Run],
-        first: usize,
+        run: &Run,
+        number: usize,
         watermarks: Option<&Watermarks>,
         report: &mut Report,
-    ) -> Result<Vec<u64>> {
-        if runs.len() > 1 {
-            if let Some(moved) = self.gather(runs, report)? {
-                return Ok(moved);
+    ) -> Result<u64> {
+        let reach = |place| {
+            if let Some(marks) = watermarks {
+                marks.reach(number, place);
             }
-        }
-        let move_run = |(number, run): (usize, &Run)| {
-            let reach = |place| {
-                if let Some(marks) = watermarks {
-                    marks.reach(first + number, place);
-                }
-            };
-            let batch_bytes = watermarks.map_or(BATCH_BYTES, |_| FOLLOWED_BATCH_BYTES);
-            self.move_run(run, &Follower { reach: &reach, batch_bytes }, report)
         };
-        runs.iter().enumerate().map(move_run).collect()
+        let batch_bytes = watermarks.map_or(BATCH_BYTES, |_| FOLLOWED_BATCH_BYTES);
+        self.move_run(run, &Follower { reach: &reach, batch_bytes }, report)
     }
 
     /// Moves runs by one read, if each by itself would be bounced.

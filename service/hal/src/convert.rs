@@ -231,7 +231,7 @@ fn wire_nanos(duration: Duration) -> i64 {
 /// A heap for the wire.
 pub fn heap_info(heap: &Heap) -> HeapInfo {
     HeapInfo {
-        name: heap.name.clone(),
+        name: heap.name.to_string(),
         kind: match heap.kind {
             EngineHeapKind::DmaHeap => HeapKind::DMA_HEAP,
             EngineHeapKind::Udmabuf => HeapKind::UDMABUF,

@@ -40,20 +40,18 @@ impl CountedBuffer {
     pub fn references(&self) -> Result<u64> {
         let mut bytes = [0; FDINFO_BYTES];
         let len = self.fdinfo.read_at(&mut bytes, 0).map_err(|_| Errno::NOSYS)?;
-        let text = std::str::from_utf8(&bytes[..len]).map_err(|_| Errno::NOSYS)?;
-        count_in(text)
+        count_in(&bytes[..len])
     }
 }
 
-/// The first line `count:`, as the name of the buffer, which its holders choose, comes later.
-fn count_in(fdinfo: &str) -> Result<u64> {
-    let (count, rest) = match fdinfo.split_once("\ncount:").map(|(_, rest)| rest.split_once('\n')) {
-        Some(Some(parts)) => parts,
-        _ => return Err(Errno::NOTTY),
-    };
-    if !rest.contains("exp_name:") {
+/// The first line `count:`, as the name of the buffer, which its holders choose, comes later. That of the exporter is next.
+fn count_in(fdinfo: &[u8]) -> Result<u64> {
+    let mut lines = fdinfo.split(|byte| *byte == b'\n');
+    let count = lines.find_map(|line| line.strip_prefix(b"count:")).ok_or(Errno::NOTTY)?;
+    if !lines.next().is_some_and(|line| line.starts_with(b"exp_name:")) {
         return Err(Errno::NOTTY);
     }
+    let count = std::str::from_utf8(count).map_err(|_| Errno::NOSYS)?;
     count.trim().parse().or(Err(Errno::NOSYS))
 }
 
@@ -74,10 +72,10 @@ mod tests {
                 "pos:\t0\nflags:\t02\nsize:\t4096\ncount:\t3\nexp_name:\tsystem\nname:\t{name}\n"
             )
         };
-        assert_eq!(count_in(&fdinfo("model")), Ok(3));
-        assert_eq!(count_in(&fdinfo("\ncount:\t1\nexp_name:\tx")), Ok(3));
-        assert_eq!(count_in("pos:\t0\ncount:\t1"), Err(Errno::NOTTY));
-        assert_eq!(count_in("pos:\t0\ncount:\tx\nexp_name:\tsystem\n"), Err(Errno::NOSYS));
+        assert_eq!(count_in(fdinfo("model").as_bytes()), Ok(3));
+        assert_eq!(count_in(fdinfo("\ncount:\t1\nexp_name:\tx").as_bytes()), Ok(3));
+        assert_eq!(count_in(b"pos:\t0\ncount:\t1"), Err(Errno::NOTTY));
+        assert_eq!(count_in(b"pos:\t0\ncount:\tx\nexp_name:\tsystem\n"), Err(Errno::NOSYS));
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Random {
         let segments = self.segments();
         let end = |segment: &Segment| segment.buffer_offset_bytes + length(segment);
         let size_bytes = segments.iter().map(end).max().unwrap_or(0).max(1);
-        let heap = self.numbers.one_of(self.engine.heaps()).name.clone();
+        let heap = self.numbers.one_of(self.engine.heaps()).name.to_string();
         let policy = match self.numbers.below(3) {
             0 => Policy::Auto,
             _ => Policy::Named(*self.numbers.one_of(&Path::ALL)),

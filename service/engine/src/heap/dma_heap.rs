@@ -24,7 +24,7 @@ pub(super) fn discover() -> Vec<Heap> {
 fn open(name: String) -> Option<Heap> {
     match open_heap(&Path::new(DMA_HEAP_DIR).join(&name)) {
         Ok(node) => Some(Heap {
-            name,
+            name: name.into(),
             kind: HeapKind::DmaHeap,
             max_buffer_bytes: i64::MAX as u64,
             node: Some(node),

@@ -5,7 +5,7 @@ use super::{Heap, HeapKind};
 
 pub(super) fn heap() -> Heap {
     Heap {
-        name: "memfd".to_owned(),
+        name: "memfd".into(),
         kind: HeapKind::Memfd,
         max_buffer_bytes: i64::MAX as u64,
         node: None,

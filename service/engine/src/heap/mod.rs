@@ -9,6 +9,7 @@ mod udmabuf;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use dmabuf_uapi::memfd::create_sealed;
 use dmabuf_uapi::{dma_buf, page_size_bytes, Errno};
@@ -35,7 +36,7 @@ pub enum HeapKind {
 #[derive(Debug)]
 pub struct Heap {
     /// The name to ask for.
-    pub name: String,
+    pub name: Arc<str>,
     /// What stands behind it.
     pub kind: HeapKind,
     /// The largest buffer, in bytes.
@@ -133,14 +134,14 @@ impl Heap {
         let buffer = Buffer {
             fd,
             size_bytes,
-            heap: self.name.clone(),
+            heap: self.name.to_string(),
             device_shareable: self.device_shareable(),
         };
         Ok(Allocated { buffer, backing, pages, is_zero: true, kept: None })
     }
 
     fn no_memory(&self, size_bytes: u64, errno: Errno) -> EngineError {
-        EngineError::NoMemory { heap: self.name.clone(), size_bytes, errno }
+        EngineError::NoMemory { heap: self.name.to_string(), size_bytes, errno }
     }
 }
 
@@ -224,7 +225,7 @@ impl Heaps {
 
     /// The heap of that name.
     pub(crate) fn by_name(&self, name: &str) -> Option<&Heap> {
-        self.0.iter().find(|heap| heap.name == name)
+        self.0.iter().find(|heap| *heap.name == *name)
     }
 
     /// All of them.
@@ -274,7 +275,7 @@ impl Heaps {
         if self.0.is_empty() {
             return "none".to_owned();
         }
-        self.0.iter().map(|heap| heap.name.as_str()).collect::<Vec<_>>().join(", ")
+        self.0.iter().map(|heap| &*heap.name).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -327,8 +328,8 @@ mod tests {
     #[test]
     fn a_heap_is_found_by_its_exact_name_only() {
         let heaps = memfd_only(1 << 20);
-        assert_eq!(heaps.choose("memfd", 4096).unwrap().name, "memfd");
-        assert_eq!(heaps.choose("", 4096).unwrap().name, "memfd");
+        assert_eq!(&*heaps.choose("memfd", 4096).unwrap().name, "memfd");
+        assert_eq!(&*heaps.choose("", 4096).unwrap().name, "memfd");
         for name in ["mem", "../memfd", "MEMFD", "system"] {
             let error = heaps.choose(name, 4096).unwrap_err();
             assert!(matches!(error, EngineError::HeapUnknown { .. }), "{error}");

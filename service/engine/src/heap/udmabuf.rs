@@ -16,7 +16,7 @@ const DEFAULT_SIZE_LIMIT_MIB: u64 = 64;
 pub(super) fn discover() -> Option<Heap> {
     match udmabuf::open_device() {
         Ok(node) => Some(Heap {
-            name: "udmabuf".to_owned(),
+            name: "udmabuf".into(),
             kind: HeapKind::Udmabuf,
             max_buffer_bytes: size_limit_bytes(),
             node: Some(node),

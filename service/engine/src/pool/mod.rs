@@ -24,7 +24,7 @@ use crate::buffer::Buffer;
 use crate::heap::{Allocated, BufferName, Heap, HeapKind, Heaps, Kept, PageKind};
 use crate::request::ClientId;
 
-use state::{Kind, Lent, State};
+use state::{Key, Lent, State};
 
 pub use state::PoolStats;
 
@@ -103,14 +103,9 @@ impl Pool {
         }
     }
 
-    fn kind<'h>(
-        &self,
-        heap: &'h Heap,
-        pages: Option<PageKind>,
-        size_bytes: u64,
-    ) -> Option<Kind<'h>> {
+    fn key(&self, heap: &Heap, pages: Option<PageKind>, size_bytes: u64) -> Option<Key> {
         let poolable = heap.kind != HeapKind::Memfd && self.keeps(size_bytes);
-        poolable.then_some(Kind { heap: &heap.name, pages, size_bytes })
+        poolable.then(|| Key { heap: Arc::clone(&heap.name), pages, size_bytes })
     }
 
     /// Whether a buffer of so many bytes can come back here.
@@ -125,8 +120,8 @@ impl Pool {
 
     /// Whether [`Pool::take`] would find a buffer.
     pub(crate) fn has(&self, heap: &Heap, wish: Wish) -> bool {
-        let Some(kind) = self.kind(heap, wish.pages, wish.size_bytes) else { return false };
-        self.shared.state().find(kind, wish).is_some()
+        let Some(key) = self.key(heap, wish.pages, wish.size_bytes) else { return false };
+        self.shared.state().find(&key, wish).is_some()
     }
 
     /// Takes a buffer back that a client has released, before it asks for one of this heap and size that it is going to
@@ -153,8 +148,8 @@ impl Pool {
 
     /// A buffer for a request, if one is ready.
     pub(crate) fn take(&self, heap: &Heap, wish: Wish, name: &BufferName) -> Option<Allocated> {
-        let kind = self.kind(heap, wish.pages, wish.size_bytes)?;
-        let ready = self.shared.state().take(kind, wish)?;
+        let key = self.key(heap, wish.pages, wish.size_bytes)?;
+        let ready = self.shared.state().take(&key, wish)?;
         ready.into_allocated(name)
     }
 
@@ -163,14 +158,14 @@ impl Pool {
     pub(crate) fn lend(&self, allocated: Allocated, client: ClientId) -> Buffer {
         let Allocated { buffer, backing, pages, kept, .. } = allocated;
         let heap = self.shared.heaps.by_name(&buffer.heap);
-        let kind = heap.and_then(|heap| self.kind(heap, pages, buffer.size_bytes));
-        let Some(kind) = kind else { return buffer };
+        let key = heap.and_then(|heap| self.key(heap, pages, buffer.size_bytes));
+        let Some(key) = key else { return buffer };
         let Some(kept) = kept.or_else(|| Kept::new(buffer.fd.try_clone().ok()?)) else {
             return buffer;
         };
-        let lent = Lent { buffer: kept, backing, key: kind.into(), client };
+        let lent = Lent { buffer: kept, backing, key, client };
         let mut state = self.shared.state();
-        let is_looked_at = worker::looks_soon(state.next_look, &lent.key);
+        let is_looked_at = worker::looks_soon(&state, &lent.key);
         let not_remembered = state.lend(lent, self.shared.config.max_bytes);
         if !is_looked_at || state.lacking(self.shared.config.max_bytes).is_some() {
             self.shared.wake.notify_one();

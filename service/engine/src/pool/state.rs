@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Wish;
@@ -22,18 +23,10 @@ pub(super) fn is_worth_clearing(size_bytes: u64) -> bool {
     size_bytes > SMALL_BUFFER_BYTES
 }
 
-/// Buffers of one kind can stand for each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Kind<'a> {
-    pub(super) heap: &'a str,
-    pub(super) pages: Option<PageKind>,
-    pub(super) size_bytes: u64,
-}
-
-/// The kind of a buffer that the pool knows.
+/// A kind of buffer, each of which can stand for the others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    pub(super) heap: String,
+    pub(super) heap: Arc<str>,
     pub(super) pages: Option<PageKind>,
     pub(super) size_bytes: u64,
 }
@@ -42,16 +35,6 @@ impl Key {
     /// Whether a buffer of it costs less from the pool, cleared, than anew.
     pub(super) fn is_worth_clearing(&self) -> bool {
         is_worth_clearing(self.size_bytes)
-    }
-
-    fn kind(&self) -> Kind<'_> {
-        Kind { heap: &self.heap, pages: self.pages, size_bytes: self.size_bytes }
-    }
-}
-
-impl From<Kind<'_>> for Key {
-    fn from(kind: Kind<'_>) -> Self {
-        Self { heap: kind.heap.to_owned(), pages: kind.pages, size_bytes: kind.size_bytes }
     }
 }
 
@@ -89,7 +72,7 @@ impl Ready {
         self.buffer.rename(name);
         let Key { heap, pages, size_bytes } = self.key;
         Some(Allocated {
-            buffer: Buffer { fd, size_bytes, heap, device_shareable: true },
+            buffer: Buffer { fd, size_bytes, heap: heap.to_string(), device_shareable: true },
             backing: self.backing,
             pages,
             is_zero: self.content == Content::Zero,
@@ -158,19 +141,19 @@ pub(super) struct State {
 
 impl State {
     /// The buffer that suits a request best: one that need not be zero if there is one, so that zeroed ones stay.
-    pub(super) fn find(&self, kind: Kind<'_>, wish: Wish) -> Option<usize> {
+    pub(super) fn find(&self, key: &Key, wish: Wish) -> Option<usize> {
         let own = Content::Of(wish.client);
-        let own = if wish.overwritten { self.find_with(kind, own) } else { None };
-        own.or_else(|| self.find_with(kind, Content::Zero))
+        let own = if wish.overwritten { self.find_with(key, own) } else { None };
+        own.or_else(|| self.find_with(key, Content::Zero))
     }
 
-    fn find_with(&self, kind: Kind<'_>, content: Content) -> Option<usize> {
-        self.ready.iter().position(|ready| ready.content == content && ready.key.kind() == kind)
+    fn find_with(&self, key: &Key, content: Content) -> Option<usize> {
+        self.ready.iter().position(|ready| ready.content == content && ready.key == *key)
     }
 
-    pub(super) fn take(&mut self, kind: Kind<'_>, wish: Wish) -> Option<Ready> {
+    pub(super) fn take(&mut self, key: &Key, wish: Wish) -> Option<Ready> {
         self.last_request = Some(Instant::now());
-        match self.find(kind, wish) {
+        match self.find(key, wish) {
             Some(index) => {
                 self.counted.hits += 1;
                 Some(self.ready.swap_remove(index))
@@ -206,7 +189,7 @@ impl State {
         client: ClientId,
     ) -> Option<Lent> {
         let is_one = |Lent { key, client: whose, .. }: &Lent| {
-            (*whose, key.size_bytes) == (client, size_bytes) && key.heap == heap
+            (*whose, key.size_bytes) == (client, size_bytes) && *key.heap == *heap
         };
         let index = self.lent.iter().position(is_one)?;
         Some(self.lent.remove(index))
@@ -304,11 +287,7 @@ mod tests {
     const ROOM_BYTES: u64 = 4 << 20;
 
     fn key() -> Key {
-        kind().into()
-    }
-
-    fn kind() -> Kind<'static> {
-        Kind { heap: "memfd", pages: Some(PageKind::Base), size_bytes: SIZE_BYTES }
+        Key { heap: "memfd".into(), pages: Some(PageKind::Base), size_bytes: SIZE_BYTES }
     }
 
     fn buffer() -> Kept {
@@ -332,10 +311,10 @@ mod tests {
     fn a_client_gets_its_own_bytes_back_only_to_overwrite_them() {
         let mut state = State::default();
         state.ready.push(ready(Content::Of(ClientId(1))));
-        assert!(state.find(kind(), wish(2, true)).is_none());
-        assert!(state.find(kind(), wish(1, false)).is_none());
-        assert!(state.take(kind(), wish(1, true)).is_some());
-        assert!(state.take(kind(), wish(1, true)).is_none());
+        assert!(state.find(&key(), wish(2, true)).is_none());
+        assert!(state.find(&key(), wish(1, false)).is_none());
+        assert!(state.take(&key(), wish(1, true)).is_some());
+        assert!(state.take(&key(), wish(1, true)).is_none());
         assert_eq!((state.stats().hits, state.stats().misses), (1, 1));
     }
 
@@ -344,11 +323,11 @@ mod tests {
         let mut state = State::default();
         state.ready.push(ready(Content::Zero));
         state.ready.push(ready(Content::Of(ClientId(1))));
-        assert_eq!(state.find(kind(), wish(1, true)), Some(1));
-        assert_eq!(state.find(kind(), wish(1, false)), Some(0));
-        assert_eq!(state.find(kind(), wish(2, true)), Some(0));
-        let other = Kind { size_bytes: SIZE_BYTES / 2, ..kind() };
-        assert_eq!(state.find(other, wish(2, true)), None);
+        assert_eq!(state.find(&key(), wish(1, true)), Some(1));
+        assert_eq!(state.find(&key(), wish(1, false)), Some(0));
+        assert_eq!(state.find(&key(), wish(2, true)), Some(0));
+        let other = Key { size_bytes: SIZE_BYTES / 2, ..key() };
+        assert_eq!(state.find(&other, wish(2, true)), None);
     }
 
     #[test]
@@ -360,7 +339,7 @@ mod tests {
         assert_eq!(state.lacking(SIZE_BYTES - 1), None);
         state.add_made(ready(Content::Zero));
         assert_eq!(state.lacking(1 << 20), None);
-        assert!(state.take(kind(), wish(1, true)).is_some());
+        assert!(state.take(&key(), wish(1, true)).is_some());
         assert_eq!(state.lacking(1 << 20), Some(key()));
         // What comes back counts.
         assert!(state.add_returned(ready(Content::Of(ClientId(1))), 1 << 20).is_none());

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::pressure::MemoryPressure;
-use super::state::{Content, Key, Lent, Ready};
+use super::state::{Content, Key, Lent, Ready, State};
 use super::Shared;
 use crate::heap::{BufferName, Kept, Purpose};
 
@@ -46,9 +46,10 @@ pub(super) fn run(shared: &Shared) {
     }
 }
 
-/// Whether a look that is planned for then is soon enough for a buffer that is lent now.
-pub(super) fn looks_soon(next_look: Option<Instant>, lent: &Key) -> bool {
-    next_look.is_some_and(|at| at <= Instant::now() + patience_with(lent))
+/// Whether the next look is soon enough for a buffer that the last request is lent.
+pub(super) fn looks_soon(state: &State, lent: &Key) -> bool {
+    let (next, last) = (state.next_look, state.last_request);
+    next.zip(last).is_some_and(|(next, last)| next <= last + patience_with(lent))
 }
 
 fn patience_with(lent: &Key) -> Duration {
