@@ -12,7 +12,7 @@ use vts_bench_record::{Direction, Kind, Phases};
 use vts_support::files::Mode;
 
 use crate::bench::{Bench, Case, Setup};
-use crate::engine_paths::SYSTEM_HEAP;
+use crate::engine_paths::{SYSTEM_HEAP, UDMABUF};
 use crate::outcome::not_possible;
 use crate::service_paths::{fd, new_buffer};
 use crate::source::Source;
@@ -42,12 +42,13 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     )?;
     let small = Source::create(&bench.setup.files, "small", SMALL_FILE_BYTES)?;
     for (name, mode) in [("direct", Mode::Direct), ("page cache warm", Mode::Buffered)] {
-        let method = format!("load 4 KiB into a new buffer, {name}");
-        measure(bench, &method, Direction::Load, SMALL_FILE_BYTES, |setup, loader| {
-            let spec =
-                LoadSpec::whole_file(small.open(mode)?)?.into_new(new_buffer(SYSTEM_HEAP, 0)?);
-            repeat(setup, || load_new(loader, &spec, &small))
-        })?;
+        for (heap, of_heap) in [(SYSTEM_HEAP, ""), (UDMABUF, " of udmabuf"), ("", " of any heap")] {
+            let method = format!("load 4 KiB into a new buffer{of_heap}, {name}");
+            measure(bench, &method, Direction::Load, SMALL_FILE_BYTES, |setup, loader| {
+                let spec = LoadSpec::whole_file(small.open(mode)?)?.into_new(new_buffer(heap, 0)?);
+                repeat(setup, || load_new(loader, &spec, &small))
+            })?;
+        }
         let method = format!("load 4 KiB into an existing buffer, {name}");
         measure(bench, &method, Direction::Load, SMALL_FILE_BYTES, |setup, loader| {
             let buffer = loader.allocate(&new_buffer(SYSTEM_HEAP, SMALL_FILE_BYTES)?)?;
@@ -87,7 +88,7 @@ fn ping(loader: &Loader) -> Result<()> {
     object.ping_binder().map_err(|status| anyhow!("ping: {status:?}"))
 }
 
-/// Loads into a buffer of the system heap, and closes it.
+/// Loads into a new buffer, and closes it.
 fn load_new(loader: &Loader, spec: &LoadSpec, source: &Source) -> Result<()> {
     let result = loader.load(spec)?;
     ensure!(result.segmentBytes == [source.size_bytes as i64], "short: {:?}", result.segmentBytes);

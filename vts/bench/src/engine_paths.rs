@@ -83,6 +83,9 @@ pub fn run(bench: &mut Bench) -> Result<()> {
 /// The heap's name.
 pub const SYSTEM_HEAP: &str = "system";
 
+/// The name of the heap of udmabufs.
+pub const UDMABUF: &str = "udmabuf";
+
 /// An engine as the service makes it.
 pub fn engine() -> Engine {
     engine_with(PoolConfig::OFF)

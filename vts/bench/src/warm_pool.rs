@@ -11,10 +11,8 @@ use vts_bench_record::{Direction, Kind, Phases};
 use vts_support::wait;
 
 use crate::bench::{Bench, Case, Setup};
-use crate::engine_paths::{engine_with, load, load_new, Way, SYSTEM_HEAP};
+use crate::engine_paths::{engine_with, load, load_new, Way, SYSTEM_HEAP, UDMABUF};
 use crate::tuning::Pages;
-
-const UDMABUF: &str = "udmabuf";
 
 /// More than the buffers need, for bounce memory.
 const POOL_RESERVE_BYTES: u64 = 128 << 20;
