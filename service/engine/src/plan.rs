@@ -59,8 +59,8 @@ pub fn rank_memory(
 ) -> Vec<RankedMemory> {
     let best_way = |choice: &MemoryChoice| {
         let facts = SegmentFacts { buffer_is_backed: choice.kind != HeapKind::DmaHeap, ..*facts };
-        let plan = plan_segment(String::new, policy, &choice.supports, &facts).ok()?;
-        plan.ways.first().copied()
+        let may_be_taken = |way: &Way| consider(*way, policy, &choice.supports, &facts).is_ok();
+        Way::BEST_FIRST.into_iter().find(may_be_taken)
     };
     let mut ranked: Vec<RankedMemory> = choices
         .iter()
@@ -108,7 +108,7 @@ pub fn plan_segment(
     supports: &PathSupports,
     facts: &SegmentFacts<'_>,
 ) -> Result<SegmentPlan> {
-    let mut ways = Vec::new();
+    let mut ways = Vec::with_capacity(Way::BEST_FIRST.len());
     let mut not_taken = Vec::new();
     for way in Way::BEST_FIRST {
         match consider(way, policy, supports, facts) {

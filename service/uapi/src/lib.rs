@@ -38,9 +38,7 @@ fn last_errno() -> Errno {
 
 /// The page size of this kernel in bytes.
 ///
-/// See `sysconf(3)`, `_SC_PAGESIZE`.
+/// See `getauxval(3)`, `AT_PAGESZ`.
 pub fn page_size_bytes() -> usize {
-    // SAFETY: sysconf reads a constant and takes no pointer.
-    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    usize::try_from(bytes).unwrap_or(4096)
+    rustix::param::page_size()
 }

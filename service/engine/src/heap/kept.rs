@@ -30,7 +30,7 @@ impl Kept {
     pub(crate) fn rename(&mut self, name: &BufferName) {
         if self.name.as_ref() != Some(name) {
             name.give_to(&self.counted);
-            self.name = Some(name.clone());
+            self.name = Some(*name);
         }
     }
 

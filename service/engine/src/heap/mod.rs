@@ -7,7 +7,8 @@ mod kept;
 mod memfd;
 mod udmabuf;
 
-use std::ffi::CString;
+use std::ffi::CStr;
+use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -168,16 +169,20 @@ pub(crate) struct Allocated {
     pub(crate) kept: Option<Kept>,
 }
 
-/// A name for a buffer, of a length that the kernel takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BufferName(CString);
+/// A name for a buffer, of a length that the kernel takes: its bytes, and NULs up to the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct BufferName([u8; dma_buf::MAX_NAME_BYTES + 1]);
 
 impl BufferName {
     /// Names a dma-buf. The name only helps debugging, so a kernel that refuses it fails nothing.
     pub(crate) fn give_to(&self, buffer: impl AsFd) {
-        if let Err(errno) = dma_buf::set_name(buffer, &self.0) {
-            log::warn!("naming a buffer {:?} failed: {errno}", self.0);
+        if let Err(errno) = dma_buf::set_name(buffer, self.as_c_str()) {
+            log::warn!("naming a buffer {self:?} failed: {errno}");
         }
+    }
+
+    fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
     }
 
     /// Checks a requested name; empty means `default`.
@@ -196,9 +201,18 @@ impl BufferName {
                 ),
             ));
         }
-        CString::new(name)
-            .map(Self)
-            .map_err(|_| EngineError::bad_argument("name", "holds a NUL byte"))
+        if name.contains('\0') {
+            return Err(EngineError::bad_argument("name", "holds a NUL byte"));
+        }
+        let mut bytes = [0; dma_buf::MAX_NAME_BYTES + 1];
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Debug for BufferName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_c_str().fmt(formatter)
     }
 }
 
@@ -350,6 +364,7 @@ mod tests {
         assert!(BufferName::new(&"n".repeat(31), "d").is_ok());
         assert!(BufferName::new(&"n".repeat(32), "d").is_err());
         assert!(BufferName::new("a\0b", "d").is_err());
+        assert_eq!(format!("{:?}", BufferName::new("ab", "d")), "Ok(\"ab\")");
         assert_eq!(BufferName::new("", "d"), BufferName::new("d", ""));
     }
 
