@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 type Test = fn(&str) -> Result<()>;
 
 pub fn trials() -> Vec<Trial> {
-    let tests: [(&str, Test); 10] = [
+    let tests: [(&str, Test); 11] = [
         ("a_client_that_loads_again_gets_its_buffer_back", a_client_that_loads_again),
         ("a_client_that_loads_again_need_not_wait", a_client_that_need_not_wait),
         ("a_buffer_that_its_client_keeps_is_not_loaded_again", a_buffer_that_its_client_keeps),
@@ -42,6 +42,7 @@ pub fn trials() -> Vec<Trial> {
         ("a_buffer_that_is_mapped_or_held_stays_away", a_buffer_that_is_mapped_or_held),
         ("a_buffer_that_a_device_uses_stays_away", a_buffer_that_a_device_uses),
         ("the_cap_holds", the_cap_holds),
+        ("small_buffers_go_back_to_their_client_alone", small_buffers),
         ("an_idle_pool_gives_everything_back", an_idle_pool),
         ("memory_pressure_empties_the_pool", memory_pressure),
     ];
@@ -215,6 +216,31 @@ fn the_cap_holds(heap: &str) -> Result<()> {
     wait_until(&engine, "all buffers are back", |stats| stats.returned == 5)?;
     let now = stats(&engine)?;
     ensure!(now.lent == 0 && now.ready_bytes <= cap_bytes && now.ready == 2, "{now:?}");
+    Ok(())
+}
+
+/// What the service has where nothing else is said.
+fn small_buffers(heap: &str) -> Result<()> {
+    const SMALL_BYTES: u64 = 5000;
+    let files = Files::new()?;
+    let engine = engine(PoolConfig::SMALL_BUFFERS);
+    for seed in 0..20 {
+        let client = if seed < 10 { CAMERA } else { OTHER };
+        let file = files.patterned(&seed.to_string(), seed, SMALL_BYTES)?;
+        let bytes = contents(&load_whole(&engine, client, heap, &file.direct()?)?)?;
+        let (loaded, rest) = bytes.split_at(SMALL_BYTES as usize);
+        assert_same(loaded, &file.expected(0, loaded.len()), &format!("load {seed}"));
+        assert_filled(rest, 0, "the rest of the page");
+    }
+    // But for the moments in which the pool's thread looks at the same buffer.
+    let now = stats(&engine)?;
+    ensure!(now.hits >= 15 && now.hits + now.misses == 20, "{now:?}");
+    // A large one is none of its business.
+    let large = load_whole(&engine, CAMERA, heap, &patterned(&files, 20)?.direct()?)?;
+    wait_until(&engine, "nothing is kept", |stats| stats.ready == 0 && stats.lent == 0)?;
+    drop(large);
+    let now = stats(&engine)?;
+    ensure!(now.hits + now.misses == 20 && (now.made, now.cleared_bytes) == (0, 0), "{now:?}");
     Ok(())
 }
 
