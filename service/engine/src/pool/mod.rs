@@ -42,7 +42,7 @@ impl PoolConfig {
     pub const OFF: Self = Self::of_bytes(0);
 
     /// A pool for small buffers only, which holds nothing but what clients have just released: it makes no buffer ahead and
-    /// clears none. A small load costs less than to make its buffer and free it.
+    /// clears none. To make a small buffer and to free it costs about as much as to load it.
     pub const SMALL_BUFFERS: Self = Self::of_bytes(state::SMALL_BUFFER_BYTES);
 
     /// A pool of at most so many bytes.
