@@ -38,7 +38,9 @@ fn last_errno() -> Errno {
 
 /// The page size of this kernel in bytes.
 ///
-/// See `getauxval(3)`, `AT_PAGESZ`.
+/// See `sysconf(3)`, `_SC_PAGESIZE`.
 pub fn page_size_bytes() -> usize {
-    rustix::param::page_size()
+    // SAFETY: sysconf reads a constant and takes no pointer.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).unwrap_or(4096)
 }
