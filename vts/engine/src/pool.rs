@@ -235,6 +235,7 @@ fn small_buffers(heap: &str) -> Result<()> {
     // But for the moments in which the pool's thread looks at the same buffer.
     let now = stats(&engine)?;
     ensure!(now.hits >= 15 && now.hits + now.misses == 20, "{now:?}");
+    ensure!(now.misses >= 2, "the second client had a buffer of the first: {now:?}");
     // A large one is none of its business.
     let large = load_whole(&engine, CAMERA, heap, &patterned(&files, 20)?.direct()?)?;
     wait_until(&engine, "nothing is kept", |stats| stats.ready == 0 && stats.lent == 0)?;
