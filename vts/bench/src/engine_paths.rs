@@ -80,13 +80,13 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// The heap's name.
+/// The name of the system heap.
 pub const SYSTEM_HEAP: &str = "system";
 
 /// The name of the heap of udmabufs.
 pub const UDMABUF: &str = "udmabuf";
 
-/// An engine as the service makes it.
+/// An engine without a pool.
 pub fn engine() -> Engine {
     engine_with(PoolConfig::OFF)
 }

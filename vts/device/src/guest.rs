@@ -23,7 +23,7 @@ const PACKAGES: [&str; 8] = [
 ];
 
 /// Flags that win over what a configuration file says: the device has no shared libraries, and a small request, which is
-/// mostly parcels and so many small functions, costs a twentieth less where more of them are inlined.
+/// mostly parcels and so many small functions, costs 4 % less where more of them are inlined.
 const RUSTFLAGS: &str = "-Ctarget-feature=+crt-static -Cllvm-args=-inline-threshold=1000";
 
 /// The executables, by name.
