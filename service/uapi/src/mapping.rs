@@ -115,10 +115,10 @@ impl Mapping {
         let _ = unsafe { madvise(self.address.as_ptr(), self.len_bytes, Advice::LinuxHugepage) };
     }
 
-    /// Moves what lies in whole, aligned huge pages of the mapping of a memfd into such, whatever the system allows without
-    /// being asked; what is not there yet becomes zero. `shmem_enabled` has no say in it but by `deny`.
+    /// Moves what lies in whole, aligned huge pages of the mapping into such, whatever the system allows without being asked;
+    /// what is not there yet becomes zero. For a memfd, `shmem_enabled` has no say in it but by `deny`.
     ///
-    /// See `MADV_COLLAPSE` in `madvise(2)`, Linux 6.1 for memfds.
+    /// See `MADV_COLLAPSE` in `madvise(2)`, Linux 6.1.
     ///
     /// # Errors
     /// Some of it, or all, stays as it is:
@@ -163,8 +163,8 @@ impl Mapping {
         })
     }
 
-    /// Maps zeroed private memory for direct I/O, in huge pages as far as they are to be had: of the hugetlb pool, else
-    /// transparent ones, else ordinary pages. All of it is there when the call returns.
+    /// Maps zeroed private memory for direct I/O, in transparent huge pages as far as they are to be had. All of it is there
+    /// when the call returns.
     ///
     /// `len_bytes` is rounded up to [`HUGE_PAGE_BYTES`].
     ///
@@ -172,22 +172,23 @@ impl Mapping {
     /// `INVAL` for 0 bytes, `NOMEM`.
     pub fn anonymous_huge(len_bytes: usize) -> Result<Self> {
         let len_bytes = len_bytes.checked_next_multiple_of(HUGE_PAGE_BYTES).ok_or(Errno::NOMEM)?;
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        let flags = MapFlags::PRIVATE | MapFlags::HUGETLB | MapFlags::HUGE_2MB;
-        let null = std::ptr::null_mut();
-        // SAFETY: a null hint lets the kernel choose free addresses, so no existing mapping is replaced.
-        if let Ok(address) = unsafe { mmap_anonymous(null, len_bytes, protection, flags) } {
-            let mapping = Self::from_kernel(address, len_bytes, MappingAccess::ReadWrite)?;
-            if mapping.populate().is_ok() {
-                return Ok(mapping);
-            }
-        }
         // The kernel aligns large anonymous mappings to huge pages by itself.
         let mapping = Self::anonymous(len_bytes)?;
         mapping.advise_huge_pages();
         // Without it the pages come one by one, as they are touched.
         let _ = mapping.populate();
+        // Where `enabled` does not heed the advice.
+        let _ = mapping.collapse_into_huge_pages();
         Ok(mapping)
+    }
+
+    /// Lets the kernel take the memory of an anonymous mapping whenever it is short of some, and not before. What is in it
+    /// by then, and is not written anew, is lost: it reads as zero.
+    ///
+    /// See `MADV_FREE` in `madvise(2)`.
+    pub fn release_under_pressure(&self) {
+        // SAFETY: the range is this mapping, whose bytes may change at any time to those who look at it.
+        let _ = unsafe { madvise(self.address.as_ptr(), self.len_bytes, Advice::LinuxFree) };
     }
 
     /// Maps `len_bytes` of zeroed private memory, aligned to the page size: a bounce buffer for direct I/O.
@@ -410,6 +411,10 @@ mod tests {
         mapping.read(HUGE_PAGE_BYTES - 16, &mut seen).unwrap();
         assert_eq!(seen, [0; 16]);
         mapping.write(0, b"x").unwrap();
+        mapping.release_under_pressure();
+        mapping.write(1, b"y").unwrap();
+        mapping.read(1, &mut seen).unwrap();
+        assert_eq!(seen[0], b'y');
         assert!(Mapping::anonymous_huge(usize::MAX).is_err());
     }
 

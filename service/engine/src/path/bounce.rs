@@ -13,7 +13,7 @@ use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::mapping::Mapping;
 use dmabuf_uapi::Errno;
 
-use super::bounce_memory::{BounceMemory, SLOT_BYTES};
+use super::bounce_memory::{BounceMemory, MAX_SLOTS, SLOT_BYTES};
 use super::split::{direct_align, split_aligned, LoadTail, Memory};
 use super::{
     is_refusal, Direction, Progress, Reason, Refusal, SegmentFacts, Split, Support, Transfer,
@@ -21,9 +21,6 @@ use super::{
 };
 use crate::buffer::{BufferView, MappedWindow};
 use crate::error::{EngineError, Result};
-
-/// Reads in flight, and threads, at most.
-const MAX_IN_FLIGHT: usize = 2;
 
 pub(crate) struct Bounce;
 
@@ -153,7 +150,7 @@ impl<'a> Pipeline<'a> {
     fn run(self) -> Result<Progress> {
         let first_block = self.next.load(Ordering::Relaxed);
         let pieces = (self.end - first_block).div_ceil(SLOT_BYTES);
-        let threads = usize::try_from(pieces).map_or(MAX_IN_FLIGHT, |n| n.min(MAX_IN_FLIGHT));
+        let threads = usize::try_from(pieces).map_or(MAX_SLOTS, |n| n.min(MAX_SLOTS));
         let slot_bytes =
             (self.end.next_multiple_of(self.align_bytes) - first_block).min(SLOT_BYTES);
         let ring = BounceMemory::new(slot_bytes, threads)?;

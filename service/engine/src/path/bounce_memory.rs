@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where bounced bytes rest: huge pages for long transfers, and for short ones a little memory that each thread keeps,
-//! because to map, clear and unmap it costs more than to read into it.
+//! Where bounced bytes rest: huge pages for long transfers, and for short ones a little memory that each thread keeps. To
+//! map, clear and unmap memory costs more than to read into it, so that one of the long kind is kept, too, for whoever is
+//! next in this process; the kernel may take it meanwhile.
 
 use std::cell::RefCell;
 use std::ops::Deref;
+use std::sync::{Mutex, PoisonError};
 
 use dmabuf_uapi::mapping::Mapping;
 
@@ -12,7 +14,10 @@ use crate::error::{EngineError, Result};
 /// Bytes of one bounce buffer, a huge page, and of one read.
 pub(super) const SLOT_BYTES: u64 = 2 << 20;
 
-/// Up to here ordinary pages do: to clear a huge page would cost more than it saves.
+/// Bounce buffers of one transfer, at most.
+pub(super) const MAX_SLOTS: usize = 2;
+
+/// Up to here ordinary pages do: to make a huge page would cost more than it saves.
 const SMALL_BYTES: u64 = 256 << 10;
 
 /// What a thread keeps. It has no more pages than its loads have touched.
@@ -22,31 +27,45 @@ thread_local! {
     static KEPT: RefCell<Option<Mapping>> = const { RefCell::new(None) };
 }
 
+/// What the process keeps: [`MAX_SLOTS`] bounce buffers.
+static KEPT_RING: Mutex<Option<Mapping>> = Mutex::new(None);
+
+fn with_kept_ring<R>(work: impl FnOnce(&mut Option<Mapping>) -> R) -> R {
+    work(&mut KEPT_RING.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 /// Memory that belongs to one transfer. It may hold bytes of an earlier one: only what was read into it since may leave it.
 #[derive(Debug)]
 pub(super) struct BounceMemory {
     /// There until it is dropped.
     mapping: Option<Mapping>,
-    keep: bool,
+    keeper: Keeper,
+}
+
+/// Who has the memory afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeper {
+    Thread,
+    Process,
+    Nobody,
 }
 
 impl BounceMemory {
-    /// Memory for `slots` bounce buffers of at most [`SLOT_BYTES`]; one that is small has ordinary pages.
+    /// Memory for `slots` bounce buffers of at most [`SLOT_BYTES`], and at most [`MAX_SLOTS`] of them.
     pub(super) fn new(slot_bytes: u64, slots: usize) -> Result<Self> {
-        let keep = slot_bytes <= KEPT_BYTES && slots == 1;
-        let kept = if keep { KEPT.take() } else { None };
-        if let Some(kept) = kept {
-            return Ok(Self { mapping: Some(kept), keep });
-        }
-        let memory = if keep {
-            Mapping::anonymous(KEPT_BYTES as usize)
-        } else if slot_bytes <= SMALL_BYTES {
-            Mapping::anonymous(slot_bytes as usize)
-        } else {
-            Mapping::anonymous_huge(slots * SLOT_BYTES as usize)
+        debug_assert!(slot_bytes <= SLOT_BYTES && slots <= MAX_SLOTS);
+        let short = slot_bytes <= KEPT_BYTES && slots == 1;
+        let kept = if short { KEPT.take() } else { with_kept_ring(Option::take) };
+        let (memory, keeper) = match kept {
+            Some(kept) => (Ok(kept), if short { Keeper::Thread } else { Keeper::Process }),
+            None if short => (Mapping::anonymous(KEPT_BYTES as usize), Keeper::Thread),
+            None if slot_bytes <= SMALL_BYTES => {
+                (Mapping::anonymous(slots * slot_bytes as usize), Keeper::Nobody)
+            }
+            None => (Mapping::anonymous_huge(MAX_SLOTS * SLOT_BYTES as usize), Keeper::Process),
         };
         let mapping = memory.map_err(|errno| EngineError::io("allocate a bounce buffer", errno))?;
-        Ok(Self { mapping: Some(mapping), keep })
+        Ok(Self { mapping: Some(mapping), keeper })
     }
 }
 
@@ -60,8 +79,17 @@ impl Deref for BounceMemory {
 
 impl Drop for BounceMemory {
     fn drop(&mut self) {
-        if self.keep {
-            KEPT.set(self.mapping.take());
+        match self.keeper {
+            Keeper::Thread => KEPT.set(self.mapping.take()),
+            Keeper::Process => {
+                if let Some(ring) = &self.mapping {
+                    ring.release_under_pressure();
+                }
+                let ring = self.mapping.take();
+                // Of two at the same time one is unmapped, after the lock.
+                drop(with_kept_ring(|kept| std::mem::replace(kept, ring)));
+            }
+            Keeper::Nobody => {}
         }
     }
 }
@@ -84,14 +112,17 @@ mod tests {
     }
 
     #[test]
-    fn larger_memory_is_given_back() {
-        let large = BounceMemory::new(KEPT_BYTES + 1, 1).unwrap();
-        large.write(0, &[7]).unwrap();
-        drop(large);
-        assert!(KEPT.with_borrow(Option::is_none));
-        drop(BounceMemory::new(KEPT_BYTES, 1).unwrap());
-        assert_eq!(BounceMemory::new(SLOT_BYTES, 2).unwrap().len_bytes() as u64, 2 * SLOT_BYTES);
-        assert!(KEPT.with_borrow(Option::is_some), "the small one stays");
+    fn the_process_keeps_one_large_memory() {
+        let [first, second] = [(); 2].map(|()| BounceMemory::new(SLOT_BYTES, 2).unwrap());
+        assert_eq!(first.len_bytes() as u64, 2 * SLOT_BYTES);
+        assert_eq!(first.keeper, Keeper::Process);
+        drop(first);
+        drop(second);
+        assert!(KEPT.with_borrow(Option::is_none), "not among the small ones");
+        // Another test may have it just now.
+        if let Some(ring) = with_kept_ring(Option::take) {
+            assert_eq!(ring.len_bytes() as u64, 2 * SLOT_BYTES);
+        }
     }
 
     fn byte_of(memory: &Mapping) -> u8 {
