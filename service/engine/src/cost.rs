@@ -30,7 +30,9 @@ pub fn movement(pages: Option<PageKind>, way: Way) -> CostPerGib {
         (Path::CopyFileRange, true) => 21,
         (Path::UdmabufDirect, _) if base_pages => 162,
         (Path::UdmabufDirect, _) => 23,
-        (Path::Bounce, _) => 510,
+        // Memory that is mapped already needs no mapping of the dma-buf, page by page.
+        (Path::Bounce, _) if pages.is_some() => 162,
+        (Path::Bounce, _) => 405,
         (Path::CopyFileRange, false) => 890,
         (Path::Buffered, _) => 2500,
     }
