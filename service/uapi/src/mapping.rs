@@ -185,7 +185,8 @@ impl Mapping {
     /// Lets the kernel take the memory of an anonymous mapping whenever it is short of some, and not before. What is in it
     /// by then, and is not written anew, is lost: it reads as zero.
     ///
-    /// See `MADV_FREE` in `madvise(2)`.
+    /// See `MADV_FREE` in `madvise(2)`. For direct I/O into such memory the kernel must be 5.18, or a stable one that has
+    /// "mm: fix race between MADV_FREE reclaim and blkdev direct IO read".
     pub fn release_under_pressure(&self) {
         // SAFETY: the range is this mapping, whose bytes may change at any time to those who look at it.
         let _ = unsafe { madvise(self.address.as_ptr(), self.len_bytes, Advice::LinuxFree) };

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The kinds of memory that udmabufs are made of.
+//! The kinds of memory that udmabufs are made of, and what memory the engine keeps.
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_engine::path::{Path, Way};
 use dmabuf_engine::pool::PoolConfig;
 use dmabuf_engine::request::{ClientId, Policy};
 use libtest_mimic::Trial;
-use vts_support::files::Files;
+use vts_support::files::{Files, TestFile};
 use vts_support::outcome::{skip, trial};
 use vts_support::pattern::assert_same;
 
@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         trial("memory", "transparent_huge_pages_are_used", transparent_huge_pages_are_used),
         trial("memory", "huge_pages_of_a_dropped_buffer_are_free_again", huge_pages_are_free_again),
         trial("memory", "an_exhausted_pool_of_huge_pages_is_no_error", an_exhausted_pool),
+        trial("memory", "bounce_memory_is_kept_once_for_the_kernel_to_take", bounce_memory_is_kept),
     ]
 }
 
@@ -107,5 +108,47 @@ fn transparent_huge_pages_are_used() -> Result<()> {
     ensure!(after >= before + 3, "{before} made before, {after} after");
     let bytes = contents(&made(outcome)?)?;
     assert_same(&bytes, &file.expected(0, size_bytes as usize), "loaded");
+    Ok(())
+}
+
+/// Memory of this process that the kernel may take without writing it anywhere, in KiB.
+fn lazily_free_kib() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("LazyFree:"));
+    let word = line.and_then(|line| line.split_ascii_whitespace().next());
+    Ok(word.context("no LazyFree in /proc/self/smaps_rollup")?.parse()?)
+}
+
+/// One after the other, so that later loads use what earlier ones have left, and at the same time.
+fn bounce_memory_is_kept() -> Result<()> {
+    const KEPT_KIB: u64 = 4096;
+    /// Of base pages a processor may still have some in a list of its own.
+    const LISTED_KIB: u64 = 256;
+    let files = Files::new()?;
+    let file = files.patterned("f", 3, 5 * HUGE_PAGE_BYTES + 77)?;
+    let shorter = files.patterned("g", 4, HUGE_PAGE_BYTES + 4096 + 77)?;
+    let engine = engine(PoolConfig::OFF);
+    let bounce = |file: &TestFile| -> Result<()> {
+        let policy = Policy::Named(Path::Bounce);
+        let new = new_buffer("system", 0);
+        let outcome = load(&engine, CLIENT, new, policy, &file.direct()?, &[WHOLE])?;
+        let len_bytes = outcome.segment_bytes.iter().sum::<u64>() as usize;
+        let bytes = contents(&made(outcome)?)?;
+        assert_same(&bytes[..len_bytes], &file.expected(0, len_bytes), "loaded");
+        ensure!(bytes[len_bytes..].iter().all(|byte| *byte == 0), "behind the end of the file");
+        Ok(())
+    };
+    for file in [&file, &shorter, &file] {
+        bounce(file)?;
+    }
+    std::thread::scope(|scope| {
+        let loads = [(); 4].map(|()| scope.spawn(|| bounce(&file)));
+        loads.into_iter().try_for_each(|load| load.join().expect("a load does not panic"))
+    })?;
+    let kept_kib = lazily_free_kib()?;
+    ensure!(
+        (KEPT_KIB - LISTED_KIB..=KEPT_KIB).contains(&kept_kib),
+        "{kept_kib} KiB are the kernel's to take"
+    );
     Ok(())
 }
