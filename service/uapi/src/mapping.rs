@@ -163,8 +163,8 @@ impl Mapping {
         })
     }
 
-    /// Maps zeroed private memory for direct I/O, in transparent huge pages as far as they are to be had. All of it is there
-    /// when the call returns.
+    /// Maps zeroed private memory for direct I/O, in transparent huge pages as far as the system gives them on advice. All of it
+    /// is there when the call returns.
     ///
     /// `len_bytes` is rounded up to [`HUGE_PAGE_BYTES`].
     ///
@@ -177,8 +177,6 @@ impl Mapping {
         mapping.advise_huge_pages();
         // Without it the pages come one by one, as they are touched.
         let _ = mapping.populate();
-        // Where `enabled` does not heed the advice.
-        let _ = mapping.collapse_into_huge_pages();
         Ok(mapping)
     }
 

@@ -65,6 +65,10 @@ impl BounceMemory {
             None => (Mapping::anonymous_huge(MAX_SLOTS * SLOT_BYTES as usize), Keeper::Process),
         };
         let mapping = memory.map_err(|errno| EngineError::io("allocate a bounce buffer", errno))?;
+        if keeper == Keeper::Process && slots > 1 {
+            // Whether advice did not help, or the kernel has taken what was kept. Without huge pages it is slower, not wrong.
+            let _ = mapping.collapse_into_huge_pages();
+        }
         Ok(Self { mapping: Some(mapping), keeper })
     }
 }
