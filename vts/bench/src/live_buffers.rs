@@ -33,17 +33,16 @@ pub fn run(bench: &mut Bench) -> Result<()> {
             .with("live_buffers", u64::from(live));
         bench.measure(case, |setup| {
             // Before the others, so that it lies where it lies without them: mapping a page costs more or less by its address.
-            let loaded = PiecewiseLoad::new(setup, &engine, &setup.source)?;
-            let file = setup.source.open(Mode::Direct)?;
+            let measured = PiecewiseLoad::new(setup, &engine, &setup.source)?;
+            let file = &measured.file;
             let idle = (1..live)
                 .map(|_| {
                     let new = Target::New(new_buffer(SYSTEM_HEAP, IDLE_BUFFER_BYTES));
-                    let loaded =
-                        load_part(&engine, Policy::Auto, new, &file, 0, IDLE_BUFFER_BYTES)?;
+                    let loaded = load_part(&engine, Policy::Auto, new, file, 0, IDLE_BUFFER_BYTES)?;
                     loaded.buffer.context("no buffer")
                 })
                 .collect::<Result<Vec<Buffer>>>()?;
-            let phases = loaded.measure(1)?;
+            let phases = measured.measure(1)?;
             drop(idle);
             Ok(phases)
         })?;
