@@ -27,10 +27,15 @@ pub fn trials() -> Vec<Trial> {
 
 /// A figure of /proc/meminfo, without its unit.
 fn meminfo(key: &str) -> Result<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo")?;
+    figure("/proc/meminfo", key)
+}
+
+/// A figure of a file with lines as `key: figure unit`.
+fn figure(file: &str, key: &str) -> Result<u64> {
+    let text = std::fs::read_to_string(file)?;
     let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
     let word = line.and_then(|line| line.split_ascii_whitespace().next());
-    Ok(word.with_context(|| format!("no {key} in /proc/meminfo"))?.parse()?)
+    Ok(word.with_context(|| format!("no {key} in {file}"))?.parse()?)
 }
 
 fn free_huge_pages(at_least: u64) -> Result<u64> {
@@ -111,14 +116,6 @@ fn transparent_huge_pages_are_used() -> Result<()> {
     Ok(())
 }
 
-/// Memory of this process that the kernel may take without writing it anywhere, in KiB.
-fn lazily_free_kib() -> Result<u64> {
-    let text = std::fs::read_to_string("/proc/self/smaps_rollup")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("LazyFree:"));
-    let word = line.and_then(|line| line.split_ascii_whitespace().next());
-    Ok(word.context("no LazyFree in /proc/self/smaps_rollup")?.parse()?)
-}
-
 /// One after the other, so that later loads use what earlier ones have left, and at the same time.
 fn bounce_memory_is_kept() -> Result<()> {
     const KEPT_KIB: u64 = 4096;
@@ -145,7 +142,8 @@ fn bounce_memory_is_kept() -> Result<()> {
         let loads = [(); 4].map(|()| scope.spawn(|| bounce(&file)));
         loads.into_iter().try_for_each(|load| load.join().expect("a load does not panic"))
     })?;
-    let kept_kib = lazily_free_kib()?;
+    // What the kernel may take without writing it anywhere.
+    let kept_kib = figure("/proc/self/smaps_rollup", "LazyFree")?;
     ensure!(
         (KEPT_KIB - LISTED_KIB..=KEPT_KIB).contains(&kept_kib),
         "{kept_kib} KiB are the kernel's to take"

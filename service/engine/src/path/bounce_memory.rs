@@ -86,10 +86,8 @@ impl Drop for BounceMemory {
         match self.keeper {
             Keeper::Thread => KEPT.set(self.mapping.take()),
             Keeper::Process => {
-                if let Some(ring) = &self.mapping {
-                    ring.release_under_pressure();
-                }
                 let ring = self.mapping.take();
+                ring.iter().for_each(Mapping::release_under_pressure);
                 // Of two at the same time one is unmapped, after the lock.
                 drop(with_kept_ring(|kept| std::mem::replace(kept, ring)));
             }
