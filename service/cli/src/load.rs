@@ -156,6 +156,7 @@ pub fn load(
         transfer.add(next.report);
     }
     progress.show(bytes);
+    transfer.explain(&connection.loader, &buffer.heap)?;
     Ok(Loaded { buffer, bytes, verity_digest, transfer })
 }
 

@@ -3,8 +3,9 @@
 
 use dmabuf_loader_client::aidl::{
     HeapKind::HeapKind, LoadPath::LoadPath, NotTakenReason::NotTakenReason,
-    TransferReport::TransferReport,
+    PathSupport::PathSupport, TransferReport::TransferReport,
 };
+use dmabuf_loader_client::Loader;
 use serde::Serialize;
 
 /// A transfer, summed over the calls it took.
@@ -60,6 +61,24 @@ impl Transfer {
                 self.not_taken.push(line);
             }
         }
+    }
+
+    /// Adds what the service found of the paths of the buffer's heap, which reports do not repeat.
+    pub fn explain(&mut self, loader: &Loader, heap: &str) -> anyhow::Result<()> {
+        if self.not_taken.iter().all(|not_taken| !not_taken.detail.is_empty()) {
+            return Ok(());
+        }
+        for PathSupport { path, detail, .. } in
+            loader.capabilities()?.paths.into_iter().filter(|path| path.heap == heap)
+        {
+            let lacks =
+                |line: &&mut NotTaken| line.path == path_name(path) && line.detail.is_empty();
+            self.not_taken
+                .iter_mut()
+                .filter(lacks)
+                .for_each(|line| line.detail.clone_from(&detail));
+        }
+        Ok(())
     }
 
     /// Prints it for a human.

@@ -43,6 +43,7 @@ pub fn run(service: &ServiceArgs, args: &SaveArgs) -> anyhow::Result<()> {
     target.sync_all().with_context(|| format!("{shown}: fsync"))?;
     let mut save = Transfer::default();
     save.add(saved.report);
+    save.explain(&connection.loader, &loaded.buffer.heap)?;
 
     let output = Output {
         source: &args.source,

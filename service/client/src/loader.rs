@@ -129,7 +129,7 @@ impl LoadSpec {
     /// # Errors
     /// [`ClientError::File`] where the fd cannot be duplicated.
     pub fn whole_file(file: impl AsFd) -> Result<Self> {
-        Self::default().file(file).map(|spec| spec.segment(Segment::default()))
+        Self::default().file(file)
     }
 
     /// Adds a file; segments name it by its number, from 0.
@@ -141,7 +141,7 @@ impl LoadSpec {
         Ok(self)
     }
 
-    /// Adds a segment.
+    /// Adds a segment. Without any the one file is loaded whole.
     pub fn segment(mut self, segment: Segment) -> Self {
         self.request.segments.push(segment);
         self
@@ -177,7 +177,7 @@ pub struct SaveSpec {
 }
 
 impl SaveSpec {
-    /// A buffer to be written; add files and segments.
+    /// A buffer to be written: whole, to the start of a file, unless segments say otherwise.
     ///
     /// # Errors
     /// [`ClientError::File`] where the fd cannot be duplicated.

@@ -81,7 +81,7 @@ fn errors_keep_their_code_and_name_the_argument() {
     let file = fixture.file(b"bytes");
     let load = |spec: LoadSpec| fixture.loader.load(spec).unwrap_err();
 
-    let error = load(LoadSpec::default().file(&file).unwrap());
+    let error = load(LoadSpec::default().file(&file).unwrap().file(&file).unwrap());
     assert!(error.to_string().starts_with("segments: "), "{error}");
     assert_eq!(code(error), LoaderError::BAD_ARGUMENT);
 

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where buffers come from: the heap, the pages and the pool that make a request cheapest.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use dmabuf_uapi::page_size_bytes;
+use smallvec::SmallVec;
 
 use crate::buffer::{Buffer, BufferKind, BufferView};
 use crate::error::{EngineError, Result};
@@ -12,7 +15,7 @@ use crate::heap::{
     round_to_pages, Allocated, BufferName, Heap, HeapKind, Heaps, PageKind, Purpose,
 };
 use crate::path::{Direction, Path, SegmentFacts, Support};
-use crate::plan::{rank_memory, MemoryChoice, PathSupports, RankedMemory};
+use crate::plan::{rank_memory, MemoryChoice, PathSupports, RankedMemory, MAX_USUAL_CHOICES};
 use crate::pool::{Pool, PoolConfig, PoolStats, Wish};
 use crate::request::{ClientId, LoadRequest, NewBuffer, Policy, ResolvedSegment};
 use crate::runs::covered_bytes;
@@ -28,7 +31,7 @@ pub struct HeapPath {
     /// The path.
     pub path: Path,
     /// What probing found.
-    pub support: Arc<Support>,
+    pub support: Support,
 }
 
 /// The heaps, what works on them, and the pool.
@@ -68,11 +71,13 @@ impl Allocator {
         let pool = self.pool.as_ref().filter(|pool| pool.keeps_zeroed(size_bytes));
         // What is to come back has to keep the memory behind it.
         let purpose = if pool.is_some() { Purpose::Fill } else { Purpose::HandOver };
-        let wish = |pages| Wish { size_bytes, pages, client, overwritten: false };
+        let now = Instant::now();
+        let wish = |pages| Wish { size_bytes, pages, client, overwritten: false, now };
         let attempts = self
-            .choices(heap, size_bytes, wish)
+            .choices([heap], wish(None))
             .into_iter()
-            .map(|Choice { pages, .. }| self.take_or_allocate(heap, wish(pages), &name, purpose));
+            .map(|Choice { memory, .. }| memory.pages)
+            .map(|pages| self.take_or_allocate(heap, wish(pages), &name, purpose));
         first_success(attempts).map(|allocated| match pool {
             Some(pool) => pool.lend(allocated, client),
             None => allocated.buffer,
@@ -105,24 +110,25 @@ impl Allocator {
         request: &LoadRequest<'_>,
         files: &[OpenFile<'_>],
         segments: &[ResolvedSegment],
+        now: Instant,
     ) -> Result<Allocated> {
         let name = BufferName::new(new.name, DEFAULT_BUFFER_NAME)?;
         let size_bytes = round_to_pages(new.size_bytes)?;
         let heaps = self.heaps.suitable(new.heap, size_bytes)?;
         let overwritten = covered_bytes(segments) == new.size_bytes;
-        let wish = |pages| Wish { size_bytes, pages, client: request.client, overwritten };
+        let client = request.client;
+        let wish = |pages| Wish { size_bytes, pages, client, overwritten, now };
         if let (Some(pool), true) = (&self.pool, overwritten) {
-            heaps.iter().for_each(|heap| pool.take_back(heap, size_bytes, request.client));
+            heaps.iter().for_each(|heap| pool.take_back(heap, wish(None)));
         }
         if let [heap @ Heap { kind: HeapKind::DmaHeap, .. }] = heaps[..] {
             // Its buffers are made in one way, and mapped by nobody.
             return self.take_or_allocate(heap, wish(None), &name, Purpose::Fill);
         }
-        let choices: Vec<Choice<'_>> =
-            heaps.into_iter().flat_map(|heap| self.choices(heap, size_bytes, wish)).collect();
-        let ranked = self.rank(&choices, request.policy, files, segments);
+        let choices = self.choices(heaps, wish(None));
+        let ranked = rank(&choices, request.policy, files, segments);
         first_success(ranked.into_iter().map(|RankedMemory { index, way }| {
-            let Choice { heap, pages, .. } = choices[index];
+            let Choice { heap, memory: MemoryChoice { pages, .. } } = choices[index];
             // To map base pages and unmap them again costs more than copy_file_range itself, which needs no mapping.
             let needs_no_mapping = way.is_some_and(|way| way.path == Path::CopyFileRange)
                 && pages == Some(PageKind::Base)
@@ -132,69 +138,44 @@ impl Allocator {
         }))
     }
 
-    /// What a buffer of a heap could be made of. Where the pool has some ready, the kernel is not asked what else there is:
-    /// nothing new is as cheap. The last choice is always to be had, should another request be faster.
-    fn choices<'h>(
-        &self,
-        heap: &'h Heap,
-        size_bytes: u64,
-        wish: impl Fn(Option<PageKind>) -> Wish,
-    ) -> Vec<Choice<'h>> {
-        let choice = |pages, is_ready| Choice { heap, pages, is_ready };
-        let has = |pages| self.pool.as_ref().is_some_and(|pool| pool.has(heap, wish(pages)));
-        let all = heap.all_page_kinds();
-        let mut choices: Vec<Choice<'_>> =
-            all.iter().filter(|pages| has(**pages)).map(|pages| choice(*pages, true)).collect();
-        if choices.is_empty() {
-            let kinds = heap.page_kinds(size_bytes);
-            return kinds.into_iter().map(|pages| choice(pages, false)).collect();
-        }
-        let last = all[all.len() - 1];
-        if choices.iter().all(|choice| choice.pages != last) {
-            choices.push(choice(last, false));
+    /// What a buffer could be made of. Of a heap of which the pool has some ready the kernel is not asked what else there is:
+    /// nothing new is as cheap. The last choice of a heap is always to be had, should another request be faster.
+    fn choices<'h>(&self, heaps: impl IntoIterator<Item = &'h Heap>, wish: Wish) -> Choices<'h> {
+        let mut choices = Choices::new();
+        for heap in heaps {
+            let supports = self.supports_of(&heap.name);
+            let mut add = |pages, is_ready| {
+                let supports = supports.clone();
+                let memory = MemoryChoice { kind: heap.kind, pages, supports, is_ready };
+                choices.push(Choice { heap, memory });
+            };
+            let ready = self.pool.as_ref().map(|pool| pool.ready_kinds(heap, wish));
+            let ready = ready.unwrap_or_default();
+            if ready.is_empty() {
+                heap.page_kinds(wish.size_bytes).into_iter().for_each(|pages| add(pages, false));
+                continue;
+            }
+            let all = heap.all_page_kinds();
+            let last = all[all.len() - 1];
+            let lacks_last = !ready.contains(&last);
+            ready.into_iter().for_each(|pages| add(pages, true));
+            if lacks_last {
+                add(last, false);
+            }
         }
         choices
-    }
-
-    /// Cheapest first, by the segment that moves most bytes.
-    fn rank(
-        &self,
-        choices: &[Choice<'_>],
-        policy: Policy,
-        files: &[OpenFile<'_>],
-        segments: &[ResolvedSegment],
-    ) -> Vec<RankedMemory> {
-        let Some(largest) = segments.iter().max_by_key(|segment| segment.len_bytes) else {
-            return (0..choices.len()).map(|index| RankedMemory { index, way: None }).collect();
-        };
-        let facts = SegmentFacts {
-            direction: Direction::Load,
-            file: files[largest.file_index].facts(),
-            segment: *largest,
-            buffer_is_backed: false,
-        };
-        let choices: Vec<MemoryChoice> = choices
-            .iter()
-            .map(|choice| MemoryChoice {
-                kind: choice.heap.kind,
-                pages: choice.pages,
-                supports: self.supports_of(&choice.heap.name),
-                is_ready: choice.is_ready,
-            })
-            .collect();
-        rank_memory(&choices, policy, &facts)
     }
 
     /// What probing found for a heap.
     pub(crate) fn supports_of(&self, heap: &str) -> PathSupports {
         let probed =
-            self.paths.iter().find(|entry| entry.heap == heap && entry.path == Path::CopyFileRange);
+            self.paths.iter().find(|entry| entry.path == Path::CopyFileRange && entry.heap == heap);
         let copy_file_range = probed.map_or_else(
             || {
-                let detail = "not probed for this exporter".to_owned();
-                Arc::new(Support { supported: true, detail })
+                let detail = "not probed for this exporter".into();
+                Support { supported: true, detail }
             },
-            |entry| Arc::clone(&entry.support),
+            |entry| entry.support.clone(),
         );
         PathSupports { copy_file_range }
     }
@@ -209,11 +190,37 @@ impl Allocator {
     }
 }
 
-/// A heap and the pages that a buffer could be made of.
+/// What a buffer could be made of, and by which heap.
 struct Choice<'a> {
     heap: &'a Heap,
-    pages: Option<PageKind>,
-    is_ready: bool,
+    memory: MemoryChoice,
+}
+
+type Choices<'a> = SmallVec<[Choice<'a>; MAX_USUAL_CHOICES]>;
+
+impl Borrow<MemoryChoice> for Choice<'_> {
+    fn borrow(&self) -> &MemoryChoice {
+        &self.memory
+    }
+}
+
+/// Cheapest first, by the segment that moves most bytes.
+fn rank(
+    choices: &[Choice<'_>],
+    policy: Policy,
+    files: &[OpenFile<'_>],
+    segments: &[ResolvedSegment],
+) -> SmallVec<[RankedMemory; MAX_USUAL_CHOICES]> {
+    let Some(largest) = segments.iter().max_by_key(|segment| segment.len_bytes) else {
+        return (0..choices.len()).map(|index| RankedMemory { index, way: None }).collect();
+    };
+    let facts = SegmentFacts {
+        direction: Direction::Load,
+        file: files[largest.file_index].facts(),
+        segment: *largest,
+        buffer_is_backed: false,
+    };
+    rank_memory(choices, policy, &facts)
 }
 
 /// What the first attempt that succeeds gives, else the last failure.
@@ -238,10 +245,10 @@ fn probe_heap(heap: &Heap) -> Vec<HeapPath> {
         .map(|path| {
             let support = match &sample {
                 Ok(allocated) => path.implementation().probe(&allocated.view()),
-                Err(error) => Support { supported: false, detail: error.to_string() },
+                Err(error) => Support { supported: false, detail: error.to_string().into() },
             };
             log::info!("heap {}, {path}: {}", heap.name, support.detail);
-            HeapPath { heap: heap.name.to_string(), path, support: Arc::new(support) }
+            HeapPath { heap: heap.name.to_string(), path, support }
         })
         .collect()
 }

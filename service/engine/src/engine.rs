@@ -136,6 +136,7 @@ impl Engine {
                 request,
                 &files,
                 &asked,
+                begin,
             )?),
             Target::Existing(_) => None,
         };

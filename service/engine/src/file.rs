@@ -8,7 +8,7 @@ use dmabuf_uapi::Result as KernelResult;
 use rustix::fs::{fcntl_getfl, fstat, open, FileType, Mode, OFlags};
 
 use crate::error::{errno_text, EngineError, Result};
-use crate::path::Direction;
+use crate::path::{Direction, Words};
 
 /// The alignment assumed where a kernel older than 6.1 does not report one: the block size of Android's file systems.
 const FALLBACK_ALIGN_BYTES: u32 = 4096;
@@ -31,9 +31,9 @@ pub enum DirectIo {
         offset_align_bytes: u32,
     },
     /// The file system would not do it on this file, or only seem to.
-    NotOnThisFile(String),
+    NotOnThisFile(Words),
     /// The file system would, but the fd is opened without `O_DIRECT` and cannot be reopened.
-    OpenedBuffered(String),
+    OpenedBuffered(Words),
 }
 
 /// What the planner needs to know of a file.
@@ -139,9 +139,9 @@ impl<'fd> OpenFile<'fd> {
             match self.reopen(OFlags::DIRECT) {
                 Ok(fd) => self.reopened = Some(fd),
                 Err(detail) => {
-                    self.facts.direct = DirectIo::OpenedBuffered(format!(
+                    self.facts.direct = DirectIo::OpenedBuffered(Words::from(format!(
                         "the file is opened without O_DIRECT and cannot be reopened with it: {detail}"
-                    ));
+                    )));
                 }
             }
         }
@@ -206,31 +206,34 @@ fn direct_io(
         offset_align_bytes,
     };
     Ok(match attributes.direct_io_align {
-        _ if may_be_f2fs_inline(attributes) && magic()? == F2FS_MAGIC => DirectIo::NotOnThisFile(
-            "F2FS keeps this small file in its inode and reads it through the page cache"
-                .to_owned(),
+        _ if may_be_f2fs_inline(attributes) && magic()? == F2FS_MAGIC => not_on_this_file(
+            "F2FS keeps this small file in its inode and reads it through the page cache",
         ),
         // What is read around the page cache is not checked by fs-verity.
         Some(align) if align.memory_bytes > 0 && align.offset_bytes > 0 && !attributes.verity => {
             possible(align.memory_bytes, align.offset_bytes)
         }
-        Some(_) => DirectIo::NotOnThisFile(format!(
+        Some(_) => not_on_this_file(format!(
             "the file system does no direct I/O on this file{}",
             cause(attributes)
         )),
         // Without an answer the kinds of files that some kernels silently read through the page cache count as such.
-        None if !cause(attributes).is_empty() => DirectIo::NotOnThisFile(format!(
+        None if !cause(attributes).is_empty() => not_on_this_file(format!(
             "the kernel does not tell whether there is direct I/O on this file{}",
             cause(attributes)
         )),
         None if DIRECT_FILE_SYSTEM_MAGICS.contains(&magic()?) => {
             possible(FALLBACK_ALIGN_BYTES, FALLBACK_ALIGN_BYTES)
         }
-        None => DirectIo::NotOnThisFile(format!(
+        None => not_on_this_file(format!(
             "the file system (type {:#x}) reports no direct I/O",
             magic()?
         )),
     })
+}
+
+fn not_on_this_file(why: impl Into<Words>) -> DirectIo {
+    DirectIo::NotOnThisFile(why.into())
 }
 
 /// Whether the data are in the inode, if the file is on F2FS. F2FS allocates blocks of 8 sectors and adds the sectors of

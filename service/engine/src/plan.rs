@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which ways may move a segment, best first. Pure: no I/O, so that tests can try every combination.
 
-use std::borrow::Cow;
-use std::sync::Arc;
+use std::borrow::Borrow;
+
+use smallvec::SmallVec;
 
 use crate::cost::{memory, movement};
 use crate::error::{EngineError, Result};
 use crate::heap::{HeapKind, PageKind};
-use crate::path::{Path, Reason, Refusal, SegmentFacts, Support, Way};
+use crate::path::{Path, Reason, Refusal, SegmentFacts, Support, Way, Words};
 use crate::request::Policy;
 
 /// What the kernel can do for the buffer of a request.
 #[derive(Clone, Debug)]
 pub struct PathSupports {
     /// `copy_file_range(2)`. The other paths need no support, or show it by the buffer's memory.
-    pub copy_file_range: Arc<Support>,
+    pub copy_file_range: Support,
 }
 
 impl PathSupports {
@@ -27,6 +28,9 @@ impl PathSupports {
         }
     }
 }
+
+/// The system heap and udmabufs of three kinds of page.
+pub(crate) const MAX_USUAL_CHOICES: usize = 4;
 
 /// A kind of memory that a new buffer could be made of.
 #[derive(Clone, Debug)]
@@ -52,29 +56,30 @@ pub struct RankedMemory {
 
 /// Orders kinds of memory by what it costs to make a buffer, fill it as `facts` says, and free it, the cheapest first.
 /// Equals stay in order. Choices that the policy leaves no way for come last.
-pub fn rank_memory(
-    choices: &[MemoryChoice],
+pub fn rank_memory<C: Borrow<MemoryChoice>>(
+    choices: &[C],
     policy: Policy,
     facts: &SegmentFacts<'_>,
-) -> Vec<RankedMemory> {
+) -> SmallVec<[RankedMemory; MAX_USUAL_CHOICES]> {
     let best_way = |choice: &MemoryChoice| {
         let facts = SegmentFacts { buffer_is_backed: choice.kind != HeapKind::DmaHeap, ..*facts };
         let may_be_taken = |way: &Way| consider(*way, policy, &choice.supports, &facts).is_ok();
         Way::BEST_FIRST.into_iter().find(may_be_taken)
     };
-    let mut ranked: Vec<RankedMemory> = choices
+    let mut ranked: SmallVec<[RankedMemory; MAX_USUAL_CHOICES]> = choices
         .iter()
         .enumerate()
-        .map(|(index, choice)| RankedMemory { index, way: best_way(choice) })
+        .map(|(index, choice)| RankedMemory { index, way: best_way(choice.borrow()) })
         .collect();
     let cost = |ranked: &RankedMemory| {
-        let choice = &choices[ranked.index];
+        let choice: &MemoryChoice = choices[ranked.index].borrow();
         let memory = if choice.is_ready { 0 } else { memory(choice.kind, choice.pages) };
         ranked.way.map(|way| memory + movement(choice.pages, way))
     };
     // A bare memfd is no dma-buf, so it stands in only where nothing else is to be had.
     ranked.sort_by_key(|ranked| {
-        (choices[ranked.index].kind == HeapKind::Memfd, cost(ranked).unwrap_or(u32::MAX))
+        let kind = choices[ranked.index].borrow().kind;
+        (kind == HeapKind::Memfd, cost(ranked).unwrap_or(u32::MAX))
     });
     ranked
 }
@@ -88,11 +93,14 @@ pub struct NotTaken {
     pub refusal: Refusal,
 }
 
+/// Ways in the order in which they are tried.
+pub type Ways = SmallVec<[Way; Way::BEST_FIRST.len()]>;
+
 /// The plan of one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentPlan {
     /// The ways to try, in order; at least one.
-    pub ways: Vec<Way>,
+    pub ways: Ways,
     /// The better ways that are ruled out.
     pub not_taken: Vec<NotTaken>,
 }
@@ -108,7 +116,7 @@ pub fn plan_segment(
     supports: &PathSupports,
     facts: &SegmentFacts<'_>,
 ) -> Result<SegmentPlan> {
-    let mut ways = Vec::with_capacity(Way::BEST_FIRST.len());
+    let mut ways = Ways::new();
     let mut not_taken = Vec::new();
     for way in Way::BEST_FIRST {
         match consider(way, policy, supports, facts) {
@@ -130,7 +138,7 @@ fn consider(
     supports: &PathSupports,
     facts: &SegmentFacts<'_>,
 ) -> std::result::Result<(), Refusal> {
-    let excluded = |words: Cow<'static, str>| Err(Refusal::new(Reason::ExcludedByPolicy, words));
+    let excluded = |words: Words| Err(Refusal::new(Reason::ExcludedByPolicy, words));
     match policy {
         Policy::RequireDirect if !way.direct => {
             return excluded("the policy requires direct I/O".into());
@@ -191,8 +199,8 @@ mod tests {
     const BUFFERED: Way = Way { path: Path::Buffered, direct: false };
 
     fn supports(supported: bool) -> PathSupports {
-        let support = Support { supported, detail: "because".to_owned() };
-        PathSupports { copy_file_range: Arc::new(support) }
+        let support = Support { supported, detail: "because".into() };
+        PathSupports { copy_file_range: support }
     }
 
     fn file(direct: DirectIo, has_buffered_fd: bool) -> FileFacts {
@@ -231,7 +239,7 @@ mod tests {
     fn the_best_way_needs_no_excuse() {
         let file = file(possible(), true);
         let plan = auto(true, &whole(&file));
-        assert_eq!(plan.ways, [CFR_DIRECT, BOUNCE, CFR_BUFFERED, BUFFERED]);
+        assert_eq!(plan.ways[..], [CFR_DIRECT, BOUNCE, CFR_BUFFERED, BUFFERED]);
         assert_eq!(plan.not_taken, []);
     }
 
@@ -241,7 +249,7 @@ mod tests {
         let facts = SegmentFacts { buffer_is_backed: true, ..whole(&file) };
         assert_eq!(auto(true, &facts).ways[..2], [CFR_DIRECT, UDMABUF_DIRECT]);
         let plan = auto(false, &facts);
-        assert_eq!(plan.ways, [UDMABUF_DIRECT, BOUNCE, BUFFERED]);
+        assert_eq!(plan.ways[..], [UDMABUF_DIRECT, BOUNCE, BUFFERED]);
         assert_eq!(reasons(&plan), [(CFR_DIRECT, Reason::KernelUnsupported)]);
     }
 
@@ -249,7 +257,7 @@ mod tests {
     fn an_unpatched_kernel_leaves_copies_and_says_why() {
         let file = file(possible(), true);
         let plan = auto(false, &whole(&file));
-        assert_eq!(plan.ways, [BOUNCE, BUFFERED]);
+        assert_eq!(plan.ways[..], [BOUNCE, BUFFERED]);
         assert_eq!(
             reasons(&plan),
             [(CFR_DIRECT, Reason::KernelUnsupported), (UDMABUF_DIRECT, Reason::HeapUnsuitable)]
@@ -259,12 +267,12 @@ mod tests {
     #[test]
     fn a_file_without_direct_io_goes_buffered_through_copy_file_range() {
         for (direct, reason) in [
-            (DirectIo::NotOnThisFile("compressed".to_owned()), Reason::FileNotDirect),
-            (DirectIo::OpenedBuffered("EACCES".to_owned()), Reason::FileOpenedBuffered),
+            (DirectIo::NotOnThisFile("compressed".into()), Reason::FileNotDirect),
+            (DirectIo::OpenedBuffered("EACCES".into()), Reason::FileOpenedBuffered),
         ] {
             let file = file(direct, true);
             let plan = auto(true, &whole(&file));
-            assert_eq!(plan.ways, [CFR_BUFFERED, BUFFERED]);
+            assert_eq!(plan.ways[..], [CFR_BUFFERED, BUFFERED]);
             assert_eq!(
                 reasons(&plan),
                 [(CFR_DIRECT, reason), (UDMABUF_DIRECT, Reason::HeapUnsuitable), (BOUNCE, reason)]
@@ -285,7 +293,7 @@ mod tests {
 
     #[test]
     fn require_direct_fails_with_the_reason() {
-        let compressed = file(DirectIo::NotOnThisFile("compressed".to_owned()), true);
+        let compressed = file(DirectIo::NotOnThisFile("compressed".into()), true);
         let error = plan_segment(
             || "segments[7]".to_owned(),
             Policy::RequireDirect,
@@ -308,7 +316,7 @@ mod tests {
         let facts = range(&file, 10, 10, 100);
         let plan = plan_segment(|| "s".to_owned(), Policy::RequireDirect, &supports(true), &facts)
             .unwrap();
-        assert_eq!(plan.ways, [CFR_DIRECT]);
+        assert_eq!(plan.ways[..], [CFR_DIRECT]);
     }
 
     #[test]
@@ -316,7 +324,7 @@ mod tests {
         let file = file(possible(), true);
         let named = Policy::Named(Path::Buffered);
         let plan = plan_segment(|| "s".to_owned(), named, &supports(true), &whole(&file)).unwrap();
-        assert_eq!(plan.ways, [BUFFERED]);
+        assert_eq!(plan.ways[..], [BUFFERED]);
         assert_eq!(plan.not_taken.len(), Way::BEST_FIRST.len() - 1);
         assert!(reasons(&plan).iter().all(|(_, reason)| *reason == Reason::ExcludedByPolicy));
         let named = Policy::Named(Path::CopyFileRange);
@@ -341,11 +349,8 @@ mod tests {
     /// Over all combinations: AUTO always finds a way for a load, tries the ways in order, and explains each better one.
     #[test]
     fn auto_always_finds_a_way_to_load_and_explains_the_rest() {
-        let directs = [
-            possible(),
-            DirectIo::NotOnThisFile("a".to_owned()),
-            DirectIo::OpenedBuffered("b".to_owned()),
-        ];
+        let directs =
+            [possible(), DirectIo::NotOnThisFile("a".into()), DirectIo::OpenedBuffered("b".into())];
         let rank = |way: &Way| Way::BEST_FIRST.iter().position(|other| other == way).unwrap();
         for direct in directs {
             for (has_buffered_fd, supported, buffer_is_backed) in every_combination() {

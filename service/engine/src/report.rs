@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::path::Way;
 use crate::plan::NotTaken;
 
 /// The report of a load or a save.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    moved: Vec<(Way, u64)>,
+    moved: SmallVec<[(Way, u64); 2]>,
     /// The better ways that were not taken, each with its first reason.
     pub not_taken: Vec<NotTaken>,
     /// Time spent allocating.
@@ -35,6 +37,15 @@ impl Report {
     pub(crate) fn explain(&mut self, not_taken: NotTaken) {
         if !self.not_taken.iter().any(|other| other.way == not_taken.way) {
             self.not_taken.push(not_taken);
+        }
+    }
+
+    /// Adds the reasons of a plan, which has one for a way.
+    pub(crate) fn explain_plan(&mut self, not_taken: Vec<NotTaken>) {
+        if self.not_taken.is_empty() {
+            self.not_taken = not_taken;
+        } else {
+            not_taken.into_iter().for_each(|not_taken| self.explain(not_taken));
         }
     }
 
@@ -87,6 +98,6 @@ mod tests {
             report.explain(NotTaken { way: Way::BEST_FIRST[0], refusal });
         }
         assert_eq!(report.not_taken.len(), 1);
-        assert_eq!(report.not_taken[0].refusal.detail, "first");
+        assert_eq!(&*report.not_taken[0].refusal.detail, "first");
     }
 }

@@ -47,7 +47,7 @@ pub enum Length {
 }
 
 /// One range of one file and its place in the buffer. Offsets in bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Index into the request's files.
     pub file_index: usize,
@@ -57,6 +57,12 @@ pub struct Segment {
     pub length: Length,
     /// Where it begins in the buffer.
     pub buffer_offset_bytes: u64,
+}
+
+impl Segment {
+    /// The whole of the first file, to the start of the buffer; of a save, the whole buffer.
+    pub const WHOLE_FILE: Self =
+        Self { file_index: 0, file_offset_bytes: 0, length: Length::ToEnd, buffer_offset_bytes: 0 };
 }
 
 /// Which paths are permitted.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The ranges that a request's segments come to. Pure.
 
+use smallvec::{smallvec, SmallVec};
+
 use crate::request::ResolvedSegment;
 
 /// Segments that follow each other in the file as well as in the buffer: one range to move.
@@ -8,7 +10,7 @@ use crate::request::ResolvedSegment;
 pub(crate) struct Run {
     pub(crate) range: ResolvedSegment,
     /// The segments, in the order of their places.
-    pub(crate) indices: Vec<usize>,
+    pub(crate) indices: SmallVec<[usize; 1]>,
 }
 
 impl Run {
@@ -18,14 +20,17 @@ impl Run {
     }
 }
 
+/// The ranges of a request, in the order in which they are moved.
+pub(crate) type Runs = SmallVec<[Run; 1]>;
+
 /// Joins adjacent segments, whatever their order in the request.
-pub(crate) fn merge_adjacent(segments: &[ResolvedSegment]) -> Vec<Run> {
+pub(crate) fn merge_adjacent(segments: &[ResolvedSegment]) -> Runs {
     if let [only] = segments {
-        return vec![Run { range: *only, indices: vec![0] }];
+        return smallvec![Run { range: *only, indices: smallvec![0] }];
     }
     let mut order: Vec<usize> = (0..segments.len()).collect();
     order.sort_by_key(|index| (segments[*index].file_index, segments[*index].file_offset_bytes));
-    let mut runs: Vec<Run> = Vec::new();
+    let mut runs = Runs::new();
     for index in order {
         let next = segments[index];
         match runs.last_mut() {
@@ -33,7 +38,7 @@ pub(crate) fn merge_adjacent(segments: &[ResolvedSegment]) -> Vec<Run> {
                 run.range.len_bytes += next.len_bytes;
                 run.indices.push(index);
             }
-            _ => runs.push(Run { range: next, indices: vec![index] }),
+            _ => runs.push(Run { range: next, indices: smallvec![index] }),
         }
     }
     runs
@@ -73,7 +78,7 @@ mod tests {
     }
 
     fn merged(segments: &[ResolvedSegment]) -> Vec<(ResolvedSegment, Vec<usize>)> {
-        merge_adjacent(segments).into_iter().map(|run| (run.range, run.indices)).collect()
+        merge_adjacent(segments).into_iter().map(|run| (run.range, run.indices.to_vec())).collect()
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::path::{
 use crate::plan::{no_way, plan_segment, NotTaken, PathSupports};
 use crate::report::Report;
 use crate::request::{Policy, ResolvedSegment};
-use crate::runs::{merge_adjacent, Run};
+use crate::runs::{merge_adjacent, Run, Runs};
 use crate::watermarks::Watermarks;
 
 /// The way of small ranges that are read together.
@@ -33,7 +33,7 @@ pub(crate) struct Job<'a> {
 
 impl Job<'_> {
     /// The ranges that are going to be moved.
-    pub(crate) fn runs(&self) -> Vec<Run> {
+    pub(crate) fn runs(&self) -> Runs {
         merge_adjacent(self.segments)
     }
 
@@ -114,7 +114,7 @@ impl Job<'_> {
         let file = &self.files[ranges[0].file_index];
         let moved = gather::load(file, &ranges, &self.buffer)?;
         if let Some(moved) = &moved {
-            plans.into_iter().flat_map(|plan| plan.not_taken).for_each(|n| report.explain(n));
+            plans.into_iter().for_each(|plan| report.explain_plan(plan.not_taken));
             report.count(BOUNCED, moved.iter().sum());
         }
         Ok(moved)
@@ -136,7 +136,7 @@ impl Job<'_> {
         let facts = self.facts_of(file, segment);
         let plan = plan_segment(|| run.argument(), self.policy, &self.supports, &facts)?;
         let mut refused: Vec<NotTaken> = Vec::new();
-        plan.not_taken.into_iter().for_each(|not_taken| report.explain(not_taken));
+        report.explain_plan(plan.not_taken);
         let mut rest = segment;
         for way in plan.ways {
             report.count(way, 0);

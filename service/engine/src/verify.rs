@@ -93,6 +93,8 @@ fn load_and_digest(job: &Job<'_>, runs: &[Run], report: &mut Report) -> Result<L
 
 #[cfg(test)]
 mod tests {
+    use smallvec::smallvec;
+
     use super::*;
     use crate::request::ResolvedSegment;
 
@@ -104,7 +106,7 @@ mod tests {
             buffer_offset_bytes: 0,
             len_bytes: 1,
         };
-        let watermarks = Watermarks::new(&[Run { range, indices: vec![0] }], 1);
+        let watermarks = Watermarks::new(&[Run { range, indices: smallvec![0] }], 1);
         thread::scope(|scope| {
             let follower = scope.spawn(|| watermarks.wait_beyond(0, 0));
             let load = scope.spawn(|| {

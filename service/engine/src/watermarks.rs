@@ -92,7 +92,7 @@ mod tests {
     fn run(buffer_offset_bytes: u64, len_bytes: u64, indices: &[usize]) -> Run {
         let range =
             ResolvedSegment { file_index: 0, file_offset_bytes: 0, buffer_offset_bytes, len_bytes };
-        Run { range, indices: indices.to_vec() }
+        Run { range, indices: indices.into() }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use dmabuf_engine::engine::HeapPath;
 use dmabuf_engine::error::{EngineError, Result};
 use dmabuf_engine::fs_verity::{self, Algorithm, FileDigest};
 use dmabuf_engine::heap::{Heap, HeapKind as EngineHeapKind};
-use dmabuf_engine::path::{Path, Reason};
+use dmabuf_engine::path::{Path, Reason, Refusal};
 use dmabuf_engine::plan::NotTaken;
 use dmabuf_engine::report::Report;
 use dmabuf_engine::request::{self, ClientId, Length, Policy, Target};
@@ -74,7 +74,7 @@ pub fn load_request(load: &LoadRequest, client: ClientId) -> Result<request::Loa
         client,
         target,
         files: load.files.iter().map(borrow).collect(),
-        segments: segments(&load.segments)?,
+        segments: segments(&load.segments, load.files.len())?,
         policy: policy(load.policy, load.namedPath)?,
         expected_sha256: load.expectedSha256.as_deref().map(sha256).transpose()?,
         report_sha256: load.reportSha256,
@@ -91,7 +91,7 @@ pub fn save_request(save: &SaveRequest) -> Result<request::SaveRequest<'_>> {
     Ok(request::SaveRequest {
         buffer: some_fd("buffer", save.buffer.as_ref())?,
         files: save.files.iter().map(borrow).collect(),
-        segments: segments(&save.segments)?,
+        segments: segments(&save.segments, save.files.len())?,
         policy: policy(save.policy, save.namedPath)?,
     })
 }
@@ -105,7 +105,15 @@ fn some_fd<'a>(argument: &str, fd: Option<&'a ParcelFileDescriptor>) -> Result<B
     fd.map(borrow).ok_or_else(|| EngineError::bad_fd(argument, "is missing"))
 }
 
-fn segments(wire: &[Segment]) -> Result<Vec<request::Segment>> {
+fn segments(wire: &[Segment], file_count: usize) -> Result<Vec<request::Segment>> {
+    match (wire, file_count) {
+        ([], 1) => return Ok(vec![request::Segment::WHOLE_FILE]),
+        ([], 2..) => {
+            let problem = format!("is empty, which needs one file, but files has {file_count}");
+            return Err(EngineError::bad_argument("segments", problem));
+        }
+        _ => {}
+    }
     wire.iter().enumerate().map(|(index, segment)| read_segment(index, segment)).collect()
 }
 
@@ -248,7 +256,7 @@ pub fn path_support(entry: &HeapPath) -> PathSupport {
         heap: entry.heap.clone(),
         path: wire_path(entry.path),
         supported: entry.support.supported,
-        detail: entry.support.detail.clone(),
+        detail: entry.support.detail.to_string(),
     }
 }
 
@@ -297,11 +305,14 @@ fn transfer_report(report: &Report) -> TransferReport {
 }
 
 fn path_not_taken(not_taken: &NotTaken) -> PathNotTaken {
+    let Refusal { reason, detail } = &not_taken.refusal;
+    // What every request to this heap would be told, the capabilities tell once.
+    let is_known = matches!(reason, Reason::KernelUnsupported | Reason::HeapUnsuitable);
     PathNotTaken {
         path: wire_path(not_taken.way.path),
         direct: not_taken.way.direct,
-        reason: wire_reason(not_taken.refusal.reason),
-        detail: not_taken.refusal.detail.to_string(),
+        reason: wire_reason(*reason),
+        detail: if is_known { String::new() } else { detail.to_string() },
     }
 }
 
@@ -317,7 +328,7 @@ mod tests {
             (Segment { lengthBytes: -2, ..Default::default() }, "lengthBytes"),
             (Segment { fileIndex: -1, ..Default::default() }, "fileIndex"),
         ] {
-            let error = segments(&[segment]).unwrap_err().to_string();
+            let error = segments(&[segment], 1).unwrap_err().to_string();
             assert!(error.starts_with(&format!("segments[0].{field}: ")), "{error}");
         }
     }
@@ -325,9 +336,19 @@ mod tests {
     #[test]
     fn a_segment_is_to_the_end_unless_it_says_otherwise() {
         let read =
-            segments(&[Segment::default(), Segment { lengthBytes: 7, ..Default::default() }]);
+            segments(&[Segment::default(), Segment { lengthBytes: 7, ..Default::default() }], 1);
         let lengths: Vec<Length> = read.unwrap().iter().map(|segment| segment.length).collect();
         assert_eq!(lengths, [Length::ToEnd, Length::Bytes(7)]);
+    }
+
+    #[test]
+    fn no_segment_stands_for_the_whole_of_one_file() {
+        let read = |wire: &[Segment], files| segments(wire, files);
+        assert_eq!(read(&[], 1).unwrap(), read(&[Segment::default()], 1).unwrap());
+        let error = read(&[], 2).unwrap_err().to_string();
+        assert_eq!(error, "segments: is empty, which needs one file, but files has 2");
+        // That there is no file is what is wrong then.
+        assert_eq!(read(&[], 0), Ok(vec![]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! Source: `count` in `/proc/PID/fdinfo`, `drivers/dma-buf/dma-buf.c` of Linux 6.12.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -17,6 +18,8 @@ const FDINFO_BYTES: usize = 1024;
 pub struct CountedBuffer {
     buffer: OwnedFd,
     fdinfo: File,
+    /// Where the line with the count was last: what is before it seldom changes.
+    count_at: Cell<usize>,
 }
 
 impl CountedBuffer {
@@ -28,7 +31,7 @@ impl CountedBuffer {
         // Of the process: the calling thread may end before this is dropped.
         let path = format!("/proc/self/fdinfo/{}", buffer.as_raw_fd());
         let fdinfo = File::open(path).map_err(|_| Errno::NOSYS)?;
-        Ok(Self { buffer, fdinfo })
+        Ok(Self { buffer, fdinfo, count_at: Cell::new(0) })
     }
 
     /// How many references to the open dma-buf there are: fds of any process, mappings, messages that carry it, and
@@ -40,19 +43,26 @@ impl CountedBuffer {
     pub fn references(&self) -> Result<u64> {
         let mut bytes = [0; FDINFO_BYTES];
         let len = self.fdinfo.read_at(&mut bytes, 0).map_err(|_| Errno::NOSYS)?;
-        count_in(&bytes[..len])
+        let (count_at, count) = count_in(&bytes[..len], self.count_at.get())?;
+        self.count_at.set(count_at);
+        Ok(count)
     }
 }
 
-/// The first line `count:`, as the name of the buffer, which its holders choose, comes later. That of the exporter is next.
-fn count_in(fdinfo: &[u8]) -> Result<u64> {
-    let mut lines = fdinfo.split(|byte| *byte == b'\n');
-    let count = lines.find_map(|line| line.strip_prefix(b"count:")).ok_or(Errno::NOTTY)?;
-    if !lines.next().is_some_and(|line| line.starts_with(b"exp_name:")) {
+/// The count, and where its line is, which is looked for at `expected_at` first. It is the first line of its name, as the
+/// name of the buffer, which its holders choose, comes later. That of the exporter is next.
+fn count_in(fdinfo: &[u8], expected_at: usize) -> Result<(usize, u64)> {
+    const LINE: &[u8] = b"\ncount:\t";
+    let is_at = |at: &usize| fdinfo.get(*at..).is_some_and(|rest| rest.starts_with(LINE));
+    let at = Some(expected_at).filter(is_at).or_else(|| (0..fdinfo.len()).find(is_at));
+    let at = at.ok_or(Errno::NOTTY)?;
+    let rest = &fdinfo[at + LINE.len()..];
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if !rest[digits..].starts_with(b"\nexp_name:") {
         return Err(Errno::NOTTY);
     }
-    let count = std::str::from_utf8(count).map_err(|_| Errno::NOSYS)?;
-    count.trim().parse().or(Err(Errno::NOSYS))
+    let count = std::str::from_utf8(&rest[..digits]).map_err(|_| Errno::NOSYS)?;
+    Ok((at, count.parse().map_err(|_| Errno::NOSYS)?))
 }
 
 impl AsFd for CountedBuffer {
@@ -72,10 +82,15 @@ mod tests {
                 "pos:\t0\nflags:\t02\nsize:\t4096\ncount:\t3\nexp_name:\tsystem\nname:\t{name}\n"
             )
         };
-        assert_eq!(count_in(fdinfo("model").as_bytes()), Ok(3));
-        assert_eq!(count_in(fdinfo("\ncount:\t1\nexp_name:\tx").as_bytes()), Ok(3));
-        assert_eq!(count_in(b"pos:\t0\ncount:\t1"), Err(Errno::NOTTY));
-        assert_eq!(count_in(b"pos:\t0\ncount:\tx\nexp_name:\tsystem\n"), Err(Errno::NOSYS));
+        let place = "pos:\t0\nflags:\t02\nsize:\t4096".len();
+        for expected_at in [0, place - 1, place, place + 1, usize::MAX] {
+            let count_in = |fdinfo: &str| count_in(fdinfo.as_bytes(), expected_at);
+            assert_eq!(count_in(&fdinfo("model")), Ok((place, 3)));
+            assert_eq!(count_in(&fdinfo("\ncount:\t1\nexp_name:\tx")), Ok((place, 3)));
+            assert_eq!(count_in("pos:\t0\ncount:\t1"), Err(Errno::NOTTY));
+            assert_eq!(count_in("pos:\t0\ncount:\tx\nexp_name:\tsystem\n"), Err(Errno::NOTTY));
+            assert_eq!(count_in("pos:\t0\ncount:\t\nexp_name:\tsystem\n"), Err(Errno::NOSYS));
+        }
     }
 
     #[test]

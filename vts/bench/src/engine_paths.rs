@@ -22,9 +22,6 @@ use crate::outcome::not_possible;
 use crate::seed::load::offsets_bytes;
 use crate::tuning::Pages;
 
-/// More than the buffers need, for bounce memory.
-const POOL_RESERVE_BYTES: u64 = 128 << 20;
-
 /// The larger size of a buffer, which call overhead weighs less on.
 const LARGE_BUFFER_BYTES: u64 = 256 << 20;
 
@@ -42,8 +39,7 @@ pub struct Way {
 /// Measures them.
 pub fn run(bench: &mut Bench) -> Result<()> {
     for pages in Pages::ALL {
-        let pool_bytes = bench.setup.total_bytes() + POOL_RESERVE_BYTES;
-        let _pages = match pages.set_up(pool_bytes) {
+        let _pages = match pages.set_up(bench.setup.total_bytes()) {
             Ok(setting) => setting,
             Err(error) => {
                 let case = Case::new(
@@ -60,11 +56,11 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         let engine = engine();
         for entry in engine.paths() {
             let name = format!("{} {}", entry.heap, entry.path);
-            if pages != Pages::Small && !depends_on_pages(&name) {
+            if pages != Pages::Small && entry.heap != UDMABUF {
                 continue;
             }
             let way = Way::of(&bench.setup, &entry.heap, Policy::Named(entry.path));
-            let refused = (!entry.support.supported).then(|| entry.support.detail.clone());
+            let refused = (!entry.support.supported).then(|| entry.support.detail.to_string());
             measure(bench, &engine, &name, pages, way, refused)?;
         }
         let way = Way::of(&bench.setup, "", Policy::Auto);
@@ -95,11 +91,6 @@ pub fn engine() -> Engine {
 pub fn engine_with(pool: PoolConfig) -> Engine {
     let max_buffer_bytes = EngineConfig::default_max_buffer_bytes();
     Engine::new(EngineConfig { allow_memfd: false, max_buffer_bytes, pool })
-}
-
-/// Whether a way uses memory that can be in huge pages.
-fn depends_on_pages(name: &str) -> bool {
-    name.starts_with("udmabuf") || name.contains("BOUNCE")
 }
 
 impl Way {

@@ -14,9 +14,6 @@ use crate::bench::{Bench, Case, Setup};
 use crate::engine_paths::{engine_with, load, load_new, Way, SYSTEM_HEAP, UDMABUF};
 use crate::tuning::Pages;
 
-/// More than the buffers need, for bounce memory.
-const POOL_RESERVE_BYTES: u64 = 128 << 20;
-
 /// Long enough for the pool's thread to look for what has come back, and to clear it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -35,7 +32,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         }
         let way = Way::of(&bench.setup, heap, Policy::Auto);
         let (buffers, bytes) = (u64::from(way.buffers), bench.setup.total_bytes());
-        let _pages = match pages.set_up(bytes + way.buffer_bytes + POOL_RESERVE_BYTES) {
+        let _pages = match pages.set_up(bytes + way.buffer_bytes) {
             Ok(setting) => setting,
             Err(error) => {
                 let case = Case::new(Kind::Engine, loading, Direction::Load, bytes, buffers);

@@ -91,7 +91,7 @@ fn counts_outside_their_range_are_refused(client: &Client) -> Result<()> {
     let source = open_for_load(file.path())?;
     let no_file = LoadSpec::default().segment(Segment::default());
     expect_refusal(client.loader.load(no_file), LoaderError::BAD_ARGUMENT, "files: ")?;
-    let no_segment = LoadSpec::default().file(&source)?;
+    let no_segment = LoadSpec::default().file(&source)?.file(&source)?;
     expect_refusal(client.loader.load(no_segment), LoaderError::BAD_ARGUMENT, "segments: ")?;
 
     let mut many = LoadSpec::default().file(&source)?;

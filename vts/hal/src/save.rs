@@ -17,6 +17,7 @@ use crate::client::{expect_refusal, new_buffer, sized_buffer, Client, NamedTest}
 pub const TESTS: &[NamedTest] = &[
     ("what_is_saved_is_what_was_loaded", what_is_saved_is_what_was_loaded),
     ("what_is_saved_loads_again", what_is_saved_loads_again),
+    ("without_segments_all_of_it_is_loaded_and_saved", without_segments_all_is_moved),
     ("ranges_at_any_offset_are_saved", ranges_at_any_offset_are_saved),
     ("a_file_keeps_what_no_segment_covers", a_file_keeps_what_no_segment_covers),
     ("a_direct_file_takes_whole_blocks_only", a_direct_file_takes_whole_blocks_only),
@@ -67,6 +68,27 @@ fn what_is_saved_loads_again(client: &Client) -> Result<()> {
     let view = View::new(&view_of)?;
     view.expect(0, 1_234_567, |done, len| file.expected(done, len))?;
     view.expect_zero_from(1_234_567)
+}
+
+fn without_segments_all_is_moved(client: &Client) -> Result<()> {
+    const SIZE_BYTES: usize = 3 * 4096;
+    let files = Files::new()?;
+    let file = files.patterned("source", 5, SIZE_BYTES as u64)?;
+    let path = files.path("target");
+    let source = open_for_load(file.path())?;
+    for whole in [LoadSpec::default(), LoadSpec::default().segment(Segment::default())] {
+        let loaded = client.load(whole.file(&source)?)?;
+        ensure!(loaded.segmentBytes == [SIZE_BYTES as i64], "{:?}", loaded.segmentBytes);
+        let buffer = loaded.buffer.context("no buffer")?;
+        let spec = SaveSpec::from_buffer(fd(&buffer)?)?.file(File::create(&path)?)?;
+        let saved = client.loader.save(spec)?.segmentBytes;
+        ensure!(saved == [SIZE_BYTES as i64], "{saved:?}");
+        pattern::assert_same(&content(&path)?, &file.expected(0, SIZE_BYTES), "saved file")?;
+    }
+    let two = SaveSpec::from_buffer(fd(&client.loader.allocate(&sized_buffer("", 4096))?)?)?
+        .file(File::create(&path)?)?
+        .file(File::create(&path)?)?;
+    expect_refusal(client.loader.save(two), LoaderError::BAD_ARGUMENT, "segments: ")
 }
 
 fn ranges_at_any_offset_are_saved(client: &Client) -> Result<()> {

@@ -22,7 +22,8 @@ parcelable LoadRequest {
      */
     ParcelFileDescriptor[] files;
     /**
-     * The ranges, at least one. Their places in the buffer must not overlap.
+     * The ranges. Their places in the buffer must not overlap. Empty means the whole of the one file, to the start of the
+     * buffer, as one segment.
      */
     Segment[] segments;
     /**

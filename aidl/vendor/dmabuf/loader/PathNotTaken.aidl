@@ -22,7 +22,8 @@ parcelable PathNotTaken {
      */
     NotTakenReason reason = NotTakenReason.KERNEL_UNSUPPORTED;
     /**
-     * The same for a human: what was found, in one line of English. Not for programs: its wording may change.
+     * The same for a human: what was found, in one line of English. Not for programs: its wording may change. Empty for
+     * KERNEL_UNSUPPORTED and HEAP_UNSUITABLE, which hold for every request: PathSupport.detail says what was found.
      */
     @utf8InCpp String detail;
 }

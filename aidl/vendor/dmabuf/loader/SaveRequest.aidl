@@ -19,7 +19,8 @@ parcelable SaveRequest {
      */
     ParcelFileDescriptor[] files;
     /**
-     * The ranges, at least one. Ranges of the same file must not overlap.
+     * The ranges. Ranges of the same file must not overlap. Empty means the whole buffer, to the start of the one file, as
+     * one segment.
      */
     Segment[] segments;
     /**

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use dmabuf_uapi::mapping::{Mapping, HUGE_PAGE_BYTES};
 use dmabuf_uapi::memfd::{create_sealed, create_sealed_hugetlb};
 use dmabuf_uapi::Errno;
+use smallvec::SmallVec;
 
 /// What the administrator wants of transparent huge pages for memfds.
 const SHMEM_ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
@@ -111,11 +112,11 @@ pub(super) fn may_be_huge(size_bytes: u64) -> bool {
 
 impl PageKind {
     /// The kinds of page that a memfd of `size_bytes` may be made of, cheapest first; base pages always come last.
-    pub(super) fn candidates(size_bytes: u64, available: HugePages) -> Vec<Self> {
+    pub(super) fn candidates(size_bytes: u64, available: HugePages) -> SmallVec<[Self; 3]> {
         let huge = HUGE_PAGE_BYTES as u64;
         let pages = size_bytes.div_ceil(huge);
         let wasted_bytes = pages * huge - size_bytes;
-        let mut kinds = Vec::new();
+        let mut kinds = SmallVec::new();
         if pages <= available.free_hugetlb && wasted_bytes <= size_bytes / MAX_WASTE_DIVISOR {
             kinds.push(Self::Hugetlb);
         }
@@ -186,13 +187,13 @@ mod tests {
         {
             assert_eq!(may_be_huge(size_bytes), huge, "{size_bytes}");
             let candidates = PageKind::candidates(size_bytes, all);
-            assert!(huge || candidates == [Base], "{size_bytes} {candidates:?}");
+            assert!(huge || candidates[..] == [Base], "{size_bytes} {candidates:?}");
         }
-        assert_eq!(PageKind::candidates((2 << 20) + 4096, all), [Transparent, Base]);
-        assert_eq!(PageKind::candidates(32 << 20, all), [Hugetlb, Transparent, Base]);
-        assert_eq!(PageKind::candidates((32 << 20) + 4096, all), [Transparent, Base]);
-        assert_eq!(PageKind::candidates((9 << 20) + 4096, pool), [Hugetlb, Base]);
-        assert_eq!(PageKind::candidates(32 << 20, HugePages::default()), [Base]);
+        assert_eq!(PageKind::candidates((2 << 20) + 4096, all)[..], [Transparent, Base]);
+        assert_eq!(PageKind::candidates(32 << 20, all)[..], [Hugetlb, Transparent, Base]);
+        assert_eq!(PageKind::candidates((32 << 20) + 4096, all)[..], [Transparent, Base]);
+        assert_eq!(PageKind::candidates((9 << 20) + 4096, pool)[..], [Hugetlb, Base]);
+        assert_eq!(PageKind::candidates(32 << 20, HugePages::default())[..], [Base]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use dmabuf_uapi::memfd::create_sealed;
 use dmabuf_uapi::{dma_buf, page_size_bytes, Errno};
+use smallvec::{smallvec, SmallVec};
 
 use crate::buffer::Buffer;
 use crate::error::{EngineError, Result};
@@ -66,9 +67,9 @@ impl Heap {
 
     /// The kinds of page that a buffer of this heap may be made of where the engine chooses them, cheapest first; `None`
     /// stands for what the kernel's heap does by itself.
-    pub(crate) fn page_kinds(&self, size_bytes: u64) -> Vec<Option<PageKind>> {
+    pub(crate) fn page_kinds(&self, size_bytes: u64) -> SmallVec<[Option<PageKind>; 3]> {
         match self.kind {
-            HeapKind::DmaHeap => vec![None],
+            HeapKind::DmaHeap => smallvec![None],
             HeapKind::Udmabuf | HeapKind::Memfd => {
                 // Small requests need not wait for the answer.
                 let available = if backing::may_be_huge(size_bytes) {
@@ -251,10 +252,10 @@ impl Heaps {
     ///
     /// # Errors
     /// As for [`Heaps::choose`].
-    pub(crate) fn suitable(&self, name: &str, size_bytes: u64) -> Result<Vec<&Heap>> {
+    pub(crate) fn suitable(&self, name: &str, size_bytes: u64) -> Result<SmallVec<[&Heap; 4]>> {
         let first = self.choose(name, size_bytes)?;
         if !name.is_empty() {
-            return Ok(vec![first]);
+            return Ok(smallvec![first]);
         }
         Ok(self.0.iter().filter(|heap| size_bytes <= heap.max_buffer_bytes).collect())
     }

@@ -27,7 +27,7 @@ pub(crate) struct Buffered;
 
 impl TransferPath for Buffered {
     fn probe(&self, _sample: &BufferView<'_>) -> Support {
-        Support { supported: true, detail: "needs nothing of the kernel".to_owned() }
+        Support { supported: true, detail: "needs nothing of the kernel".into() }
     }
 
     fn split(&self, direct: bool, facts: &SegmentFacts<'_>) -> std::result::Result<Split, Refusal> {

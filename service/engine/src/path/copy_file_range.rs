@@ -10,6 +10,7 @@ use super::in_flight::in_flight;
 use super::split::{split_aligned, LoadTail, Memory};
 use super::{
     Direction, Progress, Reason, Refusal, SegmentFacts, Split, Support, Transfer, TransferPath,
+    Words,
 };
 use crate::buffer::BufferView;
 use crate::error::{errno_text, Result};
@@ -21,16 +22,17 @@ pub(crate) struct CopyFileRange;
 
 impl TransferPath for CopyFileRange {
     fn probe(&self, sample: &BufferView<'_>) -> Support {
-        let answer = |supported, detail: String| Support { supported, detail };
+        let answer = |supported, detail: Words| Support { supported, detail };
         let file = match File::open(PROBE_FILE) {
             Ok(file) => file,
-            Err(error) => return answer(false, format!("cannot open {PROBE_FILE}: {error}")),
+            Err(error) => {
+                return answer(false, format!("cannot open {PROBE_FILE}: {error}").into())
+            }
         };
         match copy_file_range(&file, 0, sample.fd, 0, page_size_bytes()) {
-            Ok(0) => answer(false, "the kernel copied nothing".to_owned()),
-            Ok(_) => answer(true, "the kernel copies from files to these buffers".to_owned()),
-            // Every report of a worse way repeats it, so it is short.
-            Err(errno) => answer(false, format!("the kernel answers {}", errno_text(errno))),
+            Ok(0) => answer(false, "the kernel copied nothing".into()),
+            Ok(_) => answer(true, "the kernel copies from files to these buffers".into()),
+            Err(errno) => answer(false, format!("the kernel answers {}", errno_text(errno)).into()),
         }
     }
 

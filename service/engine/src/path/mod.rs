@@ -10,8 +10,8 @@ pub(crate) mod gather;
 mod in_flight;
 mod split;
 mod udmabuf_direct;
+mod words;
 
-use std::borrow::Cow;
 use std::fmt;
 
 use dmabuf_uapi::Errno;
@@ -25,6 +25,7 @@ pub(crate) use bounce::Bounce;
 pub(crate) use buffered::Buffered;
 pub(crate) use copy_file_range::CopyFileRange;
 pub(crate) use udmabuf_direct::UdmabufDirect;
+pub use words::Words;
 
 /// A path by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,7 +103,7 @@ pub struct Support {
     /// It works, or has not been ruled out.
     pub supported: bool,
     /// What was found, for a human.
-    pub detail: String,
+    pub detail: Words,
 }
 
 /// Why a way is not taken.
@@ -134,11 +135,11 @@ pub struct Refusal {
     /// The reason.
     pub reason: Reason,
     /// What was found, for a human.
-    pub detail: Cow<'static, str>,
+    pub detail: Words,
 }
 
 impl Refusal {
-    pub(crate) fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(reason: Reason, detail: impl Into<Words>) -> Self {
         Self { reason, detail: detail.into() }
     }
 }

@@ -20,8 +20,12 @@ pub(crate) struct UdmabufDirect;
 impl TransferPath for UdmabufDirect {
     fn probe(&self, sample: &BufferView<'_>) -> Support {
         let supported = sample.backing.is_some();
-        let detail = if supported { "there is a memfd behind these buffers" } else { NO_MEMFD };
-        Support { supported, detail: detail.to_owned() }
+        let detail = if supported {
+            "there is a memfd behind these buffers"
+        } else {
+            "no memfd is behind these buffers"
+        };
+        Support { supported, detail: detail.into() }
     }
 
     fn split(&self, direct: bool, facts: &SegmentFacts<'_>) -> std::result::Result<Split, Refusal> {

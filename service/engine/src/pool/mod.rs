@@ -18,7 +18,9 @@ mod worker;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
 
 use crate::buffer::Buffer;
 use crate::heap::{Allocated, BufferName, Heap, HeapKind, Heaps, Kept, PageKind};
@@ -59,6 +61,8 @@ pub(crate) struct Wish {
     pub(crate) client: ClientId,
     /// A load is going to overwrite every byte that was asked for.
     pub(crate) overwritten: bool,
+    /// When it came to allocating.
+    pub(crate) now: Instant,
 }
 
 /// The pool and its thread, which ends when this is dropped.
@@ -118,15 +122,21 @@ impl Pool {
         self.keeps(size_bytes) && state::is_worth_clearing(size_bytes)
     }
 
-    /// Whether [`Pool::take`] would find a buffer.
-    pub(crate) fn has(&self, heap: &Heap, wish: Wish) -> bool {
-        let Some(key) = self.key(heap, wish.pages, wish.size_bytes) else { return false };
-        self.shared.state().find(&key, wish).is_some()
+    /// The kinds of pages of which [`Pool::take`] would find a buffer of a heap.
+    pub(crate) fn ready_kinds(&self, heap: &Heap, wish: Wish) -> SmallVec<[Option<PageKind>; 3]> {
+        let Some(mut key) = self.key(heap, None, wish.size_bytes) else { return SmallVec::new() };
+        let state = self.shared.state();
+        let mut is_ready = |pages: &Option<PageKind>| {
+            key.pages = *pages;
+            state.find(&key, wish).is_some()
+        };
+        heap.all_page_kinds().iter().copied().filter(&mut is_ready).collect()
     }
 
     /// Takes a buffer back that a client has released, before it asks for one of this heap and size that it is going to
     /// overwrite. One is looked at, so that those who keep many do not wait.
-    pub(crate) fn take_back(&self, heap: &Heap, size_bytes: u64, client: ClientId) {
+    pub(crate) fn take_back(&self, heap: &Heap, wish: Wish) {
+        let Wish { size_bytes, client, now, .. } = wish;
         if !self.keeps(size_bytes) {
             return;
         }
@@ -137,7 +147,7 @@ impl Pool {
         let is_released = lent.is_released();
         let mut state = self.shared.state();
         let over_cap = if is_released {
-            state.add_returned(lent.into_ready(), self.shared.config.max_bytes)
+            state.add_returned(lent.into_ready(now), self.shared.config.max_bytes)
         } else {
             state.still_lent(lent);
             None

@@ -97,9 +97,9 @@ impl Lent {
     }
 
     /// The buffer with what its client has left in it.
-    pub(super) fn into_ready(self) -> Ready {
+    pub(super) fn into_ready(self, since: Instant) -> Ready {
         let Self { buffer, backing, key, client } = self;
-        Ready { key, buffer, backing, content: Content::Of(client), since: Instant::now() }
+        Ready { key, buffer, backing, content: Content::Of(client), since }
     }
 }
 
@@ -152,7 +152,7 @@ impl State {
     }
 
     pub(super) fn take(&mut self, key: &Key, wish: Wish) -> Option<Ready> {
-        self.last_request = Some(Instant::now());
+        self.last_request = Some(wish.now);
         match self.find(key, wish) {
             Some(index) => {
                 self.counted.hits += 1;
@@ -304,7 +304,13 @@ mod tests {
 
     fn wish(client: u32, overwritten: bool) -> Wish {
         let client = ClientId(client);
-        Wish { size_bytes: SIZE_BYTES, pages: Some(PageKind::Base), client, overwritten }
+        Wish {
+            size_bytes: SIZE_BYTES,
+            pages: Some(PageKind::Base),
+            client,
+            overwritten,
+            now: Instant::now(),
+        }
     }
 
     #[test]
@@ -361,7 +367,7 @@ mod tests {
         state.still_lent(first);
         let next = state.take_lent("memfd", SIZE_BYTES, ClientId(1)).unwrap();
         assert_eq!(next.buffer.as_fd().as_raw_fd(), second);
-        assert_eq!(next.into_ready().content, Content::Of(ClientId(1)));
+        assert_eq!(next.into_ready(Instant::now()).content, Content::Of(ClientId(1)));
     }
 
     #[test]

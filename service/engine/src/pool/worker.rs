@@ -113,7 +113,8 @@ fn take_back(shared: &Shared) -> bool {
     shared.state().lent.extend(still_lent);
     let any = !back.is_empty();
     for lent in back {
-        let over_cap = shared.state().add_returned(lent.into_ready(), shared.config.max_bytes);
+        let over_cap =
+            shared.state().add_returned(lent.into_ready(Instant::now()), shared.config.max_bytes);
         drop(over_cap);
     }
     any
