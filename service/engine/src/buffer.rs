@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
 use dmabuf_uapi::mapping::{Mapping, MappingAccess};
 use dmabuf_uapi::{dma_buf, page_size_bytes, Errno};
-use rustix::fs::{fcntl_get_seals, fcntl_getfl, OFlags, SealFlags};
+use rustix::fs::{fcntl_get_seals, fcntl_getfl, fstat, OFlags, SealFlags};
 
 use crate::error::{EngineError, Result};
 use crate::heap::{Allocated, Backing};
@@ -92,10 +92,14 @@ impl<'fd> BufferView<'fd> {
         if flags.contains(OFlags::PATH) {
             return Err(EngineError::bad_fd(argument, "is an O_PATH fd, expected an open buffer"));
         }
-        let kind = if dma_buf::is_dma_buf(fd) {
-            BufferKind::DmaBuf
+        let no_size = |errno| EngineError::io(format!("{argument}: size of the buffer"), errno);
+        let (kind, size_bytes) = if let Some(size_bytes) =
+            dma_buf::size_if_dma_buf(fd).map_err(no_size)?
+        {
+            (BufferKind::DmaBuf, size_bytes)
         } else if allow_memfd && fcntl_get_seals(fd).is_ok_and(|s| s.contains(SealFlags::SHRINK)) {
-            BufferKind::Memfd
+            // A memfd's file position belongs to the client, so seeking is no way to ask.
+            (BufferKind::Memfd, fstat(fd).map_err(no_size)?.st_size as u64)
         } else {
             return Err(EngineError::UnsupportedFile {
                 argument: argument.to_owned(),
@@ -116,12 +120,6 @@ impl<'fd> BufferView<'fd> {
             }
             _ => {}
         }
-        let size_bytes = match kind {
-            BufferKind::DmaBuf => dma_buf::size_bytes(fd),
-            // A memfd's file position belongs to the client, so seeking is no way to ask.
-            BufferKind::Memfd => rustix::fs::fstat(fd).map(|stat| stat.st_size as u64),
-        }
-        .map_err(|errno| EngineError::io(format!("{argument}: size of the buffer"), errno))?;
         Ok(Self::new(fd, size_bytes, kind))
     }
 

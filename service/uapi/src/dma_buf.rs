@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use bitflags::bitflags;
-use rustix::fs::{fstat, seek, FileType, SeekFrom};
+use rustix::fs::{fstat, seek, FileType, SeekFrom, Stat};
 use rustix::io::{retry_on_intr, Errno, Result};
 use rustix::ioctl::{ioctl, opcode, Setter};
 
@@ -106,15 +106,28 @@ pub fn size_bytes(buffer: impl AsFd) -> Result<u64> {
     seek(buffer, SeekFrom::End(0))
 }
 
+/// The size in bytes, if the fd is a dma-buf: as [`is_dma_buf`] and [`size_bytes`], in fewer calls.
+pub fn size_if_dma_buf(fd: impl AsFd) -> Result<Option<u64>> {
+    let fd = fd.as_fd();
+    match dma_buf_stat(fd) {
+        // The kernel gives the inode the buffer's size (`dma_buf_getfile` in `drivers/dma-buf/dma-buf.c`).
+        Some(stat) if stat.st_size > 0 => Ok(Some(stat.st_size as u64)),
+        Some(_) => size_bytes(fd).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Whether the fd is a dma-buf: an anonymous file, one without a file type, that knows `DMA_BUF_IOCTL_SYNC` and refuses
 /// its empty flags with `INVAL`.
 ///
 /// The question has no side effect on the buffer, and files with a type are not asked.
 pub fn is_dma_buf(fd: impl AsFd) -> bool {
-    let fd = fd.as_fd();
-    let anonymous =
-        fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Unknown);
-    anonymous && matches!(sync(fd, 0), Err(Errno::INVAL))
+    dma_buf_stat(fd.as_fd()).is_some()
+}
+
+fn dma_buf_stat(fd: BorrowedFd<'_>) -> Option<Stat> {
+    let is_anonymous = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Unknown;
+    fstat(fd).ok().filter(is_anonymous).filter(|_| matches!(sync(fd, 0), Err(Errno::INVAL)))
 }
 
 struct NameSetter {

@@ -17,9 +17,10 @@ use crate::outcome::not_possible;
 use crate::service_paths::{fd, new_buffer};
 use crate::source::Source;
 
-const CALLS: u64 = 200;
+/// Enough that what the kernel does meanwhile, such as freeing what it has put off, is little per call.
+const CALLS: u64 = 1000;
 /// Before the measure: threads start, caches fill.
-const WARM_UP_CALLS: u64 = 20;
+const WARM_UP_CALLS: u64 = 100;
 const SMALL_FILE_BYTES: u64 = 4096;
 
 /// Measures them.

@@ -154,8 +154,13 @@ impl<'a> Pipeline<'a> {
         let slot_bytes =
             (self.end.next_multiple_of(self.align_bytes) - first_block).min(SLOT_BYTES);
         let ring = BounceMemory::new(slot_bytes, threads)?;
+        let others = 1..threads;
+        if others.is_empty() {
+            self.work(&ring, 0);
+            return self.finish();
+        }
         thread::scope(|scope| {
-            for slot in 1..threads {
+            for slot in others {
                 let (pipeline, ring): (_, &Mapping) = (&self, &ring);
                 // With fewer threads it is slower, not wrong.
                 let _ = thread::Builder::new()
@@ -164,6 +169,11 @@ impl<'a> Pipeline<'a> {
             }
             self.work(&ring, 0);
         });
+        self.finish()
+    }
+
+    /// What the transfer came to.
+    fn finish(self) -> Result<Progress> {
         let reached = self.reached.into_inner().max(self.start);
         let bytes = reached - self.start;
         let copied = self.copied.into_inner();
