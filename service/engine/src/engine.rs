@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use dmabuf_uapi::page_size_bytes;
+use smallvec::SmallVec;
 
 use crate::allocator::Allocator;
 use crate::buffer::{Buffer, BufferUse, BufferView};
@@ -159,7 +160,8 @@ impl Engine {
             Some(allocated) => self.allocator.supports_of(&allocated.buffer.heap),
             None => self.allocator.supports_of_client(&buffer),
         };
-        let segments = clamp_to_files(asked, &files);
+        let mut segments = asked;
+        clamp_to_files(&mut segments, &files);
         let job = Job {
             direction: Direction::Load,
             policy: request.policy,
@@ -174,9 +176,11 @@ impl Engine {
         }
         let moved = Instant::now();
         report.transfer = (moved - allocated).saturating_sub(report.verify);
-        let buffer =
-            new_buffer.map(|allocated| self.allocator.hand_over(allocated, request.client));
-        report.hand_over = moved.elapsed();
+        let buffer = new_buffer.map(|allocated| {
+            let buffer = self.allocator.hand_over(allocated, request.client);
+            report.hand_over = moved.elapsed();
+            buffer
+        });
         Ok(LoadOutcome { buffer, segment_bytes, report, sha256, verity })
     }
 
@@ -247,7 +251,7 @@ fn clear_gaps(
 fn inspect_files<'fd>(
     fds: &[std::os::fd::BorrowedFd<'fd>],
     direction: Direction,
-) -> Result<Vec<OpenFile<'fd>>> {
+) -> Result<SmallVec<[OpenFile<'fd>; 1]>> {
     fds.iter()
         .enumerate()
         .map(|(index, fd)| OpenFile::inspect(*fd, || format!("files[{index}]"), direction))
@@ -278,12 +282,11 @@ fn sized<'a>(new: NewBuffer<'a>, segments: &[ResolvedSegment]) -> Result<NewBuff
 }
 
 /// Cuts segments at the end of their file.
-fn clamp_to_files(segments: Vec<ResolvedSegment>, files: &[OpenFile<'_>]) -> Vec<ResolvedSegment> {
-    let clamp = |segment: ResolvedSegment| {
+fn clamp_to_files(segments: &mut [ResolvedSegment], files: &[OpenFile<'_>]) {
+    for segment in segments {
         let available = bytes_to_end(&files[segment.file_index], segment.file_offset_bytes);
-        ResolvedSegment { len_bytes: segment.len_bytes.min(available), ..segment }
-    };
-    segments.into_iter().map(clamp).collect()
+        segment.len_bytes = segment.len_bytes.min(available);
+    }
 }
 
 fn bytes_to_end(file: &OpenFile<'_>, file_offset_bytes: u64) -> u64 {

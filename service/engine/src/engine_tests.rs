@@ -186,8 +186,8 @@ fn what_is_loaded_can_be_saved() {
     let saved = engine
         .save(&SaveRequest {
             buffer: loaded.buffer.as_ref().unwrap().fd.as_fd(),
-            files: vec![target.as_fd()],
-            segments: vec![segment(7, Length::Bytes(100_001), 0)],
+            files: [target.as_fd()].into(),
+            segments: [segment(7, Length::Bytes(100_001), 0)].into(),
             policy: Policy::Auto,
         })
         .unwrap();

@@ -3,6 +3,8 @@
 
 use std::os::fd::BorrowedFd;
 
+use smallvec::SmallVec;
+
 use crate::digest::Sha256;
 use crate::error::{EngineError, Result};
 use crate::fs_verity::FileDigest;
@@ -65,6 +67,12 @@ impl Segment {
         Self { file_index: 0, file_offset_bytes: 0, length: Length::ToEnd, buffer_offset_bytes: 0 };
 }
 
+/// The files of a request, borrowed from the caller; mostly one.
+pub type Files<'fd> = SmallVec<[BorrowedFd<'fd>; 1]>;
+
+/// The ranges of a request; mostly one.
+pub type Segments = SmallVec<[Segment; 1]>;
+
 /// Which paths are permitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
@@ -84,9 +92,9 @@ pub struct LoadRequest<'a> {
     /// Where the bytes go.
     pub target: Target<'a>,
     /// The files, borrowed from the caller.
-    pub files: Vec<BorrowedFd<'a>>,
+    pub files: Files<'a>,
     /// The ranges.
-    pub segments: Vec<Segment>,
+    pub segments: Segments,
     /// Which paths are permitted.
     pub policy: Policy,
     /// The digest that the loaded bytes must have.
@@ -104,14 +112,14 @@ impl<'a> LoadRequest<'a> {
     pub fn new(
         client: ClientId,
         target: Target<'a>,
-        files: Vec<BorrowedFd<'a>>,
-        segments: Vec<Segment>,
+        files: impl Into<Files<'a>>,
+        segments: impl Into<Segments>,
     ) -> Self {
         Self {
             client,
             target,
-            files,
-            segments,
+            files: files.into(),
+            segments: segments.into(),
             policy: Policy::Auto,
             expected_sha256: None,
             report_sha256: false,
@@ -127,9 +135,9 @@ pub struct SaveRequest<'fd> {
     /// The buffer, borrowed from the caller.
     pub buffer: BorrowedFd<'fd>,
     /// The files, borrowed from the caller.
-    pub files: Vec<BorrowedFd<'fd>>,
+    pub files: Files<'fd>,
     /// The ranges.
-    pub segments: Vec<Segment>,
+    pub segments: Segments,
     /// Which paths are permitted.
     pub policy: Policy,
 }
@@ -146,6 +154,9 @@ pub struct ResolvedSegment {
     /// How long it is, in bytes.
     pub len_bytes: u64,
 }
+
+/// The segments of a request; mostly one.
+pub type ResolvedSegments = SmallVec<[ResolvedSegment; 1]>;
 
 impl ResolvedSegment {
     /// Where the range ends in the file.
@@ -196,7 +207,7 @@ pub fn check_counts(file_count: usize, segments: &[Segment]) -> Result<()> {
 pub fn resolve(
     segments: &[Segment],
     bytes_to_end: impl Fn(&Segment) -> u64,
-) -> Result<Vec<ResolvedSegment>> {
+) -> Result<ResolvedSegments> {
     segments
         .iter()
         .enumerate()
@@ -279,7 +290,7 @@ mod tests {
         Segment { file_index: 0, file_offset_bytes, length, buffer_offset_bytes }
     }
 
-    fn resolved(segments: &[Segment]) -> Vec<ResolvedSegment> {
+    fn resolved(segments: &[Segment]) -> ResolvedSegments {
         resolve(segments, |_| 0).unwrap()
     }
 

@@ -13,7 +13,7 @@ use dmabuf_engine::heap::{Heap, HeapKind as EngineHeapKind};
 use dmabuf_engine::path::{Path, Reason, Refusal};
 use dmabuf_engine::plan::NotTaken;
 use dmabuf_engine::report::Report;
-use dmabuf_engine::request::{self, ClientId, Length, Policy, Target};
+use dmabuf_engine::request::{self, ClientId, Length, Policy, Segments, Target};
 use dmabuf_engine::{Buffer, LoadOutcome, SaveOutcome};
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     BufferTarget::BufferTarget,
@@ -105,9 +105,9 @@ fn some_fd<'a>(argument: &str, fd: Option<&'a ParcelFileDescriptor>) -> Result<B
     fd.map(borrow).ok_or_else(|| EngineError::bad_fd(argument, "is missing"))
 }
 
-fn segments(wire: &[Segment], file_count: usize) -> Result<Vec<request::Segment>> {
+fn segments(wire: &[Segment], file_count: usize) -> Result<Segments> {
     match (wire, file_count) {
-        ([], 1) => return Ok(vec![request::Segment::WHOLE_FILE]),
+        ([], 1) => return Ok([request::Segment::WHOLE_FILE].into()),
         ([], 2..) => {
             let problem = format!("is empty, which needs one file, but files has {file_count}");
             return Err(EngineError::bad_argument("segments", problem));
@@ -348,7 +348,7 @@ mod tests {
         let error = read(&[], 2).unwrap_err().to_string();
         assert_eq!(error, "segments: is empty, which needs one file, but files has 2");
         // That there is no file is what is wrong then.
-        assert_eq!(read(&[], 0), Ok(vec![]));
+        assert_eq!(read(&[], 0).unwrap().len(), 0);
     }
 
     #[test]

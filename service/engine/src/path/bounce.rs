@@ -95,7 +95,11 @@ struct InOrder {
 impl InOrder {
     /// Adds a piece; returns up to where everything is done.
     fn add(&mut self, piece: Piece) -> u64 {
-        self.early.push(piece);
+        if piece.start != self.reached {
+            self.early.push(piece);
+            return self.reached;
+        }
+        self.reached = piece.end;
         while let Some(next) = self.early.iter().position(|early| early.start == self.reached) {
             self.reached = self.early.swap_remove(next).end;
         }
