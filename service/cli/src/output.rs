@@ -147,7 +147,6 @@ fn reason_name(reason: NotTakenReason) -> &'static str {
         NotTakenReason::BUFFER_BUSY => "BUFFER_BUSY",
         NotTakenReason::EXCLUDED_BY_POLICY => "EXCLUDED_BY_POLICY",
         NotTakenReason::REFUSED_BY_KERNEL => "REFUSED_BY_KERNEL",
-        NotTakenReason::HEAP_UNSUITABLE => "HEAP_UNSUITABLE",
         _ => "UNKNOWN",
     }
 }

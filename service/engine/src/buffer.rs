@@ -9,7 +9,7 @@ use dmabuf_uapi::{dma_buf, page_size_bytes, Errno};
 use rustix::fs::{fcntl_get_seals, fcntl_getfl, fstat, OFlags, SealFlags};
 
 use crate::error::{EngineError, Result};
-use crate::heap::{Allocated, Backing};
+use crate::heap::{Allocated, Backing, Kept};
 
 /// A buffer that this engine allocated. Its bytes are loaded data or zero.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ impl Buffer {
 impl Allocated {
     /// The buffer as the paths see it, with the memory behind it.
     pub(crate) fn view(&self) -> BufferView<'_> {
-        BufferView { backing: self.backing.as_ref(), ..self.buffer.view() }
+        let kept = self.kept.as_ref().filter(|kept| kept.stays_mapped());
+        BufferView { backing: self.backing.as_ref(), kept, ..self.buffer.view() }
     }
 }
 
@@ -59,6 +60,8 @@ pub struct BufferView<'fd> {
     pub kind: BufferKind,
     /// The memfd behind it, where the engine has just made it.
     pub(crate) backing: Option<&'fd Backing>,
+    /// Who has a mapping of it that stays.
+    pub(crate) kept: Option<&'fd Kept>,
 }
 
 /// What a request does with a client's buffer.
@@ -73,7 +76,7 @@ pub enum BufferUse {
 impl<'fd> BufferView<'fd> {
     /// A buffer that is known to be one.
     pub fn new(fd: BorrowedFd<'fd>, size_bytes: u64, kind: BufferKind) -> Self {
-        Self { fd, size_bytes, kind, backing: None }
+        Self { fd, size_bytes, kind, backing: None, kept: None }
     }
 
     /// Checks a client's fd: it must be a dma-buf, or a memfd sealed against shrinking where `allow_memfd` says so, in a
@@ -153,12 +156,17 @@ impl<'fd> BufferView<'fd> {
         } else {
             MappingAccess::Read
         };
-        let (memory, start) = match self.backing {
+        let not_mapped = |errno| EngineError::io("map the buffer", errno);
+        let (memory, start) = match (self.backing, self.kept) {
             // The same pages, mapped already, and in huge ones as far as they are huge.
-            Some(backing) => (Memory::OfBacking(backing.mapping()), offset_bytes as usize),
-            None => {
+            (Some(backing), _) => (Memory::Standing(backing.mapping()), offset_bytes as usize),
+            (None, Some(kept)) => {
+                let mapping = kept.mapping(self.size_bytes).map_err(not_mapped)?;
+                (Memory::Standing(mapping), offset_bytes as usize)
+            }
+            (None, None) => {
                 let mapping = Mapping::shared_at(self.fd, first_byte, mapped_bytes, mapping_access)
-                    .map_err(|errno| EngineError::io("map the buffer", errno))?;
+                    .map_err(not_mapped)?;
                 (Memory::Own(mapping), (offset_bytes - first_byte) as usize)
             }
         };
@@ -184,15 +192,15 @@ pub(crate) struct MappedWindow<'fd> {
 enum Memory<'fd> {
     /// A mapping of the buffer, for this window only.
     Own(Mapping),
-    /// The mapping of the memfd behind the buffer.
-    OfBacking(&'fd Mapping),
+    /// A mapping that stays, of the buffer or of the memfd behind it.
+    Standing(&'fd Mapping),
 }
 
 impl MappedWindow<'_> {
     fn mapping(&self) -> &Mapping {
         match &self.memory {
             Memory::Own(mapping) => mapping,
-            Memory::OfBacking(mapping) => mapping,
+            Memory::Standing(mapping) => mapping,
         }
     }
 

@@ -213,8 +213,9 @@ fn wire_path(path: Path) -> LoadPath {
     }
 }
 
-fn wire_reason(reason: Reason) -> NotTakenReason {
-    match reason {
+/// `None` for what is not worth a word: buffers of such a heap never allow the path.
+fn wire_reason(reason: Reason) -> Option<NotTakenReason> {
+    Some(match reason {
         Reason::KernelUnsupported => NotTakenReason::KERNEL_UNSUPPORTED,
         Reason::FileNotDirect => NotTakenReason::FILE_NOT_DIRECT,
         Reason::FileOpenedBuffered => NotTakenReason::FILE_OPENED_BUFFERED,
@@ -223,8 +224,8 @@ fn wire_reason(reason: Reason) -> NotTakenReason {
         Reason::BufferBusy => NotTakenReason::BUFFER_BUSY,
         Reason::ExcludedByPolicy => NotTakenReason::EXCLUDED_BY_POLICY,
         Reason::RefusedByKernel => NotTakenReason::REFUSED_BY_KERNEL,
-        Reason::HeapUnsuitable => NotTakenReason::HEAP_UNSUITABLE,
-    }
+        Reason::HeapUnsuitable => return None,
+    })
 }
 
 /// A size for the wire: the engine has made sure that it fits.
@@ -294,7 +295,7 @@ fn transfer_report(report: &Report) -> TransferReport {
     TransferReport {
         path: way.map_or(LoadPath::BUFFERED, |way| wire_path(way.path)),
         direct: way.is_some_and(|way| way.direct),
-        notTaken: report.not_taken.iter().map(path_not_taken).collect(),
+        notTaken: report.not_taken.iter().filter_map(path_not_taken).collect(),
         directBytes: wire_size(report.direct_bytes()),
         bufferedBytes: wire_size(report.buffered_bytes()),
         allocateNanos: wire_nanos(report.allocate),
@@ -304,16 +305,16 @@ fn transfer_report(report: &Report) -> TransferReport {
     }
 }
 
-fn path_not_taken(not_taken: &NotTaken) -> PathNotTaken {
+fn path_not_taken(not_taken: &NotTaken) -> Option<PathNotTaken> {
     let Refusal { reason, detail } = &not_taken.refusal;
     // What every request to this heap would be told, the capabilities tell once.
-    let is_known = matches!(reason, Reason::KernelUnsupported | Reason::HeapUnsuitable);
-    PathNotTaken {
+    let is_known = *reason == Reason::KernelUnsupported;
+    Some(PathNotTaken {
         path: wire_path(not_taken.way.path),
         direct: not_taken.way.direct,
-        reason: wire_reason(*reason),
+        reason: wire_reason(*reason)?,
         detail: if is_known { String::new() } else { detail.to_string() },
-    }
+    })
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 //!
 //! Source: `count` in `/proc/PID/fdinfo`, `drivers/dma-buf/dma-buf.c` of Linux 6.12.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::io::{Errno, Result};
 
@@ -19,7 +19,7 @@ pub struct CountedBuffer {
     buffer: OwnedFd,
     fdinfo: File,
     /// Where the line with the count was last: what is before it seldom changes.
-    count_at: Cell<usize>,
+    count_at: AtomicUsize,
 }
 
 impl CountedBuffer {
@@ -31,7 +31,7 @@ impl CountedBuffer {
         // Of the process: the calling thread may end before this is dropped.
         let path = format!("/proc/self/fdinfo/{}", buffer.as_raw_fd());
         let fdinfo = File::open(path).map_err(|_| Errno::NOSYS)?;
-        Ok(Self { buffer, fdinfo, count_at: Cell::new(0) })
+        Ok(Self { buffer, fdinfo, count_at: AtomicUsize::new(0) })
     }
 
     /// How many references to the open dma-buf there are: fds of any process, mappings, messages that carry it, and
@@ -43,8 +43,8 @@ impl CountedBuffer {
     pub fn references(&self) -> Result<u64> {
         let mut bytes = [0; FDINFO_BYTES];
         let len = self.fdinfo.read_at(&mut bytes, 0).map_err(|_| Errno::NOSYS)?;
-        let (count_at, count) = count_in(&bytes[..len], self.count_at.get())?;
-        self.count_at.set(count_at);
+        let (count_at, count) = count_in(&bytes[..len], self.count_at.load(Ordering::Relaxed))?;
+        self.count_at.store(count_at, Ordering::Relaxed);
         Ok(count)
     }
 }

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use anyhow::{Context, Result};
 use dmabuf_engine::engine::EngineConfig;
 use dmabuf_engine::pool::PoolConfig;
-use dmabuf_engine::request::{ClientId, Length, LoadRequest, NewBuffer, Policy, Segment, Target};
+use dmabuf_engine::request::{ClientId, LoadRequest, NewBuffer, Policy, Segment, Target};
 use dmabuf_engine::{Buffer, Engine, LoadOutcome};
 use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
 use dmabuf_uapi::mapping::{Mapping, MappingAccess};
@@ -24,8 +24,7 @@ pub fn new_buffer(heap: &str, size_bytes: u64) -> NewBuffer<'_> {
 }
 
 /// A whole file.
-pub const WHOLE: Segment =
-    Segment { file_index: 0, file_offset_bytes: 0, length: Length::ToEnd, buffer_offset_bytes: 0 };
+pub const WHOLE: Segment = Segment::WHOLE_FILE;
 
 /// Loads segments of a file into a new buffer.
 pub fn load(

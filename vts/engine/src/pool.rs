@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use dmabuf_engine::path;
 use dmabuf_engine::pool::{PoolConfig, PoolStats};
 use dmabuf_engine::request::{ClientId, Policy};
 use dmabuf_engine::{Buffer, Engine};
@@ -221,17 +222,35 @@ fn the_cap_holds(heap: &str) -> Result<()> {
 
 /// What the service has where nothing else is said.
 fn small_buffers(heap: &str) -> Result<()> {
+    // The last two need the buffer mapped, and it stays so.
+    [Policy::Auto, Policy::Named(path::Path::Bounce), Policy::Named(path::Path::Buffered)]
+        .into_iter()
+        .try_for_each(|policy| {
+            small_buffers_by(heap, policy).with_context(|| format!("{policy:?}"))
+        })
+}
+
+fn small_buffers_by(heap: &str, policy: Policy) -> Result<()> {
     const SMALL_BYTES: u64 = 5000;
     let files = Files::new()?;
     let engine = engine(PoolConfig::SMALL_BUFFERS);
+    let mut held = None;
     for seed in 0..20 {
         let client = if seed < 10 { CAMERA } else { OTHER };
         let file = files.patterned(&seed.to_string(), seed, SMALL_BYTES)?;
-        let bytes = contents(&load_whole(&engine, client, heap, &file.direct()?)?)?;
+        let new = new_buffer(heap, 0);
+        let buffer = made(load(&engine, client, new, policy, &file.direct()?, &[WHOLE])?)?;
+        let bytes = contents(&buffer)?;
         let (loaded, rest) = bytes.split_at(SMALL_BYTES as usize);
         assert_same(loaded, &file.expected(0, loaded.len()), &format!("load {seed}"));
         assert_filled(rest, 0, "the rest of the page");
+        if seed == 5 {
+            held = Some((buffer, bytes));
+        }
     }
+    let (buffer, bytes) = held.context("no load 5")?;
+    assert_same(&contents(&buffer)?, &bytes, "the buffer that its client has held");
+    drop(buffer);
     // But for the moments in which the pool's thread looks at the same buffer.
     let now = stats(&engine)?;
     ensure!(now.hits >= 15 && now.hits + now.misses == 20, "{now:?}");

@@ -127,7 +127,6 @@ fn a_file_opened_buffered_is_reported(client: &Client) -> Result<()> {
         report.notTaken.iter().map(|entry| (entry.path, entry.reason)).collect();
     let expected = [
         (LoadPath::COPY_FILE_RANGE, NotTakenReason::FILE_OPENED_BUFFERED),
-        (LoadPath::UDMABUF_DIRECT, NotTakenReason::HEAP_UNSUITABLE),
         (LoadPath::BOUNCE, NotTakenReason::FILE_OPENED_BUFFERED),
     ];
     ensure!(not_taken == expected, "{report:?}");

@@ -40,9 +40,4 @@ enum NotTakenReason {
      * The file was opened with O_DIRECT and the service may not reopen it without, as this path needs.
      */
     FILE_OPENED_DIRECT = 7,
-
-    /**
-     * The path does not work on buffers of this heap, or not on buffers that exist already.
-     */
-    HEAP_UNSUITABLE = 8,
 }

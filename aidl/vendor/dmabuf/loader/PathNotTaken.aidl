@@ -5,7 +5,8 @@ import vendor.dmabuf.loader.LoadPath;
 import vendor.dmabuf.loader.NotTakenReason;
 
 /**
- * A path better than the one taken, and why it was not taken.
+ * A path better than the one taken, and why it was not taken. Paths that buffers of this heap never allow, or none that exist
+ * already, are left out: PathSupport tells of them.
  */
 @VintfStability
 parcelable PathNotTaken {
@@ -23,7 +24,7 @@ parcelable PathNotTaken {
     NotTakenReason reason = NotTakenReason.KERNEL_UNSUPPORTED;
     /**
      * The same for a human: what was found, in one line of English. Not for programs: its wording may change. Empty for
-     * KERNEL_UNSUPPORTED and HEAP_UNSUITABLE, which hold for every request: PathSupport.detail says what was found.
+     * KERNEL_UNSUPPORTED, which holds for every request: PathSupport.detail says what was found.
      */
     @utf8InCpp String detail;
 }

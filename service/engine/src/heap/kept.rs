@@ -2,8 +2,11 @@
 //! A buffer that is kept here while a client has it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use dmabuf_uapi::counted_buffer::CountedBuffer;
+use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+use dmabuf_uapi::Errno;
 
 use super::BufferName;
 
@@ -13,17 +16,37 @@ pub(crate) struct Kept {
     counted: CountedBuffer,
     /// What it was named last.
     name: Option<BufferName>,
+    /// Whether it stays mapped once a path has needed that.
+    stays_mapped: bool,
+    /// All of it, which counts as a reference, too.
+    mapping: OnceLock<Mapping>,
 }
 
 impl Kept {
     /// `None` where there is no fd left for it.
-    pub(crate) fn new(buffer: OwnedFd) -> Option<Self> {
-        Some(Self { counted: CountedBuffer::new(buffer).ok()?, name: None })
+    pub(crate) fn new(buffer: OwnedFd, stays_mapped: bool) -> Option<Self> {
+        let counted = CountedBuffer::new(buffer).ok()?;
+        Some(Self { counted, name: None, stays_mapped, mapping: OnceLock::new() })
     }
 
     /// Whether nobody else holds the buffer any more.
     pub(crate) fn is_released(&self) -> bool {
-        self.counted.references() == Ok(1)
+        self.counted.references() == Ok(1 + u64::from(self.mapping.get().is_some()))
+    }
+
+    /// Whether [`Kept::mapping`] is of use: for a small buffer a mapping of its own costs more than what is done with it.
+    pub(crate) fn stays_mapped(&self) -> bool {
+        self.stays_mapped
+    }
+
+    /// A mapping of all of the buffer, of this size, that stays.
+    pub(crate) fn mapping(&self, size_bytes: u64) -> dmabuf_uapi::Result<&Mapping> {
+        if let Some(mapping) = self.mapping.get() {
+            return Ok(mapping);
+        }
+        let len_bytes = usize::try_from(size_bytes).map_err(|_| Errno::NOMEM)?;
+        let made = Mapping::shared(&self.counted, len_bytes, MappingAccess::ReadWrite)?;
+        Ok(self.mapping.get_or_init(|| made))
     }
 
     /// Names the buffer, unless it was named so last.

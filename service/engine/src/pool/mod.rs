@@ -170,7 +170,9 @@ impl Pool {
         let heap = self.shared.heaps.by_name(&buffer.heap);
         let key = heap.and_then(|heap| self.key(heap, pages, buffer.size_bytes));
         let Some(key) = key else { return buffer };
-        let Some(kept) = kept.or_else(|| Kept::new(buffer.fd.try_clone().ok()?)) else {
+        let stays_mapped = backing.is_none() && !key.is_worth_clearing();
+        let keep = || Kept::new(buffer.fd.try_clone().ok()?, stays_mapped);
+        let Some(kept) = kept.or_else(keep) else {
             return buffer;
         };
         let lent = Lent { buffer: kept, backing, key, client };

@@ -291,7 +291,7 @@ mod tests {
     }
 
     fn buffer() -> Kept {
-        Kept::new(create_sealed(c"test", SIZE_BYTES).unwrap()).unwrap()
+        Kept::new(create_sealed(c"test", SIZE_BYTES).unwrap(), false).unwrap()
     }
 
     fn ready(content: Content) -> Ready {

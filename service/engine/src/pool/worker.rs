@@ -152,7 +152,7 @@ fn make(shared: &Shared, key: Key) -> Option<Ready> {
     let name = BufferName::new(NAME, NAME).ok()?;
     // Where there is no memory for it now, the next request finds out what there is.
     let allocated = heap.allocate_of(key.size_bytes, key.pages, &name, Purpose::Fill).ok()?;
-    let buffer = Kept::new(allocated.buffer.fd)?;
+    let buffer = Kept::new(allocated.buffer.fd, false)?;
     let (backing, content) = (allocated.backing, Content::Zero);
     Some(Ready { key, buffer, backing, content, since: Instant::now() })
 }
