@@ -153,7 +153,7 @@ impl Engine {
                 return Err(EngineError::bad_argument("target", "is missing"))
             }
         };
-        let allocated = Instant::now();
+        let allocated = if new_buffer.is_some() { Instant::now() } else { begin };
         report.allocate = allocated - begin;
         check_buffer_ranges(&asked, buffer.size_bytes)?;
         let supports = match &new_buffer {

@@ -118,8 +118,8 @@ pub fn plan_segment(
 ) -> Result<SegmentPlan> {
     let mut ways = Ways::new();
     let mut not_taken = Vec::new();
-    for way in Way::BEST_FIRST {
-        match consider(way, policy, supports, facts) {
+    for (way, verdict) in verdicts(policy, supports, facts) {
+        match verdict {
             Ok(()) => ways.push(way),
             Err(refusal) if ways.is_empty() => not_taken.push(NotTaken { way, refusal }),
             // Worse than one that may be taken.
@@ -130,6 +130,15 @@ pub fn plan_segment(
         return Err(no_way(&segment_argument(), policy, &not_taken));
     }
     Ok(SegmentPlan { ways, not_taken })
+}
+
+/// Every way, best first, and whether it may move a segment: considered one by one, as the first is mostly all it takes.
+pub(crate) fn verdicts<'a>(
+    policy: Policy,
+    supports: &'a PathSupports,
+    facts: &'a SegmentFacts<'_>,
+) -> impl Iterator<Item = (Way, std::result::Result<(), Refusal>)> + 'a {
+    Way::BEST_FIRST.into_iter().map(move |way| (way, consider(way, policy, supports, facts)))
 }
 
 fn consider(

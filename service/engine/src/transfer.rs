@@ -9,7 +9,7 @@ use crate::file::OpenFile;
 use crate::path::{
     gather, Direction, Path, Progress, Reason, Refusal, SegmentFacts, Transfer, Way, BATCH_BYTES,
 };
-use crate::plan::{no_way, plan_segment, NotTaken, PathSupports};
+use crate::plan::{no_way, plan_segment, verdicts, NotTaken, PathSupports};
 use crate::report::Report;
 use crate::request::{Policy, ResolvedSegment};
 use crate::runs::{merge_adjacent, Run, Runs};
@@ -134,11 +134,24 @@ impl Job<'_> {
         let segment = run.range;
         let file = &self.files[segment.file_index];
         let facts = self.facts_of(file, segment);
-        let plan = plan_segment(|| run.argument(), self.policy, &self.supports, &facts)?;
+        // Of the ways that may not be taken, then of those that were tried in vain.
         let mut refused: Vec<NotTaken> = Vec::new();
-        report.explain_plan(plan.not_taken);
+        let mut is_tried = false;
         let mut rest = segment;
-        for way in plan.ways {
+        for (way, verdict) in verdicts(self.policy, &self.supports, &facts) {
+            match verdict {
+                Ok(()) if is_tried => {}
+                Ok(()) => {
+                    is_tried = true;
+                    report.explain_plan(std::mem::take(&mut refused));
+                }
+                Err(refusal) => {
+                    if !is_tried {
+                        refused.push(NotTaken { way, refusal });
+                    }
+                    continue;
+                }
+            }
             report.count(way, 0);
             let moved = self.move_rest(way, file, &self.facts_of(file, rest), follower, report)?;
             rest = advance(rest, moved.bytes);
