@@ -107,6 +107,9 @@ pub fn size_bytes(buffer: impl AsFd) -> Result<u64> {
 }
 
 /// The size in bytes, if the fd is a dma-buf: as [`is_dma_buf`] and [`size_bytes`], in fewer calls.
+///
+/// # Errors
+/// As for [`size_bytes`].
 pub fn size_if_dma_buf(fd: impl AsFd) -> Result<Option<u64>> {
     let fd = fd.as_fd();
     match dma_buf_stat(fd) {

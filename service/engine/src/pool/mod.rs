@@ -126,11 +126,11 @@ impl Pool {
     pub(crate) fn ready_kinds(&self, heap: &Heap, wish: Wish) -> SmallVec<[Option<PageKind>; 3]> {
         let Some(mut key) = self.key(heap, None, wish.size_bytes) else { return SmallVec::new() };
         let state = self.shared.state();
-        let mut is_ready = |pages: &Option<PageKind>| {
+        let is_ready = |pages: &Option<PageKind>| {
             key.pages = *pages;
             state.find(&key, wish).is_some()
         };
-        heap.all_page_kinds().iter().copied().filter(&mut is_ready).collect()
+        heap.all_page_kinds().iter().copied().filter(is_ready).collect()
     }
 
     /// Takes a buffer back that a client has released, before it asks for one of this heap and size that it is going to
