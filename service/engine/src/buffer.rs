@@ -79,51 +79,27 @@ impl<'fd> BufferView<'fd> {
         Self { fd, size_bytes, kind, backing: None, kept: None }
     }
 
-    /// Checks a client's fd: it must be a dma-buf, or a memfd sealed against shrinking where `allow_memfd` says so, in a
-    /// mode that permits the use.
+    /// Checks a client's fd: it must be a dma-buf, or a memfd sealed against shrinking where `allow_memfd` says so. Its mode
+    /// is another question, see [`check_client_mode`].
     ///
     /// # Errors
     /// [`EngineError::UnsupportedFile`] or [`EngineError::BadFd`], naming `argument`.
-    pub fn of_client(
-        fd: BorrowedFd<'fd>,
-        argument: &str,
-        usage: BufferUse,
-        allow_memfd: bool,
-    ) -> Result<Self> {
-        let flags = fcntl_getfl(fd)
-            .map_err(|errno| EngineError::bad_fd(argument, crate::error::errno_text(errno)))?;
-        if flags.contains(OFlags::PATH) {
-            return Err(EngineError::bad_fd(argument, "is an O_PATH fd, expected an open buffer"));
-        }
+    pub fn of_client(fd: BorrowedFd<'fd>, argument: &str, allow_memfd: bool) -> Result<Self> {
         let no_size = |errno| EngineError::io(format!("{argument}: size of the buffer"), errno);
-        let (kind, size_bytes) = if let Some(size_bytes) =
-            dma_buf::size_if_dma_buf(fd).map_err(no_size)?
-        {
-            (BufferKind::DmaBuf, size_bytes)
-        } else if allow_memfd && fcntl_get_seals(fd).is_ok_and(|s| s.contains(SealFlags::SHRINK)) {
-            // A memfd's file position belongs to the client, so seeking is no way to ask.
-            (BufferKind::Memfd, fstat(fd).map_err(no_size)?.st_size as u64)
-        } else {
-            return Err(EngineError::UnsupportedFile {
-                argument: argument.to_owned(),
-                found: crate::file::describe_kind(fd),
-                expected: "a dma-buf",
-            });
-        };
-        let mode = flags & OFlags::RWMODE;
-        match usage {
-            BufferUse::Fill if mode != OFlags::RDWR => {
-                return Err(EngineError::bad_fd(
-                    argument,
-                    "is not open for reading and writing, as filling a buffer needs",
-                ));
-            }
-            BufferUse::Drain if mode == OFlags::WRONLY => {
-                return Err(EngineError::bad_fd(argument, "is not open for reading"));
-            }
-            _ => {}
+        if let Some(size_bytes) = dma_buf::size_if_dma_buf(fd).map_err(no_size)? {
+            return Ok(Self::new(fd, size_bytes, BufferKind::DmaBuf));
         }
-        Ok(Self::new(fd, size_bytes, kind))
+        if allow_memfd && fcntl_get_seals(fd).is_ok_and(|s| s.contains(SealFlags::SHRINK)) {
+            // A memfd's file position belongs to the client, so seeking is no way to ask.
+            let size_bytes = fstat(fd).map_err(no_size)?.st_size as u64;
+            return Ok(Self::new(fd, size_bytes, BufferKind::Memfd));
+        }
+        buffer_flags(fd, argument)?;
+        Err(EngineError::UnsupportedFile {
+            argument: argument.to_owned(),
+            found: crate::file::describe_kind(fd),
+            expected: "a dma-buf",
+        })
     }
 
     /// Sets a range of the buffer to zero, in bytes.
@@ -179,6 +155,37 @@ impl<'fd> BufferView<'fd> {
         };
         Ok(MappedWindow { memory, start, guard })
     }
+}
+
+/// Checks that a client's buffer is open in a mode that permits the use. The kernel enforces the same, less clearly.
+///
+/// # Errors
+/// [`EngineError::BadFd`], naming `argument`.
+pub(crate) fn check_client_mode(
+    fd: BorrowedFd<'_>,
+    argument: &str,
+    usage: BufferUse,
+) -> Result<()> {
+    let mode = buffer_flags(fd, argument)? & OFlags::RWMODE;
+    match usage {
+        BufferUse::Fill if mode != OFlags::RDWR => Err(EngineError::bad_fd(
+            argument,
+            "is not open for reading and writing, as filling a buffer needs",
+        )),
+        BufferUse::Drain if mode == OFlags::WRONLY => {
+            Err(EngineError::bad_fd(argument, "is not open for reading"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn buffer_flags(fd: BorrowedFd<'_>, argument: &str) -> Result<OFlags> {
+    let flags = fcntl_getfl(fd)
+        .map_err(|errno| EngineError::bad_fd(argument, crate::error::errno_text(errno)))?;
+    if flags.contains(OFlags::PATH) {
+        return Err(EngineError::bad_fd(argument, "is an O_PATH fd, expected an open buffer"));
+    }
+    Ok(flags)
 }
 
 /// A mapped range of a buffer with its bracket of CPU access. Offsets count from the start of the range, in bytes.

@@ -7,7 +7,7 @@ use dmabuf_uapi::page_size_bytes;
 use smallvec::SmallVec;
 
 use crate::allocator::Allocator;
-use crate::buffer::{Buffer, BufferUse, BufferView};
+use crate::buffer::{check_client_mode, Buffer, BufferUse, BufferView};
 use crate::digest::Sha256;
 use crate::error::{EngineError, Result};
 use crate::file::{Needs, OpenFile};
@@ -143,12 +143,9 @@ impl Engine {
         };
         let buffer = match (&request.target, &new_buffer) {
             (_, Some(allocated)) => allocated.view(),
-            (Target::Existing(fd), None) => BufferView::of_client(
-                *fd,
-                "target.existing",
-                BufferUse::Fill,
-                self.config.allow_memfd,
-            )?,
+            (Target::Existing(fd), None) => {
+                BufferView::of_client(*fd, "target.existing", self.config.allow_memfd)?
+            }
             (Target::New(_), None) => {
                 return Err(EngineError::bad_argument("target", "is missing"))
             }
@@ -170,7 +167,12 @@ impl Engine {
             files: &files,
             segments: &segments,
         };
-        let (segment_bytes, sha256) = verify::load(&job, request, &mut report)?;
+        let loaded = verify::load(&job, request, &mut report);
+        if let (Target::Existing(fd), Err(_)) = (&request.target, &loaded) {
+            // Only now: the question costs a call, and a buffer in the wrong mode has been left alone.
+            check_client_mode(*fd, "target.existing", BufferUse::Fill)?;
+        }
+        let (segment_bytes, sha256) = loaded?;
         if new_buffer.as_ref().is_some_and(|allocated| !allocated.is_zero) {
             clear_gaps(&buffer, &segments, &segment_bytes)?;
         }
@@ -190,12 +192,8 @@ impl Engine {
     /// Any [`EngineError`].
     pub fn save(&self, request: &SaveRequest<'_>) -> Result<SaveOutcome> {
         check_counts(request.files.len(), &request.segments)?;
-        let buffer = BufferView::of_client(
-            request.buffer,
-            "buffer",
-            BufferUse::Drain,
-            self.config.allow_memfd,
-        )?;
+        let buffer = BufferView::of_client(request.buffer, "buffer", self.config.allow_memfd)?;
+        check_client_mode(request.buffer, "buffer", BufferUse::Drain)?;
         let mut files = inspect_files(&request.files, Direction::Save)?;
         let to_end =
             |segment: &Segment| buffer.size_bytes.saturating_sub(segment.buffer_offset_bytes);

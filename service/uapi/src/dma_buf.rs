@@ -5,6 +5,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::OnceLock;
 
 use bitflags::bitflags;
 use rustix::fs::{fstat, seek, FileType, SeekFrom, Stat};
@@ -121,7 +122,7 @@ pub fn size_if_dma_buf(fd: impl AsFd) -> Result<Option<u64>> {
 }
 
 /// Whether the fd is a dma-buf: an anonymous file, one without a file type, that knows `DMA_BUF_IOCTL_SYNC` and refuses
-/// its empty flags with `INVAL`.
+/// its empty flags with `INVAL`, or that lies in the file system of one that did. An `O_PATH` fd may be taken for one.
 ///
 /// The question has no side effect on the buffer, and files with a type are not asked.
 pub fn is_dma_buf(fd: impl AsFd) -> bool {
@@ -129,8 +130,19 @@ pub fn is_dma_buf(fd: impl AsFd) -> bool {
 }
 
 fn dma_buf_stat(fd: BorrowedFd<'_>) -> Option<Stat> {
+    /// The device number of the file system that holds the dma-bufs and nothing else. The kernel mounts it once and for
+    /// good (`dma_buf_init` in `drivers/dma-buf/dma-buf.c`).
+    static DEVICE: OnceLock<u64> = OnceLock::new();
+
     let is_anonymous = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Unknown;
-    fstat(fd).ok().filter(is_anonymous).filter(|_| matches!(sync(fd, 0), Err(Errno::INVAL)))
+    let stat = fstat(fd).ok().filter(is_anonymous)?;
+    if DEVICE.get() == Some(&stat.st_dev) {
+        return Some(stat);
+    }
+    matches!(sync(fd, 0), Err(Errno::INVAL)).then(|| {
+        DEVICE.get_or_init(|| stat.st_dev);
+        stat
+    })
 }
 
 struct NameSetter {
