@@ -38,6 +38,12 @@ pub struct NotTaken {
     detail: String,
 }
 
+impl NotTaken {
+    fn lacks_detail(&self) -> bool {
+        self.detail.is_empty() && self.reason == reason_name(NotTakenReason::KERNEL_UNSUPPORTED)
+    }
+}
+
 impl Transfer {
     /// Adds what one call reports. The first call, which moves most, names the path.
     pub fn add(&mut self, report: TransferReport) {
@@ -65,17 +71,15 @@ impl Transfer {
 
     /// Adds what the service found of the paths of the buffer's heap, which reports do not repeat.
     pub fn explain(&mut self, loader: &Loader, heap: &str) -> anyhow::Result<()> {
-        if self.not_taken.iter().all(|not_taken| !not_taken.detail.is_empty()) {
+        if !self.not_taken.iter().any(NotTaken::lacks_detail) {
             return Ok(());
         }
         for PathSupport { path, detail, .. } in
             loader.capabilities()?.paths.into_iter().filter(|path| path.heap == heap)
         {
-            let lacks =
-                |line: &&mut NotTaken| line.path == path_name(path) && line.detail.is_empty();
             self.not_taken
                 .iter_mut()
-                .filter(lacks)
+                .filter(|line| line.path == path_name(path) && line.lacks_detail())
                 .for_each(|line| line.detail.clone_from(&detail));
         }
         Ok(())
@@ -91,12 +95,12 @@ impl Transfer {
             self.buffered_bytes
         );
         for not_taken in &self.not_taken {
-            println!(
-                "  not by {}: {} ({})",
-                way_name(not_taken.path, not_taken.direct),
-                not_taken.reason,
-                not_taken.detail
-            );
+            let way = way_name(not_taken.path, not_taken.direct);
+            let detail = match not_taken.detail.as_str() {
+                "" => String::new(),
+                detail => format!(" ({detail})"),
+            };
+            println!("  not by {way}: {}{detail}", not_taken.reason);
         }
     }
 }
@@ -147,6 +151,7 @@ fn reason_name(reason: NotTakenReason) -> &'static str {
         NotTakenReason::BUFFER_BUSY => "BUFFER_BUSY",
         NotTakenReason::EXCLUDED_BY_POLICY => "EXCLUDED_BY_POLICY",
         NotTakenReason::REFUSED_BY_KERNEL => "REFUSED_BY_KERNEL",
+        NotTakenReason::REOPENING_COSTS_MORE => "REOPENING_COSTS_MORE",
         _ => "UNKNOWN",
     }
 }

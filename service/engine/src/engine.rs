@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::allocator::Allocator;
 use crate::buffer::{check_client_mode, Buffer, BufferUse, BufferView};
+use crate::cost::REOPENING_PAYS_ABOVE_BYTES;
 use crate::digest::Sha256;
 use crate::error::{EngineError, Result};
 use crate::file::{Needs, OpenFile};
@@ -127,8 +128,11 @@ impl Engine {
             (0, segment.buffer_offset_bytes, segment.buffer_end_bytes())
         })?;
 
-        let needs = Needs { direct: wants_direct(request.policy), unaligned_writes: false };
-        files.iter_mut().for_each(|file| file.prepare(needs));
+        let direct = wants_direct(request.policy);
+        for (index, file) in files.iter_mut().enumerate() {
+            let few_bytes = request.policy == Policy::Auto && has_few_bytes(&asked, index, file);
+            file.prepare(Needs { direct, few_bytes, unaligned_writes: false });
+        }
         let mut report = Report::default();
         let begin = Instant::now();
         let new_buffer = match &request.target {
@@ -207,7 +211,7 @@ impl Engine {
         let direct = wants_direct(request.policy);
         for (index, file) in files.iter_mut().enumerate() {
             let unaligned_writes = has_unaligned(&segments, index, file);
-            file.prepare(Needs { direct, unaligned_writes });
+            file.prepare(Needs { direct, few_bytes: false, unaligned_writes });
         }
         let job = Job {
             direction: Direction::Save,
@@ -293,6 +297,13 @@ fn bytes_to_end(file: &OpenFile<'_>, file_offset_bytes: u64) -> u64 {
 
 fn wants_direct(policy: Policy) -> bool {
     policy != Policy::Named(Path::Buffered)
+}
+
+/// Whether all that is asked of a file is one segment of few bytes.
+fn has_few_bytes(segments: &[ResolvedSegment], file_index: usize, file: &OpenFile<'_>) -> bool {
+    let mut of_file = segments.iter().filter(|segment| segment.file_index == file_index);
+    let (Some(only), None) = (of_file.next(), of_file.next()) else { return false };
+    only.len_bytes.min(bytes_to_end(file, only.file_offset_bytes)) <= REOPENING_PAYS_ABOVE_BYTES
 }
 
 fn has_unaligned(segments: &[ResolvedSegment], file_index: usize, file: &OpenFile<'_>) -> bool {

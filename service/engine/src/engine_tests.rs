@@ -2,9 +2,10 @@
 //! The engine on this machine: whatever heaps it has, and memfd.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
+use rustix::fs::OFlags;
 use tempfile::TempDir;
 
 use super::*;
@@ -280,6 +281,40 @@ fn what_is_no_buffer_is_refused_as_a_target() {
     let target = Target::Existing(file.as_fd());
     let error = engine().load(&request(target, file.as_fd(), &[WHOLE])).unwrap_err();
     assert_eq!(error.to_string(), "target.existing: is a regular file, expected a dma-buf");
+}
+
+#[test]
+fn a_buffer_in_the_wrong_mode_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = file_with(&directory, &pattern(4096));
+    let engine = engine();
+    let buffer = engine.allocate(&sized_memfd(4096), CLIENT).unwrap();
+    let reopened = |flags| {
+        let path = format!("/proc/self/fd/{}", buffer.fd.as_raw_fd());
+        rustix::fs::open(path, flags, rustix::fs::Mode::empty()).unwrap()
+    };
+    let not_for_filling = "target.existing: is not open for reading and writing";
+    for (flags, expected) in [
+        (OFlags::RDONLY, not_for_filling),
+        (OFlags::WRONLY, not_for_filling),
+        (OFlags::PATH, "target.existing: is an O_PATH fd"),
+    ] {
+        let target = reopened(flags);
+        let error = engine.load(&request(Target::Existing(target.as_fd()), file.as_fd(), &[WHOLE]));
+        let error = error.unwrap_err();
+        assert!(matches!(error, EngineError::BadFd { .. }), "{error:?}");
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+    assert_eq!(contents(&buffer), [0; 4096]);
+    let write_only = reopened(OFlags::WRONLY);
+    let saved = engine.save(&SaveRequest {
+        buffer: write_only.as_fd(),
+        files: [file.as_fd()].into(),
+        segments: [WHOLE].into(),
+        policy: Policy::Auto,
+    });
+    let error = saved.unwrap_err().to_string();
+    assert!(error.starts_with("buffer: is not open for reading"), "{error}");
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub enum DirectIo {
     NotOnThisFile(Words),
     /// The file system would, but the fd is opened without `O_DIRECT` and cannot be reopened.
     OpenedBuffered(Words),
+    /// The same, and what is asked of the file does not pay for reopening it.
+    ReopeningCostsMore,
 }
 
 /// What the planner needs to know of a file.
@@ -62,6 +64,8 @@ impl FileFacts {
 pub struct Needs {
     /// A path that can be direct is possible for this buffer.
     pub direct: bool,
+    /// A way through the page cache will do, and so few bytes are to be moved that it costs less than to open a file again.
+    pub few_bytes: bool,
     /// Ranges of the file are not multiples of its alignment and are to be written.
     pub unaligned_writes: bool,
 }
@@ -135,6 +139,8 @@ impl<'fd> OpenFile<'fd> {
                 self.reopened = self.reopen(OFlags::empty()).ok();
                 self.facts.has_buffered_fd = self.reopened.is_some();
             }
+        } else if direct_is_possible && needs.few_bytes {
+            self.facts.direct = DirectIo::ReopeningCostsMore;
         } else if direct_is_possible && needs.direct {
             match self.reopen(OFlags::DIRECT) {
                 Ok(fd) => self.reopened = Some(fd),

@@ -358,8 +358,12 @@ mod tests {
     /// Over all combinations: AUTO always finds a way for a load, tries the ways in order, and explains each better one.
     #[test]
     fn auto_always_finds_a_way_to_load_and_explains_the_rest() {
-        let directs =
-            [possible(), DirectIo::NotOnThisFile("a".into()), DirectIo::OpenedBuffered("b".into())];
+        let directs = [
+            possible(),
+            DirectIo::NotOnThisFile("a".into()),
+            DirectIo::OpenedBuffered("b".into()),
+            DirectIo::ReopeningCostsMore,
+        ];
         let rank = |way: &Way| Way::BEST_FIRST.iter().position(|other| other == way).unwrap();
         for direct in directs {
             for (has_buffered_fd, supported, buffer_is_backed) in every_combination() {

@@ -220,6 +220,7 @@ fn wire_reason(reason: Reason) -> Option<NotTakenReason> {
         Reason::FileNotDirect => NotTakenReason::FILE_NOT_DIRECT,
         Reason::FileOpenedBuffered => NotTakenReason::FILE_OPENED_BUFFERED,
         Reason::FileOpenedDirect => NotTakenReason::FILE_OPENED_DIRECT,
+        Reason::ReopeningCostsMore => NotTakenReason::REOPENING_COSTS_MORE,
         Reason::Unaligned => NotTakenReason::UNALIGNED,
         Reason::BufferBusy => NotTakenReason::BUFFER_BUSY,
         Reason::ExcludedByPolicy => NotTakenReason::EXCLUDED_BY_POLICY,
@@ -308,7 +309,7 @@ fn transfer_report(report: &Report) -> TransferReport {
 fn path_not_taken(not_taken: &NotTaken) -> Option<PathNotTaken> {
     let Refusal { reason, detail } = &not_taken.refusal;
     // What every request to this heap would be told, the capabilities tell once.
-    let is_known = *reason == Reason::KernelUnsupported;
+    let is_known = matches!(reason, Reason::KernelUnsupported | Reason::ReopeningCostsMore);
     Some(PathNotTaken {
         path: wire_path(not_taken.way.path),
         direct: not_taken.way.direct,

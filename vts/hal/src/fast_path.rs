@@ -23,6 +23,10 @@ pub const TESTS: &[NamedTest] = &[
     ("udmabuf_buffers_are_filled_direct", udmabuf_buffers_are_filled_direct),
     ("a_save_moves_direct", a_save_moves_direct),
     ("a_file_opened_buffered_is_reported_as_it_moves", a_file_opened_buffered_is_reported),
+    (
+        "few_bytes_of_a_file_opened_buffered_are_not_direct",
+        few_bytes_of_a_file_opened_buffered_are_not_direct,
+    ),
     ("an_unaligned_buffer_offset_is_reported", an_unaligned_buffer_offset_is_reported),
 ];
 
@@ -131,6 +135,21 @@ fn a_file_opened_buffered_is_reported(client: &Client) -> Result<()> {
     ];
     ensure!(not_taken == expected, "{report:?}");
     Ok(())
+}
+
+/// So few bytes cost less to read through the page cache than the file costs to open again, whatever the kernel.
+fn few_bytes_of_a_file_opened_buffered_are_not_direct(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let file = files.patterned("f", 5, 8 << 10)?;
+    let result = client.load(LoadSpec::whole_file(file.buffered()?)?)?;
+    let report = &result.report;
+    ensure!(!report.direct && report.bufferedBytes == 8 << 10, "{report:?}");
+    let is_explained = report.notTaken.iter().any(|not_taken| {
+        not_taken.reason == NotTakenReason::REOPENING_COSTS_MORE && not_taken.detail.is_empty()
+    });
+    ensure!(is_explained, "{report:?}");
+    let view = View::new(result.buffer.as_ref().context("no buffer")?)?;
+    view.expect(0, 8 << 10, |done, len| file.expected(done, len))
 }
 
 fn an_unaligned_buffer_offset_is_reported(client: &Client) -> Result<()> {

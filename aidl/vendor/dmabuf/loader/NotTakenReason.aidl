@@ -40,4 +40,9 @@ enum NotTakenReason {
      * The file was opened with O_DIRECT and the service may not reopen it without, as this path needs.
      */
     FILE_OPENED_DIRECT = 7,
+    /**
+     * The file was not opened with O_DIRECT, and the request asks so few bytes of it that the service reads them through the
+     * page cache at a lower cost than it would reopen the file.
+     */
+    REOPENING_COSTS_MORE = 8,
 }

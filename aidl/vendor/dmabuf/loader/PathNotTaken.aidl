@@ -24,7 +24,8 @@ parcelable PathNotTaken {
     NotTakenReason reason = NotTakenReason.KERNEL_UNSUPPORTED;
     /**
      * The same for a human: what was found, in one line of English. Not for programs: its wording may change. Empty for
-     * KERNEL_UNSUPPORTED, which holds for every request: PathSupport.detail says what was found.
+     * KERNEL_UNSUPPORTED, which holds for every request: PathSupport.detail says what was found; and for
+     * REOPENING_COSTS_MORE, which says it all.
      */
     @utf8InCpp String detail;
 }

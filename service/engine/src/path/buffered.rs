@@ -20,6 +20,9 @@ use crate::error::{EngineError, Result};
 /// Bytes per call.
 const CHUNK_BYTES: u64 = 1 << 20;
 
+/// What the kernel reads ahead unless it is advised otherwise (`VM_READAHEAD_PAGES` in `include/linux/mm.h`).
+const DEFAULT_READAHEAD_BYTES: u64 = 128 << 10;
+
 /// A load leaves at most so many bytes in the page cache that were not there before.
 const FOOTPRINT_BYTES: u64 = 8 << 20;
 
@@ -77,7 +80,9 @@ fn read_in(
         // Advice: a file system that takes none reads as well.
         let _ = fadvise(file, offset + done, std::num::NonZeroU64::new(bytes), advice);
     };
-    advise(0, len, Advice::Sequential);
+    if len > DEFAULT_READAHEAD_BYTES {
+        advise(0, len, Advice::Sequential);
+    }
     let may_exceed_footprint = len > FOOTPRINT_BYTES;
     let from_storage = || if may_exceed_footprint { storage_read_bytes() } else { None };
     let mut done = 0;

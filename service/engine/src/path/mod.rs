@@ -115,6 +115,8 @@ pub enum Reason {
     FileNotDirect,
     /// The file is opened without `O_DIRECT` and cannot be reopened with it.
     FileOpenedBuffered,
+    /// The file is opened without `O_DIRECT`, and so few bytes do not pay for reopening it.
+    ReopeningCostsMore,
     /// The file is opened with `O_DIRECT` and cannot be reopened without it.
     FileOpenedDirect,
     /// Offsets or length do not fit the alignment.

@@ -32,6 +32,10 @@ pub(super) fn direct_align(file: &FileFacts) -> Result<(u64, u64), Refusal> {
         DirectIo::OpenedBuffered(detail) => {
             Err(Refusal::new(Reason::FileOpenedBuffered, detail.clone()))
         }
+        DirectIo::ReopeningCostsMore => Err(Refusal::new(
+            Reason::ReopeningCostsMore,
+            "the file is opened without O_DIRECT, and so few bytes do not pay for reopening it",
+        )),
     }
 }
 
