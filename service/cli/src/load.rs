@@ -145,7 +145,8 @@ pub fn load(
     let mut bytes = moved(&first)?;
     let mut asked = call_bytes.min(file_bytes);
     transfer.add(first.report);
-    let verity_digest = first.verityDigests.first().map(verity_text);
+    let verity_digest =
+        first.digests.as_ref().and_then(|digests| digests.verity.first()).map(verity_text);
     let buffer = first.buffer.context("the service returned no buffer")?;
     while bytes == asked && bytes < file_bytes {
         progress.show(bytes);
@@ -160,8 +161,8 @@ pub fn load(
     Ok(Loaded { buffer, bytes, verity_digest, transfer })
 }
 
-fn expect_verity(mut spec: LoadSpec, args: &VerityArgs) -> LoadSpec {
-    spec.request.reportVerityDigests = args.verity_digest;
+fn expect_verity(spec: LoadSpec, args: &VerityArgs) -> LoadSpec {
+    let spec = if args.verity_digest { spec.report_verity() } else { spec };
     match args.expect_verity_digest.clone() {
         Some(VerityDigestArg { algorithm, digest }) => {
             spec.expect_verity(VerityDigest { fileIndex: 0, algorithm, digest })

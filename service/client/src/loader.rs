@@ -6,10 +6,10 @@ use std::os::fd::AsFd;
 
 use binder::{ParcelFileDescriptor, Strong};
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
-    BufferTarget::BufferTarget, Capabilities::Capabilities, DmaBuf::DmaBuf, HeapInfo::HeapInfo,
-    IDmaBufLoader::IDmaBufLoader, LoadRequest::LoadRequest, LoadResult::LoadResult,
-    NewBuffer::NewBuffer, SaveRequest::SaveRequest, SaveResult::SaveResult, Segment::Segment,
-    VerityDigest::VerityDigest,
+    BufferTarget::BufferTarget, Capabilities::Capabilities, DigestRequest::DigestRequest,
+    DmaBuf::DmaBuf, HeapInfo::HeapInfo, IDmaBufLoader::IDmaBufLoader, LoadRequest::LoadRequest,
+    LoadResult::LoadResult, NewBuffer::NewBuffer, SaveRequest::SaveRequest, SaveResult::SaveResult,
+    Segment::Segment, VerityDigest::VerityDigest,
 };
 
 use crate::error::{ClientError, Result};
@@ -147,10 +147,32 @@ impl LoadSpec {
         self
     }
 
+    /// Demands that the loaded bytes have this SHA-256.
+    pub fn expect_sha256(mut self, sha256: [u8; 32]) -> Self {
+        self.digests().expectedSha256 = Some(sha256.to_vec());
+        self
+    }
+
+    /// Asks for the SHA-256 of the loaded bytes.
+    pub fn report_sha256(mut self) -> Self {
+        self.digests().reportSha256 = true;
+        self
+    }
+
     /// Demands that a file has this fs-verity digest; the digest names the file by its number, from 0.
     pub fn expect_verity(mut self, digest: VerityDigest) -> Self {
-        self.request.expectedVerityDigests.push(digest);
+        self.digests().expectedVerity.push(digest);
         self
+    }
+
+    /// Asks for the fs-verity digest of every file that has one.
+    pub fn report_verity(mut self) -> Self {
+        self.digests().reportVerity = true;
+        self
+    }
+
+    fn digests(&mut self) -> &mut DigestRequest {
+        self.request.digests.get_or_insert_with(DigestRequest::default)
     }
 
     /// Asks for a new buffer.

@@ -55,13 +55,12 @@ fn a_file_is_loaded_and_saved_through_the_socket() {
     let fixture = fixture();
     let bytes: Vec<u8> = (0..100_001_u32).map(|index| index as u8).collect();
     let file = fixture.file(&bytes);
-    let mut spec = LoadSpec::whole_file(&file).unwrap().into_new(memfd_buffer(0));
-    spec.request.reportSha256 = true;
-    spec.request.reportVerityDigests = true;
-    let loaded = fixture.loader.load(spec).unwrap();
+    let spec = LoadSpec::whole_file(&file).unwrap().into_new(memfd_buffer(0));
+    let loaded = fixture.loader.load(spec.report_sha256().report_verity()).unwrap();
     assert_eq!(loaded.segmentBytes, [100_001]);
-    assert_eq!(loaded.sha256.unwrap().len(), 32);
-    assert!(loaded.verityDigests.is_empty());
+    let digests = loaded.digests.unwrap();
+    assert_eq!(digests.sha256.unwrap().len(), 32);
+    assert!(digests.verity.is_empty());
     assert_ne!(loaded.report.path, LoadPath::COPY_FILE_RANGE);
     let buffer = loaded.buffer.unwrap().fd.unwrap();
     assert_eq!(read_all(&buffer)[..100_001], bytes);
@@ -100,15 +99,14 @@ fn errors_keep_their_code_and_name_the_argument() {
     direct.request.policy = PathPolicy::REQUIRE_DIRECT;
     assert_eq!(code(load(direct)), LoaderError::DIRECT_IO_UNAVAILABLE);
 
-    let mut digest = LoadSpec::whole_file(&file).unwrap().into_new(memfd_buffer(0));
-    digest.request.expectedSha256 = Some(vec![0; 32]);
-    assert_eq!(code(load(digest)), LoaderError::DIGEST_MISMATCH);
+    let digest = LoadSpec::whole_file(&file).unwrap().into_new(memfd_buffer(0));
+    assert_eq!(code(load(digest.expect_sha256([0; 32]))), LoaderError::DIGEST_MISMATCH);
 
     // No file of a memfd has fs-verity.
     let verity = VerityDigest { digest: vec![0; 32], ..Default::default() };
     let error = load(LoadSpec::whole_file(&tmpfs).unwrap().expect_verity(verity));
     assert!(
-        error.to_string().starts_with("expectedVerityDigests[0]: files[0] has no fs-verity"),
+        error.to_string().starts_with("digests.expectedVerity[0]: files[0] has no fs-verity"),
         "{error}"
     );
     assert_eq!(code(error), LoaderError::DIGEST_MISMATCH);

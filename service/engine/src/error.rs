@@ -68,7 +68,7 @@ pub enum EngineError {
         errno: Errno,
     },
     /// The loaded bytes have another digest than expected.
-    #[error("expectedSha256: the loaded bytes have SHA-256 {actual}, expected {expected}")]
+    #[error("digests.expectedSha256: the loaded bytes have SHA-256 {actual}, expected {expected}")]
     DigestMismatch {
         /// The digest asked for, in hexadecimal.
         expected: String,

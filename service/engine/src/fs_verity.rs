@@ -33,7 +33,7 @@ pub struct FileDigest {
 
 /// How errors name an expected digest.
 pub fn expected_argument(index: usize) -> String {
-    format!("expectedVerityDigests[{index}]")
+    format!("digests.expectedVerity[{index}]")
 }
 
 /// Checks that each expected digest is for a file of the request, and no two for the same.
@@ -129,11 +129,11 @@ mod tests {
         let problem = |expected: &[FileDigest]| check_indices(expected, 2).unwrap_err().to_string();
         assert_eq!(
             problem(&[of_file(1), of_file(2)]),
-            "expectedVerityDigests[1].fileIndex: is 2, but files has 2 elements"
+            "digests.expectedVerity[1].fileIndex: is 2, but files has 2 elements"
         );
         assert_eq!(
             problem(&[of_file(0), of_file(1), of_file(1)]),
-            "expectedVerityDigests[2].fileIndex: is 1, as in expectedVerityDigests[1]"
+            "digests.expectedVerity[2].fileIndex: is 1, as in digests.expectedVerity[1]"
         );
     }
 
@@ -146,12 +146,12 @@ mod tests {
         assert_eq!(
             compare(2, expected, Some(digest(0))).unwrap_err().to_string(),
             format!(
-                "expectedVerityDigests[2]: files[3] has the fs-verity digest sha256:{zeros}, expected sha256:{ones}"
+                "digests.expectedVerity[2]: files[3] has the fs-verity digest sha256:{zeros}, expected sha256:{ones}"
             )
         );
         assert_eq!(
             compare(2, expected, None).unwrap_err().to_string(),
-            format!("expectedVerityDigests[2]: files[3] has no fs-verity, expected sha256:{ones}")
+            format!("digests.expectedVerity[2]: files[3] has no fs-verity, expected sha256:{ones}")
         );
         // The same bytes by another algorithm are another digest.
         let long = Digest::new(Algorithm::Sha512, &[1; 64]).unwrap();
@@ -174,7 +174,7 @@ mod tests {
             request.report_verity = report_verity;
             let error = check(&request, &files).unwrap_err();
             let expected = EngineError::VerityMismatch {
-                argument: "expectedVerityDigests[0]".to_owned(),
+                argument: "digests.expectedVerity[0]".to_owned(),
                 file_index: 1,
                 expected: digest(0).to_string(),
                 found: None,

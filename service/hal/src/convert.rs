@@ -17,6 +17,7 @@ use dmabuf_engine::request::{self, ClientId, Length, Policy, Segments, Target};
 use dmabuf_engine::{Buffer, LoadOutcome, SaveOutcome};
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     BufferTarget::BufferTarget,
+    Digests::Digests,
     DmaBuf::DmaBuf,
     HeapInfo::HeapInfo,
     HeapKind::HeapKind,
@@ -70,17 +71,17 @@ pub fn load_request(load: &LoadRequest, client: ClientId) -> Result<request::Loa
         BufferTarget::NewBuffer(new) => Target::New(new_buffer("target.newBuffer.", new)?),
         BufferTarget::Existing(fd) => Target::Existing(some_fd("target.existing", fd.as_ref())?),
     };
-    Ok(request::LoadRequest {
-        client,
-        target,
-        files: load.files.iter().map(borrow).collect(),
-        segments: segments(&load.segments, load.files.len())?,
-        policy: policy(load.policy, load.namedPath)?,
-        expected_sha256: load.expectedSha256.as_deref().map(sha256).transpose()?,
-        report_sha256: load.reportSha256,
-        expected_verity: verity_digests(&load.expectedVerityDigests)?,
-        report_verity: load.reportVerityDigests,
-    })
+    let files: request::Files<'_> = load.files.iter().map(borrow).collect();
+    let segments = segments(&load.segments, load.files.len())?;
+    let mut request = request::LoadRequest::new(client, target, files, segments);
+    request.policy = policy(load.policy, load.namedPath)?;
+    if let Some(digests) = &load.digests {
+        request.expected_sha256 = digests.expectedSha256.as_deref().map(sha256).transpose()?;
+        request.report_sha256 = digests.reportSha256;
+        request.expected_verity = verity_digests(&digests.expectedVerity)?;
+        request.report_verity = digests.reportVerity;
+    }
+    Ok(request)
 }
 
 /// Reads a save request; its fds stay borrowed from it.
@@ -163,7 +164,7 @@ fn policy(policy: PathPolicy, named: LoadPath) -> Result<Policy> {
 fn sha256(bytes: &[u8]) -> Result<Sha256> {
     bytes.try_into().map(Sha256).map_err(|_| {
         EngineError::bad_argument(
-            "expectedSha256",
+            "digests.expectedSha256",
             format!("has {} bytes, expected 32", bytes.len()),
         )
     })
@@ -278,9 +279,16 @@ pub fn load_result(outcome: LoadOutcome) -> LoadResult {
         buffer: outcome.buffer.map(dma_buf),
         segmentBytes: outcome.segment_bytes.into_iter().map(wire_size).collect(),
         report: transfer_report(&outcome.report),
-        sha256: outcome.sha256.map(|digest| digest.0.to_vec()),
-        verityDigests: outcome.verity.into_iter().map(wire_verity_digest).collect(),
+        digests: digests(outcome.sha256, outcome.verity),
     }
+}
+
+fn digests(sha256: Option<Sha256>, verity: Vec<FileDigest>) -> Option<Digests> {
+    let some = sha256.is_some() || !verity.is_empty();
+    some.then(|| Digests {
+        sha256: sha256.map(|digest| digest.0.to_vec()),
+        verity: verity.into_iter().map(wire_verity_digest).collect(),
+    })
 }
 
 /// The outcome of a save for the wire.
@@ -365,7 +373,7 @@ mod tests {
     fn a_digest_has_32_bytes() {
         assert!(sha256(&[0; 32]).is_ok());
         let error = sha256(&[0; 31]).unwrap_err().to_string();
-        assert_eq!(error, "expectedSha256: has 31 bytes, expected 32");
+        assert_eq!(error, "digests.expectedSha256: has 31 bytes, expected 32");
     }
 
     #[test]
@@ -384,19 +392,19 @@ mod tests {
         let problem = |second| verity_digests(&[digest(), second]).unwrap_err().to_string();
         assert_eq!(
             problem(VerityDigest { fileIndex: -1, ..digest() }),
-            "expectedVerityDigests[1].fileIndex: is -1, expected 0 or more"
+            "digests.expectedVerity[1].fileIndex: is -1, expected 0 or more"
         );
         assert_eq!(
             problem(VerityDigest { algorithm: VerityAlgorithm(3), ..digest() }),
-            "expectedVerityDigests[1].algorithm: 3 is no VerityAlgorithm"
+            "digests.expectedVerity[1].algorithm: 3 is no VerityAlgorithm"
         );
         assert_eq!(
             problem(VerityDigest { algorithm: VerityAlgorithm::SHA512, ..digest() }),
-            "expectedVerityDigests[1].digest: has 32 bytes, expected 64"
+            "digests.expectedVerity[1].digest: has 32 bytes, expected 64"
         );
         assert_eq!(
             problem(VerityDigest::default()),
-            "expectedVerityDigests[1].digest: has 0 bytes, expected 32"
+            "digests.expectedVerity[1].digest: has 0 bytes, expected 32"
         );
     }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! SHA-256 of what is in the buffer.
 
-use anyhow::{ensure, Result};
-use dmabuf_loader_client::aidl::{LoaderError::LoaderError, Segment::Segment};
+use anyhow::{ensure, Context, Result};
+use dmabuf_loader_client::aidl::{
+    DigestRequest::DigestRequest, LoaderError::LoaderError, Segment::Segment,
+};
 use dmabuf_loader_client::{open_for_load, LoadSpec};
 use vts_support::files::Files;
 
@@ -29,14 +31,12 @@ fn spec(files: &Files, bytes: &[u8]) -> Result<LoadSpec> {
 
 fn the_digest_is_that_of_the_bytes(client: &Client) -> Result<()> {
     let files = Files::new()?;
-    let mut reported = spec(&files, b"abc")?;
-    reported.request.reportSha256 = true;
-    let result = client.load(reported)?;
-    ensure!(result.sha256.as_deref() == Some(&ABC[..]), "{:?}", result.sha256);
-    let mut expected = spec(&files, b"abc")?;
-    expected.request.expectedSha256 = Some(ABC.to_vec());
-    let result = client.load(expected)?;
-    ensure!(result.sha256.as_deref() == Some(&ABC[..]), "{:?}", result.sha256);
+    let spec = || spec(&files, b"abc");
+    for asked in [spec()?.report_sha256(), spec()?.expect_sha256(ABC)] {
+        let digests = client.load(asked)?.digests.context("no digests")?;
+        ensure!(digests.sha256.as_deref() == Some(&ABC[..]), "{digests:?}");
+        ensure!(digests.verity.is_empty(), "{digests:?}");
+    }
     Ok(())
 }
 
@@ -50,20 +50,18 @@ fn segments_are_digested_in_order(client: &Client) -> Result<()> {
         bufferOffsetBytes: buffer_offset,
     };
     scattered.request.segments = vec![segment(1, 2, 5000), segment(0, 1, 17)];
-    scattered.request.expectedSha256 = Some(ABC.to_vec());
-    client.load(scattered).map(drop)
+    client.load(scattered.expect_sha256(ABC)).map(drop)
 }
 
 fn a_wrong_digest_fails_the_load(client: &Client) -> Result<()> {
     let files = Files::new()?;
-    let mut wrong = spec(&files, b"abd")?;
-    wrong.request.expectedSha256 = Some(ABC.to_vec());
-    expect_refusal(client.loader.load(wrong), LoaderError::DIGEST_MISMATCH, "expectedSha256: ")
+    let refused = client.loader.load(spec(&files, b"abd")?.expect_sha256(ABC));
+    expect_refusal(refused, LoaderError::DIGEST_MISMATCH, "digests.expectedSha256: ")
 }
 
 fn no_digest_is_reported_unasked(client: &Client) -> Result<()> {
     let result = client.load(spec(&Files::new()?, b"abc")?)?;
-    ensure!(result.sha256.is_none(), "{:?}", result.sha256);
+    ensure!(result.digests.is_none(), "{:?}", result.digests);
     ensure!(result.report.verifyNanos < 1_000_000_000, "{:?}", result.report);
     Ok(())
 }
@@ -72,9 +70,11 @@ fn a_digest_of_another_length_is_refused(client: &Client) -> Result<()> {
     let files = Files::new()?;
     for len in [0, 31, 33] {
         let mut wrong = spec(&files, b"abc")?;
-        wrong.request.expectedSha256 = Some(vec![0; len]);
+        let expected = Some(vec![0; len]);
+        wrong.request.digests =
+            Some(DigestRequest { expectedSha256: expected, ..Default::default() });
         let refused = client.loader.load(wrong);
-        expect_refusal(refused, LoaderError::BAD_ARGUMENT, "expectedSha256: ")?;
+        expect_refusal(refused, LoaderError::BAD_ARGUMENT, "digests.expectedSha256: ")?;
     }
     Ok(())
 }

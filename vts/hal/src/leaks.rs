@@ -27,8 +27,7 @@ fn a_thousand_requests_leave_no_fd(client: &Client) -> Result<()> {
             ..Default::default()
         });
         ensure!(client.loader.load(bad).is_err(), "round {round}");
-        let mut mismatch = LoadSpec::whole_file(&source)?;
-        mismatch.request.expectedSha256 = Some(vec![0; 32]);
+        let mismatch = LoadSpec::whole_file(&source)?.expect_sha256([0; 32]);
         ensure!(client.loader.load(mismatch).is_err(), "round {round}");
     }
     Ok(())

@@ -5,8 +5,8 @@ use std::fs::File;
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_loader_client::aidl::{
-    LoadResult::LoadResult, LoaderError::LoaderError, Segment::Segment,
-    VerityAlgorithm::VerityAlgorithm, VerityDigest::VerityDigest,
+    DigestRequest::DigestRequest, LoadResult::LoadResult, LoaderError::LoaderError,
+    Segment::Segment, VerityAlgorithm::VerityAlgorithm, VerityDigest::VerityDigest,
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec};
 use dmabuf_uapi::fs_verity;
@@ -71,7 +71,7 @@ fn sha256(file_index: i32, digest: [u8; 32]) -> VerityDigest {
 
 /// Fails unless the result has these digests and no more.
 fn expect_digests(result: &LoadResult, expected: &[(i32, [u8; 32])]) -> Result<()> {
-    let found = &result.verityDigests;
+    let found = result.digests.as_ref().map_or(&[][..], |digests| &digests.verity);
     let same = |(found, expected): (&VerityDigest, &(i32, [u8; 32]))| {
         found.algorithm == VerityAlgorithm::SHA256
             && (found.fileIndex, &found.digest[..]) == (expected.0, &expected.1[..])
@@ -85,9 +85,8 @@ fn the_digest_is_that_of_fsverity_utils(client: &Client) -> Result<()> {
     make(&files, "large", &vec![LARGE_FILL; LARGE_BYTES])?;
     make(&files, "small", SMALL)?;
     for (name, digest) in [("small", SMALL_DIGEST), ("large", LARGE_DIGEST)] {
-        let mut spec = LoadSpec::whole_file(open_for_load(&files.path(name))?)?;
-        spec.request.reportVerityDigests = true;
-        expect_digests(&client.load(spec)?, &[(0, digest)])?;
+        let spec = LoadSpec::whole_file(open_for_load(&files.path(name))?)?;
+        expect_digests(&client.load(spec.report_verity())?, &[(0, digest)])?;
     }
     Ok(())
 }
@@ -130,12 +129,12 @@ fn expect_nothing_loaded(client: &Client, source: &File, refusal: &str) -> Resul
 fn a_wrong_digest_loads_nothing(client: &Client) -> Result<()> {
     let found: String = SMALL_DIGEST.iter().map(|byte| format!("{byte:02x}")).collect();
     let refusal =
-        format!("expectedVerityDigests[0]: files[0] has the fs-verity digest sha256:{found}, ");
+        format!("digests.expectedVerity[0]: files[0] has the fs-verity digest sha256:{found}, ");
     expect_nothing_loaded(client, &small(&Files::new()?)?, &refusal)
 }
 
 fn a_file_without_fs_verity_loads_nothing(client: &Client) -> Result<()> {
-    let refusal = "expectedVerityDigests[0]: files[0] has no fs-verity, expected sha256:";
+    let refusal = "digests.expectedVerity[0]: files[0] has no fs-verity, expected sha256:";
     expect_nothing_loaded(client, &plain(&Files::new()?)?, refusal)
 }
 
@@ -151,24 +150,21 @@ fn each_file_of_a_request_is_compared(client: &Client) -> Result<()> {
         &client.load(spec()?.expect_verity(sha256(2, SMALL_DIGEST)))?,
         &[(2, SMALL_DIGEST)],
     )?;
-    let mut reported = spec()?.expect_verity(sha256(2, SMALL_DIGEST));
-    reported.request.reportVerityDigests = true;
+    let reported = spec()?.expect_verity(sha256(2, SMALL_DIGEST)).report_verity();
     expect_digests(&client.load(reported)?, &[(1, SMALL_DIGEST), (2, SMALL_DIGEST)])?;
     // One that no segment names, too.
     let wrong = spec()?.expect_verity(sha256(2, SMALL_DIGEST)).expect_verity(sha256(0, [0; 32]));
     expect_refusal(
         client.loader.load(wrong),
         LoaderError::DIGEST_MISMATCH,
-        "expectedVerityDigests[1]: files[0] has no fs-verity",
+        "digests.expectedVerity[1]: files[0] has no fs-verity",
     )
 }
 
 /// A file that the service may not ask for its digest: that it has none needs no permission.
 fn files_of_vendor_have_none(client: &Client) -> Result<()> {
     let source = File::open("/vendor/etc/vintf/manifest/vendor.dmabuf.loader-service.xml")?;
-    let mut spec = LoadSpec::whole_file(&source)?;
-    spec.request.reportVerityDigests = true;
-    expect_digests(&client.load(spec)?, &[])
+    expect_digests(&client.load(LoadSpec::whole_file(&source)?.report_verity())?, &[])
 }
 
 fn nothing_is_reported_unasked(client: &Client) -> Result<()> {
@@ -182,24 +178,25 @@ fn digests_that_make_no_sense_are_refused(client: &Client) -> Result<()> {
     let good = || sha256(0, SMALL_DIGEST);
     let refused = |digests: Vec<VerityDigest>, argument: &str| {
         let mut spec = LoadSpec::whole_file(&source)?;
-        spec.request.expectedVerityDigests = digests;
+        spec.request.digests =
+            Some(DigestRequest { expectedVerity: digests, ..Default::default() });
         expect_refusal(client.loader.load(spec), LoaderError::BAD_ARGUMENT, argument)
     };
     for len in [0, 31, 33, 64] {
         let digest = VerityDigest { digest: vec![0; len], ..good() };
-        refused(vec![digest], "expectedVerityDigests[0].digest: ")?;
+        refused(vec![digest], "digests.expectedVerity[0].digest: ")?;
     }
     let short = VerityDigest { algorithm: VerityAlgorithm::SHA512, ..good() };
-    refused(vec![short], "expectedVerityDigests[0].digest: ")?;
+    refused(vec![short], "digests.expectedVerity[0].digest: ")?;
     for number in [-1, 0, 3] {
         let unknown = VerityDigest { algorithm: VerityAlgorithm(number), ..good() };
-        refused(vec![unknown], "expectedVerityDigests[0].algorithm: ")?;
+        refused(vec![unknown], "digests.expectedVerity[0].algorithm: ")?;
     }
     for index in [-1, 1, i32::MAX] {
         let outside = VerityDigest { fileIndex: index, ..good() };
-        refused(vec![outside], "expectedVerityDigests[0].fileIndex: ")?;
+        refused(vec![outside], "digests.expectedVerity[0].fileIndex: ")?;
     }
-    refused(vec![good(), good()], "expectedVerityDigests[1].fileIndex: ")
+    refused(vec![good(), good()], "digests.expectedVerity[1].fileIndex: ")
 }
 
 /// As for other failed requests, see the topic `leaks`.

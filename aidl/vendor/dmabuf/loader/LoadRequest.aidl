@@ -2,10 +2,10 @@
 package vendor.dmabuf.loader;
 
 import vendor.dmabuf.loader.BufferTarget;
+import vendor.dmabuf.loader.DigestRequest;
 import vendor.dmabuf.loader.LoadPath;
 import vendor.dmabuf.loader.PathPolicy;
 import vendor.dmabuf.loader.Segment;
-import vendor.dmabuf.loader.VerityDigest;
 
 /**
  * What IDmaBufLoader.load() is to do.
@@ -35,22 +35,7 @@ parcelable LoadRequest {
      */
     LoadPath namedPath = LoadPath.COPY_FILE_RANGE;
     /**
-     * SHA-256 that the loaded bytes must have, 32 bytes, or null. It is taken of the bytes in the buffer, segment after
-     * segment in the order of the request, before the buffer is handed over.
+     * The digests to compare and to report; null for none.
      */
-    @nullable byte[] expectedSha256;
-    /**
-     * Whether the result carries the SHA-256 of the loaded bytes.
-     */
-    boolean reportSha256 = false;
-    /**
-     * fs-verity digests that files must have, at most one for each. They are compared before anything is allocated or
-     * loaded; what is loaded from such a file then has been checked by the kernel, whatever part of it that is, and a
-     * block that is not as it should be fails the load with LoaderError.IO_ERROR. A file without fs-verity does not pass.
-     */
-    VerityDigest[] expectedVerityDigests;
-    /**
-     * Whether the result carries the fs-verity digest of every file that has one.
-     */
-    boolean reportVerityDigests = false;
+    @nullable DigestRequest digests;
 }

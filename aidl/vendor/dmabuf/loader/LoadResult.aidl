@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package vendor.dmabuf.loader;
 
+import vendor.dmabuf.loader.Digests;
 import vendor.dmabuf.loader.DmaBuf;
 import vendor.dmabuf.loader.TransferReport;
-import vendor.dmabuf.loader.VerityDigest;
 
 /**
  * What IDmaBufLoader.load() did.
@@ -23,12 +23,7 @@ parcelable LoadResult {
      */
     TransferReport report;
     /**
-     * SHA-256 of the loaded bytes where the request asked for it or gave an expected one; else null.
+     * The digests that the request asked for; null where there are none.
      */
-    @nullable byte[] sha256;
-    /**
-     * The fs-verity digests, in the order of the files: of the files that have one where the request asked for them, else
-     * of those for which it gave an expected one. Only what the kernel itself enforces counts: a file on FUSE has none.
-     */
-    VerityDigest[] verityDigests;
+    @nullable Digests digests;
 }
