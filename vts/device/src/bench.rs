@@ -38,14 +38,24 @@ pub struct Options {
     #[arg(long)]
     speed: bool,
 
-    /// Read /data from a disk of this rate; writing is not slowed down. Only with --speed alone: the
+    /// The rate of the disk from which /data is read where time is measured: by default 250, in
+    /// proportion to the emulated processors. Writing is not slowed down. Only with --speed alone: the
     /// number of instructions does not depend on the disk's rate.
     #[arg(long, value_name = "MIB", requires = "speed", conflicts_with = "cost")]
     throttle_mib_per_s: Option<NonZeroU32>,
 
-    /// Buffers of 32 MiB per measurement.
-    #[arg(long, default_value_t = 32)]
-    buffers: u32,
+    /// Read /data as fast as this machine's memory gives it. Only with --speed alone.
+    #[arg(
+        long,
+        requires = "speed",
+        conflicts_with = "cost",
+        conflicts_with = "throttle_mib_per_s"
+    )]
+    unthrottled: bool,
+
+    /// Buffers of 32 MiB per measurement; by default 8 where time is measured, 32 where instructions are.
+    #[arg(long)]
+    buffers: Option<u32>,
 
     /// How often everything is measured; by default time 5 times, instructions once.
     #[arg(long)]
@@ -83,6 +93,13 @@ const GATE_REPETITIONS: u32 = 3;
 /// Repetitions of time, where the command line does not say.
 const SPEED_REPETITIONS: u32 = 5;
 
+/// Buffers, where the command line does not say.
+const SPEED_BUFFERS: u32 = 8;
+const COST_BUFFERS: u32 = 32;
+
+/// What a phone's disk is to its processors, this rate is to the emulated ones, see vts/bench/README.md.
+const PROPORTIONATE_MIB_PER_S: NonZeroU32 = NonZeroU32::new(250).unwrap();
+
 /// Runs the benchmark for each flavour and mode; returns whether nothing failed and every bound holds.
 pub fn run(
     workspace: &Workspace,
@@ -98,7 +115,7 @@ pub fn run(
             let command = options.command(flavour, mode);
             let arguments = options.arguments(mode);
             let measurement = Measurement {
-                data_read_rate: options.throttle_mib_per_s.map(Rate::from_mib_per_s),
+                data_read_rate: options.disk_mib_per_s(mode).map(Rate::from_mib_per_s),
                 ..measurement(flavour, mode, SIZE)
             };
             let results = measure(&device, progress, measurement, &command, &arguments)?;
@@ -240,9 +257,20 @@ impl Options {
         self.repetitions.or((mode == Mode::Speed).then_some(SPEED_REPETITIONS))
     }
 
+    fn buffers(&self, mode: Mode) -> u32 {
+        let usual = if mode == Mode::Speed { SPEED_BUFFERS } else { COST_BUFFERS };
+        self.buffers.unwrap_or(usual)
+    }
+
+    /// The rate of the disk, where it has one of its own.
+    fn disk_mib_per_s(&self, mode: Mode) -> Option<NonZeroU32> {
+        let is_throttled = mode == Mode::Speed && !self.unthrottled;
+        is_throttled.then(|| self.throttle_mib_per_s.unwrap_or(PROPORTIONATE_MIB_PER_S))
+    }
+
     /// The program's arguments.
     fn arguments(&self, mode: Mode) -> Vec<String> {
-        let mut arguments = vec!["--buffers".to_owned(), self.buffers.to_string()];
+        let mut arguments = vec!["--buffers".to_owned(), self.buffers(mode).to_string()];
         if let Some(repetitions) = self.repetitions(mode) {
             arguments.extend(["--repetitions".to_owned(), repetitions.to_string()]);
         }
@@ -255,12 +283,14 @@ impl Options {
     /// The command that makes just this run.
     fn command(&self, flavour: Flavour, mode: Mode) -> String {
         let mut command = format!("cargo vts --flavour {flavour} bench --{}", mode.word());
-        command += &format!(" --buffers {}", self.buffers);
+        command += &format!(" --buffers {}", self.buffers(mode));
         if let Some(repetitions) = self.repetitions(mode) {
             command += &format!(" --repetitions {repetitions}");
         }
-        if let Some(limit) = self.throttle_mib_per_s {
+        if let Some(limit) = self.disk_mib_per_s(mode) {
             command += &format!(" --throttle-mib-per-s {limit}");
+        } else if mode == Mode::Speed {
+            command += " --unthrottled";
         }
         if !self.groups.is_empty() {
             command += &format!(" --groups {}", self.groups.join(","));
@@ -270,9 +300,10 @@ impl Options {
 
     /// Where the results of a run are kept.
     fn results_name(&self, flavour: Flavour, mode: Mode) -> String {
-        match self.throttle_mib_per_s {
-            Some(limit) => format!("{flavour}-{}-throttled-{limit}", mode.word()),
-            None => format!("{flavour}-{}", mode.word()),
+        match (mode, self.disk_mib_per_s(mode)) {
+            (Mode::Speed, Some(limit)) => format!("{flavour}-speed-throttled-{limit}"),
+            (Mode::Speed, None) => format!("{flavour}-speed-unthrottled"),
+            (Mode::Cost, _) => format!("{flavour}-cost"),
         }
     }
 }
@@ -310,6 +341,24 @@ mod tests {
             assert!(refusal(modes).contains("cannot be used with '--cost'"), "{modes:?}");
         }
         assert!(refusal(&["0", "--speed"]).contains("invalid value '0'"));
+        assert!(refusal(&["9", "--speed", "--unthrottled"]).contains("cannot be used with"));
+    }
+
+    #[test]
+    fn time_is_measured_on_a_disk_in_proportion_unless_told_otherwise() {
+        let both = options(&[]);
+        assert_eq!(both.disk_mib_per_s(Mode::Speed), NonZeroU32::new(250));
+        assert_eq!(both.disk_mib_per_s(Mode::Cost), None);
+        assert_eq!((both.buffers(Mode::Speed), both.buffers(Mode::Cost)), (8, 32));
+        assert_eq!(both.results_name(Flavour::Patched, Mode::Cost), "patched-cost");
+        let unthrottled = options(&["--speed", "--unthrottled"]);
+        assert_eq!(unthrottled.disk_mib_per_s(Mode::Speed), None);
+        assert_eq!(
+            unthrottled.command(Flavour::Patched, Mode::Speed),
+            "cargo vts --flavour patched bench --speed --buffers 8 --repetitions 5 --unthrottled"
+        );
+        let name = unthrottled.results_name(Flavour::Patched, Mode::Speed);
+        assert_eq!(name, "patched-speed-unthrottled");
     }
 
     #[test]
@@ -318,13 +367,13 @@ mod tests {
         let command = options.command(Flavour::Stock, Mode::Speed);
         assert_eq!(
             command,
-            "cargo vts --flavour stock bench --speed --buffers 32 --repetitions 5 \
+            "cargo vts --flavour stock bench --speed --buffers 8 --repetitions 5 \
              --throttle-mib-per-s 500 --groups load,raw"
         );
         assert_eq!(options.results_name(Flavour::Stock, Mode::Speed), "stock-speed-throttled-500");
         assert_eq!(
             options.arguments(Mode::Speed),
-            ["--buffers", "32", "--repetitions", "5", "--group", "load,raw"]
+            ["--buffers", "8", "--repetitions", "5", "--group", "load,raw"]
         );
     }
 }
