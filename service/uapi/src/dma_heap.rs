@@ -42,10 +42,22 @@ pub fn open_heap(node: &Path) -> Result<OwnedFd> {
 /// - `NOMEM`: the heap has not that much memory.
 /// - `INTR`: a fatal signal arrived during the allocation.
 pub fn allocate(heap: impl AsFd, len_bytes: u64) -> Result<OwnedFd> {
+    allocate_in_mode(heap, len_bytes, OFlags::RDWR)
+}
+
+/// As [`allocate`], with an fd that is open for reading only: whoever is given it cannot change what is in the buffer.
+///
+/// # Errors
+/// As for [`allocate`].
+pub fn allocate_read_only(heap: impl AsFd, len_bytes: u64) -> Result<OwnedFd> {
+    allocate_in_mode(heap, len_bytes, OFlags::RDONLY)
+}
+
+fn allocate_in_mode(heap: impl AsFd, len_bytes: u64, mode: OFlags) -> Result<OwnedFd> {
     let mut data = DmaHeapAllocationData {
         len: len_bytes,
         fd: 0,
-        fd_flags: (OFlags::RDWR | OFlags::CLOEXEC).bits(),
+        fd_flags: (mode | OFlags::CLOEXEC).bits(),
         heap_flags: 0,
     };
     // SAFETY: the opcode is DMA_HEAP_IOCTL_ALLOC and `data` has the layout the kernel defines for it (repr(C), 24

@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use anyhow::{ensure, Context, Result};
 use dmabuf_loader_client::aidl::DmaBuf::DmaBuf;
 use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
+use dmabuf_uapi::dma_heap::open_heap;
 use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+use vts_support::outcome::skip;
 use vts_support::pattern;
 
 const CHUNK_BYTES: usize = 1 << 20;
@@ -15,6 +17,14 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub fn fd(buffer: &DmaBuf) -> Result<BorrowedFd<'_>> {
     let fd: &OwnedFd = buffer.fd.as_ref().context("the buffer has no fd")?.as_ref();
     Ok(fd.as_fd())
+}
+
+/// The system heap, opened by the client itself; skips where the client may not.
+pub fn own_system_heap() -> Result<OwnedFd> {
+    open_heap("/dev/dma_heap/system".as_ref()).map_err(|errno| {
+        println!("EXPECT-AVC: dmabuf_system_heap_device");
+        skip(format!("the system heap: {errno}"))
+    })
 }
 
 /// Compares ranges of a buffer, chunk by chunk, inside a bracket of CPU access.

@@ -11,7 +11,7 @@ use dmabuf_loader_client::aidl::{
 use dmabuf_loader_client::{open_for_load, LoadSpec};
 use vts_support::files::{Files, TestFile};
 
-use crate::buffer::{fd, View};
+use crate::buffer::{fd, own_system_heap, View};
 use crate::client::{expect_refusal, new_buffer, sized_buffer, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
@@ -168,14 +168,7 @@ fn an_existing_buffer_keeps_the_rest(client: &Client) -> Result<()> {
 
 /// A buffer that the client allocated itself is no different from one of the service.
 fn a_buffer_of_the_client_is_filled(client: &Client) -> Result<()> {
-    let node = match dmabuf_uapi::dma_heap::open_heap("/dev/dma_heap/system".as_ref()) {
-        Ok(node) => node,
-        Err(errno) => {
-            println!("EXPECT-AVC: dmabuf_system_heap_device");
-            return Err(vts_support::outcome::skip(format!("the system heap: {errno}")));
-        }
-    };
-    let own = dmabuf_uapi::dma_heap::allocate(&node, 1 << 20)?;
+    let own = dmabuf_uapi::dma_heap::allocate(own_system_heap()?, 1 << 20)?;
     let files = Files::new()?;
     let file = files.patterned("f", 7, 1 << 20)?;
     let source = open_for_load(file.path())?;

@@ -7,13 +7,18 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use anyhow::{ensure, Context, Result};
 use binder::ParcelFileDescriptor;
 use dmabuf_loader_client::aidl::{
-    BufferTarget::BufferTarget, LoaderError::LoaderError, Segment::Segment,
+    BufferTarget::BufferTarget, LoadPath::LoadPath, LoaderError::LoaderError,
+    PathPolicy::PathPolicy, Segment::Segment,
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec, SaveSpec};
+use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
+use dmabuf_uapi::dma_heap::allocate_read_only;
+use dmabuf_uapi::mapping::{Mapping, MappingAccess};
 use rustix::fs::{open, Mode, OFlags};
 use vts_support::files::Files;
+use vts_support::pattern::UNTOUCHED;
 
-use crate::buffer::fd;
+use crate::buffer::{fd, own_system_heap};
 use crate::client::{expect_refusal, expect_refusal_or_block, sized_buffer, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
@@ -23,6 +28,7 @@ pub const TESTS: &[NamedTest] = &[
     ("a_dma_buf_as_source_is_refused", a_dma_buf_as_source_is_refused),
     ("a_closed_source_fails_the_call_only", a_closed_source_fails_the_call_only),
     ("targets_that_are_no_dma_buf_are_refused", targets_that_are_no_dma_buf),
+    ("a_target_that_is_only_readable_is_refused", a_target_that_is_only_readable_is_refused),
     ("a_missing_target_is_refused", a_missing_target_is_refused),
     ("saves_to_what_cannot_be_written_are_refused", saves_to_what_cannot_be_written),
     ("an_fd_that_is_no_buffer_cannot_be_saved", an_fd_that_is_no_buffer_cannot_be_saved),
@@ -113,6 +119,33 @@ fn targets_that_are_no_dma_buf(client: &Client) -> Result<()> {
     }
     let contents = vts_support::files::content(file.path())?;
     ensure!(contents == file.expected(0, 4096), "a refused target was written");
+    Ok(())
+}
+
+/// Whatever the path, the buffer stays as it is.
+fn a_target_that_is_only_readable_is_refused(client: &Client) -> Result<()> {
+    let own = allocate_read_only(own_system_heap()?, 1 << 20)?;
+    let files = Files::new()?;
+    let file = files.patterned("f", 1, 1 << 20)?;
+    let spec =
+        || Ok::<_, anyhow::Error>(LoadSpec::whole_file(file.direct()?)?.into_existing(&own)?);
+    let mut specs = vec![spec()?, LoadSpec::whole_file(file.buffered()?)?.into_existing(&own)?];
+    for path in
+        [LoadPath::COPY_FILE_RANGE, LoadPath::UDMABUF_DIRECT, LoadPath::BOUNCE, LoadPath::BUFFERED]
+    {
+        let mut named = spec()?;
+        (named.request.policy, named.request.namedPath) = (PathPolicy::NAMED_PATH, path);
+        specs.push(named);
+    }
+    for spec in specs {
+        let expected = "target.existing: is not open for reading and writing";
+        expect_refusal(client.loader.load(spec).map(drop), LoaderError::BAD_FD, expected)?;
+    }
+    let mapping = Mapping::shared(&own, 1 << 20, MappingAccess::Read)?;
+    let _access = CpuAccessGuard::begin(own.as_fd(), CpuAccess::READ)?;
+    let mut bytes = vec![UNTOUCHED; 1 << 20];
+    mapping.read(0, &mut bytes)?;
+    ensure!(bytes.iter().all(|byte| *byte == 0), "a buffer that is only readable was written");
     Ok(())
 }
 
