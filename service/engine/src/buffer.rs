@@ -80,7 +80,7 @@ impl<'fd> BufferView<'fd> {
     }
 
     /// Checks a client's fd: it must be a dma-buf, or a memfd sealed against shrinking where `allow_memfd` says so. Its mode
-    /// is another question, see [`check_client_mode`].
+    /// is another question.
     ///
     /// # Errors
     /// [`EngineError::UnsupportedFile`] or [`EngineError::BadFd`], naming `argument`.
