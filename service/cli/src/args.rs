@@ -119,10 +119,10 @@ impl PolicyArg {
         match self {
             Self::Auto => (PathPolicy::AUTO, LoadPath::COPY_FILE_RANGE),
             Self::RequireDirect => (PathPolicy::REQUIRE_DIRECT, LoadPath::COPY_FILE_RANGE),
-            Self::CopyFileRange => (PathPolicy::NAMED_PATH, LoadPath::COPY_FILE_RANGE),
-            Self::UdmabufDirect => (PathPolicy::NAMED_PATH, LoadPath::UDMABUF_DIRECT),
-            Self::Bounce => (PathPolicy::NAMED_PATH, LoadPath::BOUNCE),
-            Self::Buffered => (PathPolicy::NAMED_PATH, LoadPath::BUFFERED),
+            Self::CopyFileRange => (PathPolicy::NAMED, LoadPath::COPY_FILE_RANGE),
+            Self::UdmabufDirect => (PathPolicy::NAMED, LoadPath::UDMABUF_DIRECT),
+            Self::Bounce => (PathPolicy::NAMED, LoadPath::BOUNCE),
+            Self::Buffered => (PathPolicy::NAMED, LoadPath::BUFFERED),
         }
     }
 }

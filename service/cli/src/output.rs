@@ -134,7 +134,7 @@ pub fn path_name(path: LoadPath) -> &'static str {
 /// A kind of heap by its AIDL name.
 pub fn heap_kind(kind: HeapKind) -> &'static str {
     match kind {
-        HeapKind::DMA_HEAP => "DMA_HEAP",
+        HeapKind::DMABUF => "DMABUF",
         HeapKind::UDMABUF => "UDMABUF",
         HeapKind::MEMFD => "MEMFD",
         _ => "UNKNOWN",
@@ -144,7 +144,7 @@ pub fn heap_kind(kind: HeapKind) -> &'static str {
 fn reason_name(reason: NotTakenReason) -> &'static str {
     match reason {
         NotTakenReason::KERNEL_UNSUPPORTED => "KERNEL_UNSUPPORTED",
-        NotTakenReason::FILE_NOT_DIRECT => "FILE_NOT_DIRECT",
+        NotTakenReason::FILE_LACKS_DIRECT_IO => "FILE_LACKS_DIRECT_IO",
         NotTakenReason::FILE_OPENED_BUFFERED => "FILE_OPENED_BUFFERED",
         NotTakenReason::FILE_OPENED_DIRECT => "FILE_OPENED_DIRECT",
         NotTakenReason::UNALIGNED => "UNALIGNED",

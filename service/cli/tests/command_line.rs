@@ -76,8 +76,8 @@ fn load_into_memfd_says_that_no_device_can_use_it() {
         .collect();
     let expected = [
         ("COPY_FILE_RANGE", "KERNEL_UNSUPPORTED"),
-        ("UDMABUF_DIRECT", "FILE_NOT_DIRECT"),
-        ("BOUNCE", "FILE_NOT_DIRECT"),
+        ("UDMABUF_DIRECT", "FILE_LACKS_DIRECT_IO"),
+        ("BOUNCE", "FILE_LACKS_DIRECT_IO"),
         ("COPY_FILE_RANGE", "KERNEL_UNSUPPORTED"),
     ];
     assert_eq!(not_taken, expected);

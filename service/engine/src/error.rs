@@ -96,7 +96,7 @@ pub enum EngineError {
         reason: String,
     },
     /// The named path is not possible.
-    #[error("policy: NAMED_PATH cannot be kept for {segment}: {way}: {reason}")]
+    #[error("policy: NAMED cannot be kept for {segment}: {way}: {reason}")]
     PathUnavailable {
         /// Which segment.
         segment: String,

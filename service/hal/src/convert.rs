@@ -144,15 +144,11 @@ fn policy(policy: PathPolicy, named: LoadPath) -> Result<Policy> {
     match (policy, named) {
         (PathPolicy::AUTO, _) => Ok(Policy::Auto),
         (PathPolicy::REQUIRE_DIRECT, _) => Ok(Policy::RequireDirect),
-        (PathPolicy::NAMED_PATH, LoadPath::COPY_FILE_RANGE) => {
-            Ok(Policy::Named(Path::CopyFileRange))
-        }
-        (PathPolicy::NAMED_PATH, LoadPath::BUFFERED) => Ok(Policy::Named(Path::Buffered)),
-        (PathPolicy::NAMED_PATH, LoadPath::UDMABUF_DIRECT) => {
-            Ok(Policy::Named(Path::UdmabufDirect))
-        }
-        (PathPolicy::NAMED_PATH, LoadPath::BOUNCE) => Ok(Policy::Named(Path::Bounce)),
-        (PathPolicy::NAMED_PATH, LoadPath(other)) => {
+        (PathPolicy::NAMED, LoadPath::COPY_FILE_RANGE) => Ok(Policy::Named(Path::CopyFileRange)),
+        (PathPolicy::NAMED, LoadPath::BUFFERED) => Ok(Policy::Named(Path::Buffered)),
+        (PathPolicy::NAMED, LoadPath::UDMABUF_DIRECT) => Ok(Policy::Named(Path::UdmabufDirect)),
+        (PathPolicy::NAMED, LoadPath::BOUNCE) => Ok(Policy::Named(Path::Bounce)),
+        (PathPolicy::NAMED, LoadPath(other)) => {
             Err(EngineError::bad_argument("namedPath", format!("{other} is no LoadPath")))
         }
         (PathPolicy(other), _) => {
@@ -218,7 +214,7 @@ fn wire_path(path: Path) -> LoadPath {
 fn wire_reason(reason: Reason) -> Option<NotTakenReason> {
     Some(match reason {
         Reason::KernelUnsupported => NotTakenReason::KERNEL_UNSUPPORTED,
-        Reason::FileNotDirect => NotTakenReason::FILE_NOT_DIRECT,
+        Reason::FileNotDirect => NotTakenReason::FILE_LACKS_DIRECT_IO,
         Reason::FileOpenedBuffered => NotTakenReason::FILE_OPENED_BUFFERED,
         Reason::FileOpenedDirect => NotTakenReason::FILE_OPENED_DIRECT,
         Reason::ReopeningCostsMore => NotTakenReason::REOPENING_COSTS_MORE,
@@ -244,7 +240,7 @@ pub fn heap_info(heap: &Heap) -> HeapInfo {
     HeapInfo {
         name: heap.name.to_string(),
         kind: match heap.kind {
-            EngineHeapKind::DmaHeap => HeapKind::DMA_HEAP,
+            EngineHeapKind::DmaHeap => HeapKind::DMABUF,
             EngineHeapKind::Udmabuf => HeapKind::UDMABUF,
             EngineHeapKind::Memfd => HeapKind::MEMFD,
         },
@@ -365,7 +361,7 @@ mod tests {
     fn unknown_enumerators_are_refused_by_name() {
         let error = policy(PathPolicy(9), LoadPath::BUFFERED).unwrap_err().to_string();
         assert_eq!(error, "policy: 9 is no PathPolicy");
-        let error = policy(PathPolicy::NAMED_PATH, LoadPath(-1)).unwrap_err().to_string();
+        let error = policy(PathPolicy::NAMED, LoadPath(-1)).unwrap_err().to_string();
         assert_eq!(error, "namedPath: -1 is no LoadPath");
     }
 

@@ -14,7 +14,7 @@ pub fn code_of(error: &EngineError) -> LoaderError {
         EngineError::HeapUnknown { .. } => LoaderError::HEAP_UNKNOWN,
         EngineError::NoMemory { .. } => LoaderError::NO_MEMORY,
         EngineError::Busy => LoaderError::BUSY,
-        EngineError::Io { .. } => LoaderError::IO_ERROR,
+        EngineError::Io { .. } => LoaderError::IO,
         EngineError::DigestMismatch { .. } | EngineError::VerityMismatch { .. } => {
             LoaderError::DIGEST_MISMATCH
         }

@@ -136,7 +136,7 @@ pub fn part_of(
     };
     let mut spec = LoadSpec::default().file(file)?.segment(segment);
     if let Some(path) = path {
-        spec.request.policy = PathPolicy::NAMED_PATH;
+        spec.request.policy = PathPolicy::NAMED;
         spec.request.namedPath = path;
     }
     Ok(spec)

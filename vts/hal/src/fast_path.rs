@@ -87,7 +87,7 @@ fn a_file_in_its_inode_is_not_called_direct(client: &Client) -> Result<()> {
     ensure!(!report.direct && report.bufferedBytes == 100, "{report:?}");
     let not_direct = report.notTaken.iter().find(|not_taken| not_taken.direct);
     let reason = not_direct.context("no reason")?.reason;
-    let expected = [NotTakenReason::FILE_NOT_DIRECT, NotTakenReason::KERNEL_UNSUPPORTED];
+    let expected = [NotTakenReason::FILE_LACKS_DIRECT_IO, NotTakenReason::KERNEL_UNSUPPORTED];
     ensure!(expected.contains(&reason), "{report:?}");
     Ok(())
 }

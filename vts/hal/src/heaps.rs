@@ -17,7 +17,7 @@ pub const TESTS: &[NamedTest] = &[
 
 fn the_system_heap_comes_first(client: &Client) -> Result<()> {
     let heap = client.heaps()?.into_iter().next().context("no heap")?;
-    ensure!(heap.name == "system" && heap.kind == HeapKind::DMA_HEAP, "{heap:?}");
+    ensure!(heap.name == "system" && heap.kind == HeapKind::DMABUF, "{heap:?}");
     ensure!(heap.deviceShareable, "{heap:?}");
     Ok(())
 }

@@ -47,7 +47,7 @@ fn require(client: &Client, heap: &str, path: LoadPath) -> Result<()> {
 
 fn named(spec: LoadSpec, path: LoadPath) -> LoadSpec {
     let mut spec = spec;
-    spec.request.policy = PathPolicy::NAMED_PATH;
+    spec.request.policy = PathPolicy::NAMED;
     spec.request.namedPath = path;
     spec
 }
@@ -175,7 +175,7 @@ fn only_new_buffers(client: &Client) -> Result<()> {
     let file = files.patterned("f", 4, 1 << 20)?;
     let source = open_for_load(file.path())?;
     let buffer = client.loader.allocate(&sized_buffer("udmabuf", 1 << 20))?;
-    let argument = "policy: NAMED_PATH cannot be kept for segments[0]: UDMABUF_DIRECT";
+    let argument = "policy: NAMED cannot be kept for segments[0]: UDMABUF_DIRECT";
     let spec = LoadSpec::whole_file(&source)?.into_existing(fd(&buffer)?)?;
     let refused = client.loader.load(named(spec, LoadPath::UDMABUF_DIRECT));
     expect_refusal(refused, LoaderError::PATH_UNAVAILABLE, argument)?;
@@ -229,7 +229,7 @@ fn a_bounce_saves(client: &Client) -> Result<()> {
         size - 8192,
         4096,
     ));
-    spec.request.policy = PathPolicy::NAMED_PATH;
+    spec.request.policy = PathPolicy::NAMED;
     spec.request.namedPath = LoadPath::BOUNCE;
     let saved = client.loader.save(spec)?;
     ensure!(saved.report.path == LoadPath::BOUNCE, "{:?}", saved.report);

@@ -70,7 +70,7 @@ fn require_direct_fails_with_the_reason(client: &Client) -> Result<()> {
 fn the_buffered_path_can_be_named(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 3, SIZE_BYTES)?;
-    let mut named = spec(client, &file, PathPolicy::NAMED_PATH)?;
+    let mut named = spec(client, &file, PathPolicy::NAMED)?;
     named.request.namedPath = LoadPath::BUFFERED;
     let result = client.load(named)?;
     let report = &result.report;
@@ -86,7 +86,7 @@ fn copy_file_range_can_be_named(client: &Client) -> Result<()> {
     client.require_copy_file_range(&client.best_heap()?.name)?;
     let files = Files::new()?;
     let file = files.patterned("f", 4, SIZE_BYTES)?;
-    let mut named = spec(client, &file, PathPolicy::NAMED_PATH)?;
+    let mut named = spec(client, &file, PathPolicy::NAMED)?;
     named.request.namedPath = LoadPath::COPY_FILE_RANGE;
     let report = client.load(named)?.report;
     ensure!(report.path == LoadPath::COPY_FILE_RANGE, "{report:?}");
@@ -100,7 +100,7 @@ fn unknown_policies_are_refused(client: &Client) -> Result<()> {
         let refused = client.loader.load(spec(client, &file, PathPolicy(policy))?);
         expect_refusal(refused, LoaderError::BAD_ARGUMENT, "policy: ")?;
     }
-    let mut named = spec(client, &file, PathPolicy::NAMED_PATH)?;
+    let mut named = spec(client, &file, PathPolicy::NAMED)?;
     named.request.namedPath = LoadPath(99);
     expect_refusal(client.loader.load(named), LoaderError::BAD_ARGUMENT, "namedPath: ")
 }

@@ -134,7 +134,7 @@ fn a_target_that_is_only_readable_is_refused(client: &Client) -> Result<()> {
         [LoadPath::COPY_FILE_RANGE, LoadPath::UDMABUF_DIRECT, LoadPath::BOUNCE, LoadPath::BUFFERED]
     {
         let mut named = spec()?;
-        (named.request.policy, named.request.namedPath) = (PathPolicy::NAMED_PATH, path);
+        (named.request.policy, named.request.namedPath) = (PathPolicy::NAMED, path);
         specs.push(named);
     }
     for spec in specs {

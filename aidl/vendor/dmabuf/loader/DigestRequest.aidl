@@ -20,7 +20,7 @@ parcelable DigestRequest {
     /**
      * fs-verity digests that files must have, at most one for each. They are compared before anything is allocated or
      * loaded; what is loaded from such a file then has been checked by the kernel, whatever part of it that is, and a
-     * block that is not as it should be fails the load with LoaderError.IO_ERROR. A file without fs-verity does not pass.
+     * block that is not as it should be fails the load with LoaderError.IO. A file without fs-verity does not pass.
      */
     VerityDigest[] expectedVerity;
     /**

@@ -15,7 +15,7 @@ parcelable HeapInfo {
     /**
      * What stands behind the heap.
      */
-    HeapKind kind = HeapKind.DMA_HEAP;
+    HeapKind kind = HeapKind.DMABUF;
     /**
      * Whether buffers of this heap are dma-bufs, which drivers can attach to.
      */

@@ -10,7 +10,7 @@ enum HeapKind {
     /**
      * A DMA-BUF heap of the kernel: a node of /dev/dma_heap.
      */
-    DMA_HEAP = 0,
+    DMABUF = 0,
     /**
      * The udmabuf driver over a sealed memfd.
      */

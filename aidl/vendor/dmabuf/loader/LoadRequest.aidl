@@ -31,7 +31,7 @@ parcelable LoadRequest {
      */
     PathPolicy policy = PathPolicy.AUTO;
     /**
-     * The path that NAMED_PATH means; ignored otherwise.
+     * The path that NAMED means; ignored otherwise.
      */
     LoadPath namedPath = LoadPath.COPY_FILE_RANGE;
     /**

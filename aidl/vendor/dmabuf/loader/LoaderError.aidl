@@ -36,7 +36,7 @@ enum LoaderError {
     /**
      * The file system or the storage device failed. The message holds the errno as "errno=N (text)".
      */
-    IO_ERROR = 7,
+    IO = 7,
     /**
      * The loaded bytes do not have the expected digest: a new buffer is dropped, an existing one keeps the bytes. Or a
      * file does not have the expected fs-verity digest, or none at all: nothing was allocated or loaded. The message
@@ -48,7 +48,7 @@ enum LoaderError {
      */
     DIRECT_IO_UNAVAILABLE = 9,
     /**
-     * NAMED_PATH was asked for and the named path is not possible.
+     * NAMED was asked for and the named path is not possible.
      */
     PATH_UNAVAILABLE = 10,
 }

@@ -15,7 +15,7 @@ enum NotTakenReason {
      * The file system does not do direct I/O on this file, for example because it is compressed, protected by fs-verity
      * or encrypted without inline encryption, or because the file system has no direct I/O at all.
      */
-    FILE_NOT_DIRECT = 1,
+    FILE_LACKS_DIRECT_IO = 1,
     /**
      * The file was not opened with O_DIRECT and the service may not reopen it so.
      */

@@ -22,5 +22,5 @@ enum PathPolicy {
      * LoaderError.PATH_UNAVAILABLE. The bytes before the first aligned one and after the last may take another
      * way.
      */
-    NAMED_PATH = 2,
+    NAMED = 2,
 }

@@ -28,7 +28,7 @@ parcelable SaveRequest {
      */
     PathPolicy policy = PathPolicy.AUTO;
     /**
-     * The path that NAMED_PATH means; ignored otherwise.
+     * The path that NAMED means; ignored otherwise.
      */
     LoadPath namedPath = LoadPath.COPY_FILE_RANGE;
 }
