@@ -1,254 +1,213 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where buffers come from: the heap, the pages and the pool that make a request cheapest.
+//! Where buffers come from: the pool or a heap, in the order that a plan gives.
 
-use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dmabuf_uapi::page_size_bytes;
-use smallvec::SmallVec;
-
-use crate::buffer::{Buffer, BufferKind, BufferView};
-use crate::error::{EngineError, Result};
-use crate::file::OpenFile;
-use crate::heap::{
-    round_to_pages, Allocated, BufferName, Heap, HeapKind, Heaps, PageKind, Purpose,
-};
-use crate::path::{Direction, Path, SegmentFacts, Support};
-use crate::plan::{rank_memory, MemoryChoice, PathSupports, RankedMemory, MAX_USUAL_CHOICES};
-use crate::pool::{Pool, PoolConfig, PoolStats, Wish};
-use crate::request::{ClientId, LoadRequest, NewBuffer, Policy, ResolvedSegment};
-use crate::runs::covered_bytes;
+use crate::buffer::{Allocated, Buffer, BufferName, PageKind};
+use crate::capabilities::Capabilities;
+use crate::context::ClientId;
+use crate::error::{Argument, EngineError, Result};
+use crate::heap::{round_to_pages, Heap, Heaps, Purpose};
+use crate::plan::{Alternative, MemoryOption};
+use crate::pool::{AllocRequest, Pool, PoolConfig, PoolStats};
+use crate::request::NewBuffer;
 
 /// The debug name of a buffer whose client gives none.
 const DEFAULT_BUFFER_NAME: &str = "dmabuf-loader";
 
-/// Whether a path works for a heap's buffers.
-#[derive(Clone, Debug)]
-pub struct HeapPath {
-    /// The heap's name.
-    pub heap: String,
-    /// The path.
-    pub path: Path,
-    /// What probing found.
-    pub support: Support,
-}
-
-/// The heaps, what works on them, and the pool.
+/// The heaps, what the kernel can do with their buffers, and the pool.
 #[derive(Debug)]
 pub(crate) struct Allocator {
     heaps: Arc<Heaps>,
-    paths: Vec<HeapPath>,
+    capabilities: Capabilities,
     pool: Option<Pool>,
 }
 
+/// A new buffer that a load asks for: its name and size are checked.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedSize {
+    name: BufferName,
+    /// Whole pages.
+    pub(crate) size_bytes: u64,
+}
+
+impl NamedSize {
+    /// Checks name and size of a request.
+    ///
+    /// # Errors
+    /// [`EngineError::BadArgument`].
+    pub(crate) fn new(new: &NewBuffer) -> Result<Self> {
+        let name = BufferName::new(&new.name, DEFAULT_BUFFER_NAME)?;
+        Ok(Self { name, size_bytes: round_to_pages(new.size_bytes)? })
+    }
+}
+
 impl Allocator {
-    /// Tries every path on each heap.
+    /// Tries every path on each heap, and starts the pool.
     pub(crate) fn new(heaps: Heaps, pool: PoolConfig) -> Self {
-        let paths = heaps.all().iter().flat_map(probe_heap).collect();
+        let capabilities = Capabilities::probe(&heaps);
         let heaps = Arc::new(heaps);
         let pool = Pool::start(pool, Arc::clone(&heaps));
-        Self { heaps, paths, pool }
+        Self { heaps, capabilities, pool }
     }
 
-    pub(crate) fn heaps(&self) -> &[Heap] {
-        self.heaps.all()
+    pub(crate) fn heaps(&self) -> &Heaps {
+        &self.heaps
     }
 
-    pub(crate) fn paths(&self) -> &[HeapPath] {
-        &self.paths
+    pub(crate) fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
     }
 
     pub(crate) fn pool_stats(&self) -> Option<PoolStats> {
         self.pool.as_ref().map(Pool::stats)
     }
 
-    /// Allocates a zeroed buffer and hands it over.
-    pub(crate) fn allocate(&self, request: &NewBuffer<'_>, client: ClientId) -> Result<Buffer> {
-        let name = BufferName::new(request.name, DEFAULT_BUFFER_NAME)?;
-        let size_bytes = round_to_pages(request.size_bytes)?;
-        let heap = self.heaps.choose(request.heap, size_bytes)?;
-        let pool = self.pool.as_ref().filter(|pool| pool.keeps_zeroed(size_bytes));
+    /// Allocates a zeroed buffer and exports it: from the heap of that name, or for an empty name
+    /// from the first heap that can hold it and has the memory.
+    ///
+    /// # Errors
+    /// [`EngineError::BadArgument`], [`EngineError::HeapUnknown`]; [`EngineError::NoMemory`] of the
+    /// last heap that was tried.
+    pub(crate) fn allocate(&self, new: &NewBuffer, client: ClientId) -> Result<Buffer> {
+        let named = NamedSize::new(new)?;
+        let size_bytes = named.size_bytes;
+        let heaps = self.heaps.suitable(&new.heap, size_bytes)?;
+        let pooled = self.pool.as_ref().is_some_and(|pool| pool.keeps_zeroed(size_bytes));
         // What is to come back has to keep the memory behind it.
-        let purpose = if pool.is_some() { Purpose::Fill } else { Purpose::HandOver };
-        let now = Instant::now();
-        let wish = |pages| Wish { size_bytes, pages, client, overwritten: false, now };
-        let attempts = self
-            .choices([heap], wish(None))
-            .into_iter()
-            .map(|Choice { memory, .. }| memory.pages)
-            .map(|pages| self.take_or_allocate(heap, wish(pages), &name, purpose));
-        first_success(attempts).map(|allocated| match pool {
-            Some(pool) => pool.lend(allocated, client),
-            None => allocated.buffer,
-        })
+        let purpose = if pooled { Purpose::Fill } else { Purpose::Export };
+        let request = AllocRequest { size_bytes, client, overwritten: false, now: Instant::now() };
+        let attempts = heaps.into_iter().flat_map(|heap| {
+            let pages = self.pages_of(heap, request).into_iter();
+            pages.map(move |(pages, _)| (heap, pages))
+        });
+        let allocated = first_success(attempts.map(|(heap, pages)| {
+            self.take_or_allocate(heap, pages, request, &named.name, purpose)
+        }))?;
+        if pooled {
+            Ok(self.export(allocated, client))
+        } else {
+            Ok(allocated.buffer)
+        }
+    }
+
+    /// What a new buffer of a load could be made of.
+    ///
+    /// # Errors
+    /// [`EngineError::HeapUnknown`], [`EngineError::BadArgument`].
+    pub(crate) fn options(&self, heap: &str, request: AllocRequest) -> Result<Vec<MemoryOption>> {
+        let heaps = self.heaps.suitable(heap, request.size_bytes)?;
+        if let (Some(pool), true) = (&self.pool, request.overwritten) {
+            heaps.iter().for_each(|heap| pool.reclaim(heap, request));
+        }
+        let stays_mapped = self.pool.as_ref().is_some_and(|pool| pool.keeps(request.size_bytes));
+        let of_heap = |heap: &Heap| {
+            let copy_file_range = self.capabilities.copy_file_range(&heap.name);
+            let (name, kind) = (Arc::clone(&heap.name), heap.kind);
+            self.pages_of(heap, request).into_iter().map(move |(pages, is_free)| MemoryOption {
+                heap: Arc::clone(&name),
+                kind,
+                pages,
+                copy_file_range: copy_file_range.clone(),
+                is_free,
+                stays_mapped,
+            })
+        };
+        Ok(heaps.into_iter().flat_map(of_heap).collect())
+    }
+
+    /// The pages that a buffer could be made of, and whether the pool has one free. Of a heap of
+    /// which the pool has some free the kernel is not asked what else it has: nothing new is as
+    /// cheap. The last kind of a heap is always there, should another request be faster.
+    fn pages_of(&self, heap: &Heap, request: AllocRequest) -> Vec<(Option<PageKind>, bool)> {
+        let free = self.pool.as_ref().map(|pool| pool.free_kinds(heap, request));
+        let free = free.unwrap_or_default();
+        if free.is_empty() {
+            let kinds = heap.page_kinds(request.size_bytes).into_iter();
+            return kinds.map(|pages| (pages, false)).collect();
+        }
+        let last = heap.kind.all_page_kinds().last().copied().flatten();
+        let lacks_last = !free.contains(&last);
+        let mut kinds: Vec<_> = free.into_iter().map(|pages| (pages, true)).collect();
+        if lacks_last {
+            kinds.push((last, false));
+        }
+        kinds
+    }
+
+    /// Allocates the first of the planned alternatives that has the memory, and says which it is.
+    ///
+    /// # Errors
+    /// [`EngineError::NoMemory`] of the last one.
+    pub(crate) fn acquire(
+        &self,
+        alternatives: &[Alternative],
+        named: &NamedSize,
+        request: AllocRequest,
+    ) -> Result<(Allocated, usize)> {
+        first_success(alternatives.iter().enumerate().map(|(index, alternative)| {
+            let name = &alternative.memory.heap;
+            let heap = self.heaps.by_name(name).ok_or_else(|| EngineError::HeapUnknown {
+                name: name.to_string(),
+                known: "none".to_owned(),
+            })?;
+            let purpose = if alternative.is_backed { Purpose::Fill } else { Purpose::Export };
+            let pages = alternative.memory.pages;
+            self.take_or_allocate(heap, pages, request, &named.name, purpose)
+                .map(|allocated| (allocated, index))
+        }))
     }
 
     fn take_or_allocate(
         &self,
         heap: &Heap,
-        wish: Wish,
+        pages: Option<PageKind>,
+        request: AllocRequest,
         name: &BufferName,
         purpose: Purpose,
     ) -> Result<Allocated> {
-        let ready = self.pool.as_ref().and_then(|pool| pool.take(heap, wish, name));
-        ready.map_or_else(|| heap.allocate_of(wish.size_bytes, wish.pages, name, purpose), Ok)
+        let free = self.pool.as_ref().and_then(|pool| pool.take(heap, pages, request, name));
+        free.map_or_else(|| heap.allocate(request.size_bytes, pages, name, purpose), Ok)
     }
 
     /// Ends the mapping of the buffer's memory, unless the pool is to have the buffer back.
-    pub(crate) fn hand_over(&self, allocated: Allocated, client: ClientId) -> Buffer {
+    pub(crate) fn export(&self, allocated: Allocated, client: ClientId) -> Buffer {
         match &self.pool {
-            Some(pool) => pool.lend(allocated, client),
+            Some(pool) => pool.track(allocated, client),
             None => allocated.buffer,
         }
     }
-
-    /// Allocates a buffer that is to be filled from files, of the heap and the pages that make the whole of it cheapest.
-    pub(crate) fn allocate_to_fill(
-        &self,
-        new: &NewBuffer<'_>,
-        request: &LoadRequest<'_>,
-        files: &[OpenFile<'_>],
-        segments: &[ResolvedSegment],
-        now: Instant,
-    ) -> Result<Allocated> {
-        let name = BufferName::new(new.name, DEFAULT_BUFFER_NAME)?;
-        let size_bytes = round_to_pages(new.size_bytes)?;
-        let heaps = self.heaps.suitable(new.heap, size_bytes)?;
-        let overwritten = covered_bytes(segments) == new.size_bytes;
-        let client = request.client;
-        let wish = |pages| Wish { size_bytes, pages, client, overwritten, now };
-        if let (Some(pool), true) = (&self.pool, overwritten) {
-            heaps.iter().for_each(|heap| pool.take_back(heap, wish(None)));
-        }
-        if let [heap @ Heap { kind: HeapKind::DmaHeap, .. }] = heaps[..] {
-            // Its buffers are made in one way, and mapped by nobody.
-            return self.take_or_allocate(heap, wish(None), &name, Purpose::Fill);
-        }
-        let choices = self.choices(heaps, wish(None));
-        let ranked = rank(&choices, request.policy, files, segments);
-        first_success(ranked.into_iter().map(|RankedMemory { index, way }| {
-            let Choice { heap, memory: MemoryChoice { pages, .. } } = choices[index];
-            // To map base pages and unmap them again costs more than copy_file_range itself, which needs no mapping.
-            let needs_no_mapping = way.is_some_and(|way| way.path == Path::CopyFileRange)
-                && pages == Some(PageKind::Base)
-                && !self.pool.as_ref().is_some_and(|pool| pool.keeps(size_bytes));
-            let purpose = if needs_no_mapping { Purpose::HandOver } else { Purpose::Fill };
-            self.take_or_allocate(heap, wish(pages), &name, purpose)
-        }))
-    }
-
-    /// What a buffer could be made of. Of a heap of which the pool has some ready the kernel is not asked what else there is:
-    /// nothing new is as cheap. The last choice of a heap is always to be had, should another request be faster.
-    fn choices<'h>(&self, heaps: impl IntoIterator<Item = &'h Heap>, wish: Wish) -> Choices<'h> {
-        let mut choices = Choices::new();
-        for heap in heaps {
-            let supports = self.supports_of(&heap.name);
-            let mut add = |pages, is_ready| {
-                let supports = supports.clone();
-                let memory = MemoryChoice { kind: heap.kind, pages, supports, is_ready };
-                choices.push(Choice { heap, memory });
-            };
-            let ready = self.pool.as_ref().map(|pool| pool.ready_kinds(heap, wish));
-            let ready = ready.unwrap_or_default();
-            if ready.is_empty() {
-                heap.page_kinds(wish.size_bytes).into_iter().for_each(|pages| add(pages, false));
-                continue;
-            }
-            let all = heap.all_page_kinds();
-            let last = all[all.len() - 1];
-            let lacks_last = !ready.contains(&last);
-            ready.into_iter().for_each(|pages| add(pages, true));
-            if lacks_last {
-                add(last, false);
-            }
-        }
-        choices
-    }
-
-    /// What probing found for a heap.
-    pub(crate) fn supports_of(&self, heap: &str) -> PathSupports {
-        let probed =
-            self.paths.iter().find(|entry| entry.path == Path::CopyFileRange && entry.heap == heap);
-        let copy_file_range = probed.map_or_else(
-            || {
-                let detail = "not probed for this exporter".into();
-                Support { supported: true, detail }
-            },
-            |entry| entry.support.clone(),
-        );
-        PathSupports { copy_file_range }
-    }
-
-    /// What the kernel can do for a client's buffer, whose exporter is not known: as for the best heap of its kind, and
-    /// the attempt decides.
-    pub(crate) fn supports_of_client(&self, buffer: &BufferView<'_>) -> PathSupports {
-        let same_kind =
-            |heap: &&Heap| heap.device_shareable() == (buffer.kind == BufferKind::DmaBuf);
-        let heap = self.heaps.all().iter().find(same_kind);
-        self.supports_of(heap.map_or("", |heap| &heap.name))
-    }
 }
 
-/// What a buffer could be made of, and by which heap.
-struct Choice<'a> {
-    heap: &'a Heap,
-    memory: MemoryChoice,
-}
-
-type Choices<'a> = SmallVec<[Choice<'a>; MAX_USUAL_CHOICES]>;
-
-impl Borrow<MemoryChoice> for Choice<'_> {
-    fn borrow(&self) -> &MemoryChoice {
-        &self.memory
-    }
-}
-
-/// Cheapest first, by the segment that moves most bytes.
-fn rank(
-    choices: &[Choice<'_>],
-    policy: Policy,
-    files: &[OpenFile<'_>],
-    segments: &[ResolvedSegment],
-) -> SmallVec<[RankedMemory; MAX_USUAL_CHOICES]> {
-    let Some(largest) = segments.iter().max_by_key(|segment| segment.len_bytes) else {
-        return (0..choices.len()).map(|index| RankedMemory { index, way: None }).collect();
-    };
-    let facts = SegmentFacts {
-        direction: Direction::Load,
-        file: files[largest.file_index].facts(),
-        segment: *largest,
-        buffer_is_backed: false,
-    };
-    rank_memory(choices, policy, &facts)
-}
-
-/// What the first attempt that succeeds gives, else the last failure.
-fn first_success(attempts: impl Iterator<Item = Result<Allocated>>) -> Result<Allocated> {
+/// The result of the first attempt that succeeds, else the last failure.
+fn first_success<T>(attempts: impl Iterator<Item = Result<T>>) -> Result<T> {
     let mut failure = None;
     for attempt in attempts {
         match attempt {
-            Ok(allocated) => return Ok(allocated),
+            Ok(success) => return Ok(success),
             Err(error) => failure = Some(error),
         }
     }
-    Err(failure.unwrap_or_else(|| EngineError::bad_argument("heap", "no heap is suitable")))
+    Err(failure.unwrap_or_else(|| EngineError::bad_argument(Argument::Heap, "no heap is suitable")))
 }
 
-fn probe_heap(heap: &Heap) -> Vec<HeapPath> {
-    let size_bytes = page_size_bytes() as u64;
-    let pages = (heap.kind != HeapKind::DmaHeap).then_some(PageKind::Base);
-    let sample = BufferName::new("", "dmabuf-loader-probe")
-        .and_then(|name| heap.allocate_of(size_bytes, pages, &name, Purpose::Fill));
-    Path::ALL
-        .into_iter()
-        .map(|path| {
-            let support = match &sample {
-                Ok(allocated) => path.implementation().probe(&allocated.view()),
-                Err(error) => Support { supported: false, detail: error.to_string().into() },
-            };
-            log::info!("heap {}, {path}: {}", heap.name, support.detail);
-            HeapPath { heap: heap.name.to_string(), path, support }
-        })
-        .collect()
+#[cfg(test)]
+mod tests {
+    use dmabuf_uapi::Errno;
+
+    use super::*;
+
+    #[test]
+    fn the_next_heap_is_tried_where_one_has_no_memory() {
+        let no_memory = |heap: &str| EngineError::NoMemory {
+            heap: heap.to_owned(),
+            size_bytes: 4096,
+            errno: Errno::NOMEM,
+        };
+        let attempts = [Err(no_memory("a")), Ok("b"), Ok("c")];
+        assert_eq!(first_success(attempts.into_iter()), Ok("b"));
+        let attempts = [Err::<&str, _>(no_memory("a")), Err(no_memory("b"))];
+        assert_eq!(first_success(attempts.into_iter()), Err(no_memory("b")));
+    }
 }

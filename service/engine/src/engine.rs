@@ -1,31 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The engine: allocate, load, save.
+//! The engine: prepare (inspect, resolve, plan), acquire (buffer), run, finish.
 
 use std::time::Instant;
 
+use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::page_size_bytes;
-use smallvec::SmallVec;
 
 use crate::allocator::Allocator;
-use crate::buffer::{check_client_mode, Buffer, BufferUse, BufferView};
-use crate::cost::REOPENING_PAYS_ABOVE_BYTES;
-use crate::digest::Sha256;
-use crate::error::{EngineError, Result};
-use crate::file::{Needs, OpenFile};
-use crate::fs_verity::{self, FileDigest};
+use crate::buffer::{Buffer, BufferView, CpuView};
+use crate::capabilities::HeapPath;
+use crate::context::Context;
+use crate::error::Result;
 use crate::heap::{Heap, Heaps};
-use crate::path::{Direction, Path};
-use crate::pool::{PoolConfig, PoolStats};
-use crate::report::Report;
+use crate::io_path::Direction;
+use crate::path::{BounceMemory, IoResources};
+use crate::plan::Step;
+use crate::pool::{AllocRequest, PoolConfig, PoolStats};
+use crate::prepare::{self, PreparedLoad, PreparedSave, PreparedTarget};
 use crate::request::{
-    check_buffer_ranges, check_counts, check_no_overlap, resolve, segment_argument, ClientId,
-    LoadRequest, NewBuffer, Policy, ResolvedSegment, SaveRequest, Segment, Target,
+    filled_ranges, FileDigest, LoadRequest, NewBuffer, ResolvedSegment, SaveRequest, Sha256,
 };
-use crate::runs::filled_ranges;
-use crate::transfer::Job;
-use crate::verify;
-
-pub use crate::allocator::HeapPath;
+use crate::threads::Threads;
+use crate::transfer::{load_and_digest, Report, Transfer};
 
 /// What the embedder decides.
 #[derive(Clone, Copy, Debug)]
@@ -34,14 +30,19 @@ pub struct EngineConfig {
     pub allow_memfd: bool,
     /// The largest buffer, in bytes.
     pub max_buffer_bytes: u64,
-    /// Buffers kept ready.
+    /// Buffers kept free.
     pub pool: PoolConfig,
+    /// Threads that help requests with their I/O and digests, at most, over all requests. Each
+    /// request also uses the thread that runs it.
+    pub max_helper_threads: usize,
 }
 
 impl EngineConfig {
-    /// The largest buffer by default: half of the machine's memory.
-    pub fn default_max_buffer_bytes() -> u64 {
-        dmabuf_uapi::memory::total_bytes() / 2
+    /// Buffers of at most half of the machine's memory, and 16 helper threads: those of four large
+    /// loads at a time.
+    pub fn new(allow_memfd: bool, pool: PoolConfig) -> Self {
+        let max_buffer_bytes = dmabuf_uapi::memory::total_bytes() / 2;
+        Self { allow_memfd, max_buffer_bytes, pool, max_helper_threads: 16 }
     }
 }
 
@@ -56,7 +57,8 @@ pub struct LoadOutcome {
     pub report: Report,
     /// The digest of the loaded bytes where it was asked for.
     pub sha256: Option<Sha256>,
-    /// The fs-verity digests that were asked for, of the files that have one, in the order of the files.
+    /// The fs-verity digests that were asked for, of the files that have one, in the order of the
+    /// files.
     pub verity: Vec<FileDigest>,
 }
 
@@ -69,19 +71,22 @@ pub struct SaveOutcome {
     pub report: Report,
 }
 
-/// The engine. Safe to share between threads. Of a request it keeps nothing but, with a pool, the means to get the buffer
-/// back when the client has released it.
+/// The engine. Requests may run on any thread, any number at a time. Of a request it keeps nothing
+/// but, with a pool, the means to reuse the buffer when the client has released it.
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
     allocator: Allocator,
+    resources: IoResources,
 }
 
 impl Engine {
     /// Opens the heaps and tries every path on each.
     pub fn new(config: EngineConfig) -> Self {
         let heaps = Heaps::discover(config.max_buffer_bytes, config.allow_memfd);
-        Self { config, allocator: Allocator::new(heaps, config.pool) }
+        let threads = Threads::new(config.max_helper_threads);
+        let resources = IoResources { threads, bounce_memory: BounceMemory::default() };
+        Self { config, allocator: Allocator::new(heaps, config.pool), resources }
     }
 
     /// The page size of the kernel, in bytes: the granularity of buffer sizes.
@@ -89,14 +94,14 @@ impl Engine {
         page_size_bytes() as i64
     }
 
-    /// The heaps, best first.
+    /// The heaps, in the order in which a request that names none tries them.
     pub fn heaps(&self) -> &[Heap] {
-        self.allocator.heaps()
+        self.allocator.heaps().all()
     }
 
     /// Every path of every heap.
     pub fn paths(&self) -> &[HeapPath] {
-        self.allocator.paths()
+        self.allocator.capabilities().all()
     }
 
     /// What the pool has done; `None` without one.
@@ -104,214 +109,172 @@ impl Engine {
         self.allocator.pool_stats()
     }
 
-    /// Allocates a zeroed buffer.
+    /// Allocates a zeroed buffer, from the heap of that name, or for an empty name from the first of
+    /// [`Engine::heaps`] that can hold it and has the memory.
     ///
     /// # Errors
     /// [`EngineError::BadArgument`], [`EngineError::HeapUnknown`], [`EngineError::NoMemory`].
-    pub fn allocate(&self, request: &NewBuffer<'_>, client: ClientId) -> Result<Buffer> {
-        self.allocator.allocate(request, client)
+    ///
+    /// [`EngineError::BadArgument`]: crate::EngineError::BadArgument
+    /// [`EngineError::HeapUnknown`]: crate::EngineError::HeapUnknown
+    /// [`EngineError::NoMemory`]: crate::EngineError::NoMemory
+    pub fn allocate(&self, request: &NewBuffer, context: &Context) -> Result<Buffer> {
+        context.check()?;
+        self.allocator.allocate(request, context.client)
     }
 
     /// Loads ranges of files into a buffer.
     ///
     /// # Errors
     /// Any [`EngineError`]. A new buffer is dropped.
-    pub fn load(&self, request: &LoadRequest<'_>) -> Result<LoadOutcome> {
-        check_counts(request.files.len(), &request.segments)?;
-        fs_verity::check_indices(&request.expected_verity, request.files.len())?;
-        let mut files = inspect_files(&request.files, Direction::Load)?;
-        let verity = fs_verity::check(request, &files)?;
-        let to_end =
-            |segment: &Segment| bytes_to_end(&files[segment.file_index], segment.file_offset_bytes);
-        let asked = resolve(&request.segments, to_end)?;
-        check_no_overlap(&asked, "bufferOffsetBytes", |segment| {
-            (0, segment.buffer_offset_bytes, segment.buffer_end_bytes())
-        })?;
-
-        let direct = wants_direct(request.policy);
-        for (index, file) in files.iter_mut().enumerate() {
-            let few_bytes = request.policy == Policy::Auto && has_few_bytes(&asked, index, file);
-            file.prepare(Needs { direct, few_bytes, unaligned_writes: false });
-        }
-        let mut report = Report::default();
-        let begin = Instant::now();
-        let new_buffer = match &request.target {
-            Target::New(new) => Some(self.allocator.allocate_to_fill(
-                &sized(*new, &asked)?,
-                request,
-                &files,
-                &asked,
-                begin,
-            )?),
-            Target::Existing(_) => None,
-        };
-        let buffer = match (&request.target, &new_buffer) {
-            (_, Some(allocated)) => allocated.view(),
-            (Target::Existing(fd), None) => {
-                BufferView::of_client(*fd, "target.existing", self.config.allow_memfd)?
-            }
-            (Target::New(_), None) => {
-                return Err(EngineError::bad_argument("target", "is missing"))
-            }
-        };
-        let allocated = if new_buffer.is_some() { Instant::now() } else { begin };
-        report.allocate = allocated - begin;
-        check_buffer_ranges(&asked, buffer.size_bytes)?;
-        let supports = match &new_buffer {
-            Some(allocated) => self.allocator.supports_of(&allocated.buffer.heap),
-            None => self.allocator.supports_of_client(&buffer),
-        };
-        let mut segments = asked;
-        clamp_to_files(&mut segments, &files);
-        let job = Job {
-            direction: Direction::Load,
-            policy: request.policy,
-            supports,
-            buffer,
-            files: &files,
-            segments: &segments,
-        };
-        let loaded = verify::load(&job, request, &mut report);
-        if let (Target::Existing(fd), Err(_)) = (&request.target, &loaded) {
-            // Only now: the question costs a call, and a buffer in the wrong mode has been left alone.
-            check_client_mode(*fd, "target.existing", BufferUse::Fill)?;
-        }
-        let (segment_bytes, sha256) = loaded?;
-        if new_buffer.as_ref().is_some_and(|allocated| !allocated.is_zero) {
-            clear_gaps(&buffer, &segments, &segment_bytes)?;
-        }
-        let moved = Instant::now();
-        report.transfer = (moved - allocated).saturating_sub(report.verify);
-        let buffer = new_buffer.map(|allocated| {
-            let buffer = self.allocator.hand_over(allocated, request.client);
-            report.hand_over = moved.elapsed();
-            buffer
-        });
-        Ok(LoadOutcome { buffer, segment_bytes, report, sha256, verity })
+    ///
+    /// [`EngineError`]: crate::EngineError
+    pub fn load(&self, request: LoadRequest, context: &Context) -> Result<LoadOutcome> {
+        self.run_load(self.prepare_load(request, context)?, context)
     }
 
     /// Writes ranges of a buffer to files.
     ///
     /// # Errors
     /// Any [`EngineError`].
-    pub fn save(&self, request: &SaveRequest<'_>) -> Result<SaveOutcome> {
-        check_counts(request.files.len(), &request.segments)?;
-        let buffer = BufferView::of_client(request.buffer, "buffer", self.config.allow_memfd)?;
-        check_client_mode(request.buffer, "buffer", BufferUse::Drain)?;
-        let mut files = inspect_files(&request.files, Direction::Save)?;
-        let to_end =
-            |segment: &Segment| buffer.size_bytes.saturating_sub(segment.buffer_offset_bytes);
-        let segments = resolve(&request.segments, to_end)?;
-        check_buffer_ranges(&segments, buffer.size_bytes)?;
-        check_no_overlap(&segments, "fileOffsetBytes", |segment| {
-            (segment.file_index, segment.file_offset_bytes, segment.file_end_bytes())
-        })?;
+    ///
+    /// [`EngineError`]: crate::EngineError
+    pub fn save(&self, request: SaveRequest, context: &Context) -> Result<SaveOutcome> {
+        self.run_save(self.prepare_save(request, context)?, context)
+    }
 
-        let supports = self.allocator.supports_of_client(&buffer);
-        let direct = wants_direct(request.policy);
-        for (index, file) in files.iter_mut().enumerate() {
-            let unaligned_writes = has_unaligned(&segments, index, file);
-            file.prepare(Needs { direct, few_bytes: false, unaligned_writes });
+    /// The first half of [`Engine::load`], after which the request's size is known and nothing is
+    /// allocated.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] that concerns an argument.
+    ///
+    /// [`EngineError`]: crate::EngineError
+    pub fn prepare_load(&self, request: LoadRequest, context: &Context) -> Result<PreparedLoad> {
+        prepare::prepare_load(&self.allocator, self.config.allow_memfd, request, context)
+    }
+
+    /// The first half of [`Engine::save`].
+    ///
+    /// # Errors
+    /// As for [`Engine::prepare_load`].
+    pub fn prepare_save(&self, request: SaveRequest, context: &Context) -> Result<PreparedSave> {
+        prepare::prepare_save(&self.allocator, self.config.allow_memfd, request, context)
+    }
+
+    /// The second half of [`Engine::load`], on any thread.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]. A new buffer is dropped.
+    ///
+    /// [`EngineError`]: crate::EngineError
+    pub fn run_load(&self, prepared: PreparedLoad, context: &Context) -> Result<LoadOutcome> {
+        context.check()?;
+        let mut report = Report::default();
+        let (buffer, (segment_bytes, sha256)) = match &prepared.target {
+            PreparedTarget::New { named, overwritten, alternatives } => {
+                let now = Instant::now();
+                let (size_bytes, client) = (named.size_bytes, context.client);
+                let request = AllocRequest { size_bytes, client, overwritten: *overwritten, now };
+                let (allocated, chosen) = self.allocator.acquire(alternatives, named, request)?;
+                report.allocate = now.elapsed();
+                let steps = &alternatives[chosen].steps;
+                let (view, is_zero) = (allocated.view(), allocated.is_zero);
+                let loaded = self.fill(view, is_zero, steps, &prepared, context, &mut report)?;
+                let now = Instant::now();
+                let buffer = self.allocator.export(allocated, client);
+                report.export = now.elapsed();
+                (Some(buffer), loaded)
+            }
+            PreparedTarget::Existing { buffer, steps } => {
+                // What no segment fills stays as it is.
+                let view = buffer.view();
+                (None, self.fill(view, true, steps, &prepared, context, &mut report)?)
+            }
+        };
+        Ok(LoadOutcome { buffer, segment_bytes, report, sha256, verity: prepared.verity })
+    }
+
+    /// Fills a buffer: the bytes of each segment, and the digest where the request wants it. What no
+    /// segment fills is zeroed, unless the buffer is zero already or not the engine's.
+    fn fill(
+        &self,
+        buffer: BufferView<'_>,
+        is_zero: bool,
+        steps: &[Step],
+        prepared: &PreparedLoad,
+        context: &Context,
+        report: &mut Report,
+    ) -> Result<(Vec<u64>, Option<Sha256>)> {
+        let access = match prepared.digests.wants_sha256() {
+            true => CpuAccess::READ | CpuAccess::WRITE,
+            false => CpuAccess::WRITE,
+        };
+        let cpu = CpuView::new(buffer, access);
+        let transfer = Transfer {
+            direction: Direction::Load,
+            policy: prepared.policy,
+            files: &prepared.files,
+            segments: &prepared.segments,
+            steps,
+            buffer: &cpu,
+            resources: &self.resources,
+            context,
+        };
+        let begin = Instant::now();
+        let (segment_bytes, sha256) = load_and_digest(&transfer, &prepared.digests, report)?;
+        if !is_zero {
+            zero_gaps(&cpu, &prepared.segments, &segment_bytes)?;
         }
-        let job = Job {
+        cpu.end()?;
+        report.transfer = begin.elapsed().saturating_sub(report.verify);
+        Ok((segment_bytes, sha256))
+    }
+
+    /// The second half of [`Engine::save`], on any thread.
+    ///
+    /// # Errors
+    /// Any [`EngineError`].
+    ///
+    /// [`EngineError`]: crate::EngineError
+    pub fn run_save(&self, prepared: PreparedSave, context: &Context) -> Result<SaveOutcome> {
+        context.check()?;
+        let cpu = CpuView::new(prepared.buffer.view(), CpuAccess::READ);
+        let transfer = Transfer {
             direction: Direction::Save,
-            policy: request.policy,
-            supports,
-            buffer,
-            files: &files,
-            segments: &segments,
+            policy: prepared.policy,
+            files: &prepared.files,
+            segments: &prepared.segments,
+            steps: &prepared.steps,
+            buffer: &cpu,
+            resources: &self.resources,
+            context,
         };
         let mut report = Report::default();
         let begin = Instant::now();
-        let segment_bytes = job.run(&job.runs(), None, &mut report)?;
+        let segment_bytes = transfer.run(&mut report)?;
+        cpu.end()?;
         report.transfer = begin.elapsed();
         Ok(SaveOutcome { segment_bytes, report })
     }
 }
 
-/// Clears what no segment has filled.
-fn clear_gaps(
-    buffer: &BufferView<'_>,
+/// Zeroes what no segment has filled.
+fn zero_gaps(
+    buffer: &CpuView<'_>,
     segments: &[ResolvedSegment],
     segment_bytes: &[u64],
 ) -> Result<()> {
-    // Segments do not overlap.
-    if segment_bytes.iter().sum::<u64>() == buffer.size_bytes {
-        return Ok(());
-    }
+    let size_bytes = buffer.buffer().size_bytes;
     let mut filled: Vec<(u64, u64)> = filled_ranges(segments, segment_bytes).collect();
-    filled.push((buffer.size_bytes, 0));
+    filled.push((size_bytes, 0));
     filled.sort_unstable();
     let mut reached = 0;
     for (start, bytes) in filled {
-        buffer.clear(reached, start.saturating_sub(reached))?;
+        buffer.zero(reached, start.saturating_sub(reached))?;
         reached = reached.max(start + bytes);
     }
     Ok(())
-}
-
-fn inspect_files<'fd>(
-    fds: &[std::os::fd::BorrowedFd<'fd>],
-    direction: Direction,
-) -> Result<SmallVec<[OpenFile<'fd>; 1]>> {
-    fds.iter()
-        .enumerate()
-        .map(|(index, fd)| OpenFile::inspect(*fd, || format!("files[{index}]"), direction))
-        .collect()
-}
-
-/// The request for a new buffer, with the size that the segments need where it names none.
-fn sized<'a>(new: NewBuffer<'a>, segments: &[ResolvedSegment]) -> Result<NewBuffer<'a>> {
-    let needed_bytes = segments.iter().map(ResolvedSegment::buffer_end_bytes).max().unwrap_or(0);
-    if new.size_bytes == 0 && needed_bytes == 0 {
-        return Err(EngineError::bad_argument(
-            "target.newBuffer.sizeBytes",
-            "is 0 and the segments hold no byte (an empty file?), a buffer has at least 1 byte",
-        ));
-    }
-    let size_bytes = if new.size_bytes == 0 { needed_bytes } else { new.size_bytes };
-    if let Some(index) = segments.iter().position(|s| s.buffer_end_bytes() > size_bytes) {
-        // Checked before allocation, and against the size asked for, not the rounded one.
-        return Err(EngineError::bad_argument(
-            segment_argument(index, "bufferOffsetBytes"),
-            format!(
-                "the segment ends at byte {}, the buffer has {size_bytes}",
-                segments[index].buffer_end_bytes()
-            ),
-        ));
-    }
-    Ok(NewBuffer { size_bytes, ..new })
-}
-
-/// Cuts segments at the end of their file.
-fn clamp_to_files(segments: &mut [ResolvedSegment], files: &[OpenFile<'_>]) {
-    for segment in segments {
-        let available = bytes_to_end(&files[segment.file_index], segment.file_offset_bytes);
-        segment.len_bytes = segment.len_bytes.min(available);
-    }
-}
-
-fn bytes_to_end(file: &OpenFile<'_>, file_offset_bytes: u64) -> u64 {
-    file.facts().size_bytes.saturating_sub(file_offset_bytes)
-}
-
-fn wants_direct(policy: Policy) -> bool {
-    policy != Policy::Named(Path::Buffered)
-}
-
-/// Whether all that is asked of a file is one segment of few bytes.
-fn has_few_bytes(segments: &[ResolvedSegment], file_index: usize, file: &OpenFile<'_>) -> bool {
-    let mut of_file = segments.iter().filter(|segment| segment.file_index == file_index);
-    let (Some(only), None) = (of_file.next(), of_file.next()) else { return false };
-    only.len_bytes.min(bytes_to_end(file, only.file_offset_bytes)) <= REOPENING_PAYS_ABOVE_BYTES
-}
-
-fn has_unaligned(segments: &[ResolvedSegment], file_index: usize, file: &OpenFile<'_>) -> bool {
-    let align = u64::from(file.facts().offset_align_bytes());
-    segments
-        .iter()
-        .filter(|segment| segment.file_index == file_index)
-        .any(|s| s.file_offset_bytes % align != 0 || s.len_bytes % align != 0)
 }
 
 #[cfg(test)]

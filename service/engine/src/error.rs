@@ -1,13 +1,76 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What can go wrong, in the terms of the caller's request.
+//! Why a request failed. It imports nothing of the engine.
+
+use std::fmt;
 
 use dmabuf_uapi::Errno;
 use thiserror::Error;
 
-use crate::path::Way;
-
 /// The result of an engine call.
 pub type Result<T> = std::result::Result<T, EngineError>;
+
+/// An argument of a request. Segments and files are counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// The buffer to be loaded into, which exists already.
+    ExistingTarget,
+    /// The buffer to be saved.
+    Buffer,
+    /// The name of the heap.
+    Heap,
+    /// The size of a new buffer.
+    NewBufferSize,
+    /// The debug name of a new buffer.
+    NewBufferName,
+    /// The list of files.
+    Files,
+    /// A file.
+    File(usize),
+    /// The list of segments.
+    Segments,
+    /// A segment as a whole.
+    Segment(usize),
+    /// A segment's index of its file.
+    SegmentFile(usize),
+    /// A segment's offset in its file.
+    SegmentFileOffset(usize),
+    /// A segment's offset in the buffer.
+    SegmentBufferOffset(usize),
+    /// The SHA-256 that the loaded bytes must have.
+    ExpectedSha256,
+    /// The fs-verity digest that a file must have, by its place in the list of such digests.
+    ExpectedVerity(usize),
+    /// The index of the file in such an entry.
+    ExpectedVerityFile(usize),
+}
+
+impl fmt::Display for Argument {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ExistingTarget => formatter.write_str("target buffer"),
+            Self::Buffer => formatter.write_str("buffer"),
+            Self::Heap => formatter.write_str("heap"),
+            Self::NewBufferSize => formatter.write_str("size of the new buffer"),
+            Self::NewBufferName => formatter.write_str("name of the new buffer"),
+            Self::Files => formatter.write_str("files"),
+            Self::File(index) => write!(formatter, "file {index}"),
+            Self::Segments => formatter.write_str("segments"),
+            Self::Segment(index) => write!(formatter, "segment {index}"),
+            Self::SegmentFile(index) => write!(formatter, "file index of segment {index}"),
+            Self::SegmentFileOffset(index) => write!(formatter, "file offset of segment {index}"),
+            Self::SegmentBufferOffset(index) => {
+                write!(formatter, "buffer offset of segment {index}")
+            }
+            Self::ExpectedSha256 => formatter.write_str("expected SHA-256"),
+            Self::ExpectedVerity(index) => {
+                write!(formatter, "expected fs-verity digest {index}")
+            }
+            Self::ExpectedVerityFile(index) => {
+                write!(formatter, "file index of the expected fs-verity digest {index}")
+            }
+        }
+    }
+}
 
 /// Why a request failed. Every variant that concerns an argument names it.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -15,8 +78,8 @@ pub enum EngineError {
     /// An argument is outside its range, or arguments contradict each other.
     #[error("{argument}: {problem}")]
     BadArgument {
-        /// Which argument, as the request spells it.
-        argument: String,
+        /// Which argument.
+        argument: Argument,
         /// What was given and what was expected.
         problem: String,
     },
@@ -24,7 +87,7 @@ pub enum EngineError {
     #[error("{argument}: {problem}")]
     BadFd {
         /// Which argument.
-        argument: String,
+        argument: Argument,
         /// What was found and what was expected.
         problem: String,
     },
@@ -32,13 +95,13 @@ pub enum EngineError {
     #[error("{argument}: is {found}, expected {expected}")]
     UnsupportedFile {
         /// Which argument.
-        argument: String,
+        argument: Argument,
         /// What it is.
-        found: String,
+        found: &'static str,
         /// What it has to be.
         expected: &'static str,
     },
-    /// There is no heap of that name.
+    /// The machine has no heap of that name.
     #[error("heap: no heap {name:?}; there are {known}")]
     HeapUnknown {
         /// The name asked for.
@@ -68,7 +131,7 @@ pub enum EngineError {
         errno: Errno,
     },
     /// The loaded bytes have another digest than expected.
-    #[error("digests.expectedSha256: the loaded bytes have SHA-256 {actual}, expected {expected}")]
+    #[error("expected SHA-256: the loaded bytes have SHA-256 {actual}, expected {expected}")]
     DigestMismatch {
         /// The digest asked for, in hexadecimal.
         expected: String,
@@ -76,10 +139,13 @@ pub enum EngineError {
         actual: String,
     },
     /// A file has another fs-verity digest than expected, or none. Nothing was loaded.
-    #[error("{argument}: files[{file_index}] has {}, expected {expected}", verity_text(found))]
+    #[error(
+        "expected fs-verity digest {index}: file {file_index} has {}, expected {expected}",
+        verity_text(found.as_deref())
+    )]
     VerityMismatch {
-        /// Which expected digest.
-        argument: String,
+        /// Which entry of the list of expected digests.
+        index: usize,
         /// Which file of the request.
         file_index: usize,
         /// The digest asked for: algorithm and hexadecimal.
@@ -88,34 +154,40 @@ pub enum EngineError {
         found: Option<String>,
     },
     /// Direct I/O was required and is not possible.
-    #[error("policy: REQUIRE_DIRECT cannot be kept for {segment}: {reason}")]
+    #[error("direct I/O is required and not possible for segment {segment}: {reason}")]
     DirectIoUnavailable {
         /// Which segment.
-        segment: String,
+        segment: usize,
         /// Why.
         reason: String,
     },
     /// The named path is not possible.
-    #[error("policy: NAMED cannot be kept for {segment}: {way}: {reason}")]
+    #[error("the named path is not possible for segment {segment}: {path}: {reason}")]
     PathUnavailable {
         /// Which segment.
-        segment: String,
-        /// The best form of the named path.
-        way: Way,
+        segment: usize,
+        /// The cheapest path of that name.
+        path: &'static str,
         /// Why it is not possible.
         reason: String,
     },
+    /// The request was cancelled. An existing target, or the files of a save, may hold a part of it.
+    #[error("the request was cancelled")]
+    Cancelled,
+    /// The request did not end before its deadline. What holds a part of it is as for a cancelled one.
+    #[error("the deadline of the request has passed")]
+    DeadlineExceeded,
 }
 
 impl EngineError {
     /// An argument outside its range.
-    pub fn bad_argument(argument: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::BadArgument { argument: argument.into(), problem: problem.into() }
+    pub fn bad_argument(argument: Argument, problem: impl Into<String>) -> Self {
+        Self::BadArgument { argument, problem: problem.into() }
     }
 
     /// A file descriptor in the wrong mode.
-    pub fn bad_fd(argument: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::BadFd { argument: argument.into(), problem: problem.into() }
+    pub fn bad_fd(argument: Argument, problem: impl Into<String>) -> Self {
+        Self::BadFd { argument, problem: problem.into() }
     }
 
     /// A failed system call.
@@ -124,7 +196,8 @@ impl EngineError {
     }
 }
 
-fn verity_text(found: &Option<String>) -> String {
+/// What a file has for an fs-verity digest, for a message.
+pub fn verity_text(found: Option<&str>) -> String {
     match found {
         Some(digest) => format!("the fs-verity digest {digest}"),
         None => "no fs-verity".to_owned(),

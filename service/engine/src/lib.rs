@@ -1,36 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Heaps, buffers and the paths that move bytes between files and dma-bufs. It knows no binder.
 //!
-//! A load goes one way through the modules: [`mod@file`] finds out what the open files allow, [`plan`] decides, without any
-//! I/O, which path takes which range, [`path`] moves the bytes, and [`report`] says what happened and why not better.
+//! A request goes one way through the modules: [`mod@request`] says what is asked, `file` finds out
+//! what the open files allow, `plan` decides, without any I/O, which memory a new buffer is made of
+//! and which path takes which extent, `allocator` allocates, `transfer` executes the plan by `path`, and
+//! the report says what happened and why not by a cheaper path.
 //!
 //! # Vocabulary
 //! - **heap**: something that yields buffers: a node of `/dev/dma_heap`, udmabuf, or a bare memfd.
-//! - **path**: a way to move bytes, direct (no CPU copy, no page cache) or buffered.
-//! - **pool**: buffers that are ready before they are asked for.
-//! - **edge**: a head or tail that is shorter than the alignment that direct I/O needs.
+//! - **[`IoPath`]**: a way to move bytes, direct (no CPU copy, no page cache) or not.
+//! - **extent**: segments that follow each other in file and buffer, moved as one range.
+//! - **head, tail**: what lies before the first and after the last byte that direct I/O can move.
+//! - **pool**: buffers that are free before they are asked for.
+//!
+//! # Threading and lifetime
+//! An [`Engine`] is shared between threads. Requests own their fds and strings and are `Send`: one
+//! thread may prepare a request and another run it. A [`Context`] goes with each: a clone of its
+//! token cancels the request from any thread, within one call to the kernel. All helper threads come
+//! from one bounded place of the engine and end with the request that started them; the pool has one
+//! thread, which ends with the engine. Nothing is global: two engines in one process share nothing.
 
 #![deny(missing_docs)]
 
 mod allocator;
-pub mod buffer;
-pub mod cost;
-pub mod digest;
-pub mod engine;
-pub mod error;
-pub mod file;
-pub mod fs_verity;
-pub mod heap;
-pub mod path;
-pub mod plan;
-pub mod pool;
-pub mod report;
+mod buffer;
+mod capabilities;
+mod context;
+mod engine;
+mod error;
+mod file;
+mod heap;
+mod io_path;
+mod path;
+mod plan;
+mod pool;
+mod prepare;
 pub mod request;
-mod runs;
+mod threads;
 mod transfer;
-mod verify;
-mod watermarks;
 
 pub use buffer::Buffer;
+pub use capabilities::HeapPath;
+pub use context::{CancelToken, ClientId, Context, Priority, Progress, ProgressSink};
 pub use engine::{Engine, EngineConfig, LoadOutcome, SaveOutcome};
-pub use error::{EngineError, Result};
+pub use error::{errno_text, verity_text, Argument, EngineError, Result};
+pub use file::fs_verity::{Algorithm, Digest};
+pub use heap::{Heap, HeapKind};
+pub use io_path::{Detail, Direction, IoPath, NotTaken, PathName, Reason, Refusal, Support};
+pub use pool::{PoolConfig, PoolStats};
+pub use prepare::{PreparedLoad, PreparedSave};
+pub use transfer::Report;

@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Between the AIDL types and the engine's: checks what the wire can carry and the engine cannot express.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::fmt::Display;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use binder::ParcelFileDescriptor;
-use dmabuf_engine::digest::Sha256;
-use dmabuf_engine::engine::HeapPath;
-use dmabuf_engine::error::{EngineError, Result};
-use dmabuf_engine::fs_verity::{self, Algorithm, FileDigest};
-use dmabuf_engine::heap::{Heap, HeapKind as EngineHeapKind};
-use dmabuf_engine::path::{Path, Reason, Refusal};
-use dmabuf_engine::plan::NotTaken;
-use dmabuf_engine::report::Report;
-use dmabuf_engine::request::{self, ClientId, Length, Policy, Segments, Target};
-use dmabuf_engine::{Buffer, LoadOutcome, SaveOutcome};
+use dmabuf_engine::request::{self, FileDigest, Length, Policy, Sha256, Target};
+use dmabuf_engine::{
+    Algorithm, Buffer, Digest, Heap, HeapKind as EngineHeapKind, HeapPath, LoadOutcome, NotTaken,
+    PathName, Reason, Report, SaveOutcome,
+};
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     BufferTarget::BufferTarget,
     Digests::Digests,
@@ -37,81 +33,94 @@ use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     VerityDigest::VerityDigest,
 };
 
-/// Reads a size or offset that must not be negative.
-fn not_negative(argument: impl FnOnce() -> String, value: i64) -> Result<u64> {
-    u64::try_from(value).map_err(|_| {
-        EngineError::bad_argument(argument(), format!("is {value}, expected 0 or more"))
-    })
+use crate::error::{segment_field, verity_field, Method, Result, ServiceError};
+
+/// Reads a size, an offset or an index that must not be negative.
+fn not_negative<W, T>(field: impl FnOnce() -> String, value: W) -> Result<T>
+where
+    W: Copy + Display,
+    T: TryFrom<W>,
+{
+    T::try_from(value)
+        .map_err(|_| ServiceError::bad_field(field(), format!("is {value}, expected 0 or more")))
 }
 
-fn file_index(argument: impl FnOnce() -> String, value: i32) -> Result<usize> {
-    usize::try_from(value).map_err(|_| {
-        EngineError::bad_argument(argument(), format!("is {value}, expected 0 or more"))
-    })
-}
-
-/// Reads the request for a new buffer.
+/// Reads the request for a new buffer, which is a part of the request of `method`.
 ///
 /// # Errors
-/// [`EngineError::BadArgument`] for a negative size.
-pub fn new_buffer<'a>(prefix: &str, new: &'a NewBuffer) -> Result<request::NewBuffer<'a>> {
+/// [`ServiceError::BadField`] for a negative size.
+pub fn new_buffer(method: Method, new: &NewBuffer) -> Result<request::NewBuffer> {
+    let size_field = || format!("{}sizeBytes", method.new_buffer_prefix());
     Ok(request::NewBuffer {
-        heap: &new.heap,
-        size_bytes: not_negative(|| format!("{prefix}sizeBytes"), new.sizeBytes)?,
-        name: &new.name,
+        heap: new.heap.clone(),
+        size_bytes: not_negative(size_field, new.sizeBytes)?,
+        name: new.name.clone(),
     })
 }
 
-/// Reads a load request; its fds stay borrowed from it.
+/// Reads a load request; its fds are duplicated.
 ///
 /// # Errors
-/// [`EngineError::BadArgument`] or [`EngineError::BadFd`], naming the field.
-pub fn load_request(load: &LoadRequest, client: ClientId) -> Result<request::LoadRequest<'_>> {
+/// [`ServiceError::BadField`] or [`ServiceError::BadFd`], naming the field.
+pub fn load_request(load: &LoadRequest) -> Result<request::LoadRequest> {
     let target = match &load.target {
-        BufferTarget::NewBuffer(new) => Target::New(new_buffer("target.newBuffer.", new)?),
+        BufferTarget::NewBuffer(new) => Target::New(new_buffer(Method::Load, new)?),
         BufferTarget::Existing(fd) => Target::Existing(some_fd("target.existing", fd.as_ref())?),
     };
-    let files: request::Files<'_> = load.files.iter().map(borrow).collect();
     let segments = segments(&load.segments, load.files.len())?;
-    let mut request = request::LoadRequest::new(client, target, files, segments);
+    let mut request = request::LoadRequest::new(target, files(&load.files)?, segments);
     request.policy = policy(load.policy, load.namedPath)?;
     if let Some(digests) = &load.digests {
-        request.expected_sha256 = digests.expectedSha256.as_deref().map(sha256).transpose()?;
-        request.report_sha256 = digests.reportSha256;
-        request.expected_verity = verity_digests(&digests.expectedVerity)?;
-        request.report_verity = digests.reportVerity;
+        request.digests = request::DigestRequest {
+            expected_sha256: digests.expectedSha256.as_deref().map(sha256).transpose()?,
+            report_sha256: digests.reportSha256,
+            expected_verity: verity_digests(&digests.expectedVerity)?,
+            report_verity: digests.reportVerity,
+        };
     }
     Ok(request)
 }
 
-/// Reads a save request; its fds stay borrowed from it.
+/// Reads a save request; its fds are duplicated.
 ///
 /// # Errors
-/// [`EngineError::BadArgument`] or [`EngineError::BadFd`], naming the field.
-pub fn save_request(save: &SaveRequest) -> Result<request::SaveRequest<'_>> {
+/// [`ServiceError::BadField`] or [`ServiceError::BadFd`], naming the field.
+pub fn save_request(save: &SaveRequest) -> Result<request::SaveRequest> {
     Ok(request::SaveRequest {
         buffer: some_fd("buffer", save.buffer.as_ref())?,
-        files: save.files.iter().map(borrow).collect(),
+        files: files(&save.files)?,
         segments: segments(&save.segments, save.files.len())?,
         policy: policy(save.policy, save.namedPath)?,
     })
 }
 
-fn borrow(fd: &ParcelFileDescriptor) -> BorrowedFd<'_> {
+/// Duplicates an fd, as the request that arrived keeps its own.
+fn duplicate(field: impl FnOnce() -> String, fd: &ParcelFileDescriptor) -> Result<OwnedFd> {
     let fd: &OwnedFd = fd.as_ref();
-    fd.as_fd()
+    fd.try_clone().map_err(|error| ServiceError::bad_fd(field(), error.to_string()))
 }
 
-fn some_fd<'a>(argument: &str, fd: Option<&'a ParcelFileDescriptor>) -> Result<BorrowedFd<'a>> {
-    fd.map(borrow).ok_or_else(|| EngineError::bad_fd(argument, "is missing"))
+fn files(wire: &[ParcelFileDescriptor]) -> Result<Vec<OwnedFd>> {
+    // The engine says so, too, but each fd costs the service one of its own.
+    if wire.len() > request::MAX_FILES {
+        let (len, limit) = (wire.len(), request::MAX_FILES);
+        let problem = format!("has {len} elements, expected 1 to {limit}");
+        return Err(ServiceError::bad_field("files", problem));
+    }
+    wire.iter().enumerate().map(|(index, fd)| duplicate(|| format!("files[{index}]"), fd)).collect()
 }
 
-fn segments(wire: &[Segment], file_count: usize) -> Result<Segments> {
+fn some_fd(field: &str, fd: Option<&ParcelFileDescriptor>) -> Result<OwnedFd> {
+    let fd = fd.ok_or_else(|| ServiceError::bad_fd(field, "is missing"))?;
+    duplicate(|| field.to_owned(), fd)
+}
+
+fn segments(wire: &[Segment], file_count: usize) -> Result<Vec<request::Segment>> {
     match (wire, file_count) {
-        ([], 1) => return Ok([request::Segment::WHOLE_FILE].into()),
+        ([], 1) => return Ok(vec![request::Segment::WHOLE_FILE]),
         ([], 2..) => {
             let problem = format!("is empty, which needs one file, but files has {file_count}");
-            return Err(EngineError::bad_argument("segments", problem));
+            return Err(ServiceError::bad_field("segments", problem));
         }
         _ => {}
     }
@@ -119,22 +128,22 @@ fn segments(wire: &[Segment], file_count: usize) -> Result<Segments> {
 }
 
 fn read_segment(index: usize, segment: &Segment) -> Result<request::Segment> {
-    let argument = |field| request::segment_argument(index, field);
+    let field = |field| segment_field(index, field);
     let length = match segment.lengthBytes {
         TO_END => Length::ToEnd,
         bytes => Length::Bytes(u64::try_from(bytes).map_err(|_| {
-            EngineError::bad_argument(
-                argument("lengthBytes"),
+            ServiceError::bad_field(
+                field("lengthBytes"),
                 format!("is {bytes}, expected 0 or more, or TO_END"),
             )
         })?),
     };
     Ok(request::Segment {
-        file_index: file_index(|| argument("fileIndex"), segment.fileIndex)?,
-        file_offset_bytes: not_negative(|| argument("fileOffsetBytes"), segment.fileOffsetBytes)?,
+        file_index: not_negative(|| field("fileIndex"), segment.fileIndex)?,
+        file_offset_bytes: not_negative(|| field("fileOffsetBytes"), segment.fileOffsetBytes)?,
         length,
         buffer_offset_bytes: not_negative(
-            || argument("bufferOffsetBytes"),
+            || field("bufferOffsetBytes"),
             segment.bufferOffsetBytes,
         )?,
     })
@@ -144,22 +153,24 @@ fn policy(policy: PathPolicy, named: LoadPath) -> Result<Policy> {
     match (policy, named) {
         (PathPolicy::AUTO, _) => Ok(Policy::Auto),
         (PathPolicy::REQUIRE_DIRECT, _) => Ok(Policy::RequireDirect),
-        (PathPolicy::NAMED, LoadPath::COPY_FILE_RANGE) => Ok(Policy::Named(Path::CopyFileRange)),
-        (PathPolicy::NAMED, LoadPath::BUFFERED) => Ok(Policy::Named(Path::Buffered)),
-        (PathPolicy::NAMED, LoadPath::UDMABUF_DIRECT) => Ok(Policy::Named(Path::UdmabufDirect)),
-        (PathPolicy::NAMED, LoadPath::BOUNCE) => Ok(Policy::Named(Path::Bounce)),
+        (PathPolicy::NAMED, LoadPath::COPY_FILE_RANGE) => {
+            Ok(Policy::Named(PathName::CopyFileRange))
+        }
+        (PathPolicy::NAMED, LoadPath::BUFFERED) => Ok(Policy::Named(PathName::Buffered)),
+        (PathPolicy::NAMED, LoadPath::UDMABUF_DIRECT) => Ok(Policy::Named(PathName::UdmabufDirect)),
+        (PathPolicy::NAMED, LoadPath::BOUNCE) => Ok(Policy::Named(PathName::Bounce)),
         (PathPolicy::NAMED, LoadPath(other)) => {
-            Err(EngineError::bad_argument("namedPath", format!("{other} is no LoadPath")))
+            Err(ServiceError::bad_field("namedPath", format!("{other} is not a LoadPath")))
         }
         (PathPolicy(other), _) => {
-            Err(EngineError::bad_argument("policy", format!("{other} is no PathPolicy")))
+            Err(ServiceError::bad_field("policy", format!("{other} is not a PathPolicy")))
         }
     }
 }
 
 fn sha256(bytes: &[u8]) -> Result<Sha256> {
     bytes.try_into().map(Sha256).map_err(|_| {
-        EngineError::bad_argument(
+        ServiceError::bad_field(
             "digests.expectedSha256",
             format!("has {} bytes, expected 32", bytes.len()),
         )
@@ -171,22 +182,22 @@ fn verity_digests(wire: &[VerityDigest]) -> Result<Vec<FileDigest>> {
 }
 
 fn read_verity_digest(index: usize, wire: &VerityDigest) -> Result<FileDigest> {
-    let argument = |field| format!("{}.{field}", fs_verity::expected_argument(index));
+    let field = |field| verity_field(index, field);
     let algorithm = match wire.algorithm {
         VerityAlgorithm::SHA256 => Algorithm::Sha256,
         VerityAlgorithm::SHA512 => Algorithm::Sha512,
         VerityAlgorithm(other) => {
-            let problem = format!("{other} is no VerityAlgorithm");
-            return Err(EngineError::bad_argument(argument("algorithm"), problem));
+            let problem = format!("{other} is not a VerityAlgorithm");
+            return Err(ServiceError::bad_field(field("algorithm"), problem));
         }
     };
-    let digest = fs_verity::Digest::new(algorithm, &wire.digest).ok_or_else(|| {
-        EngineError::bad_argument(
-            argument("digest"),
+    let digest = Digest::new(algorithm, &wire.digest).ok_or_else(|| {
+        ServiceError::bad_field(
+            field("digest"),
             format!("has {} bytes, expected {}", wire.digest.len(), algorithm.digest_bytes()),
         )
     })?;
-    Ok(FileDigest { file_index: file_index(|| argument("fileIndex"), wire.fileIndex)?, digest })
+    Ok(FileDigest { file_index: not_negative(|| field("fileIndex"), wire.fileIndex)?, digest })
 }
 
 fn wire_verity_digest(found: FileDigest) -> VerityDigest {
@@ -201,16 +212,16 @@ fn wire_verity_digest(found: FileDigest) -> VerityDigest {
     }
 }
 
-fn wire_path(path: Path) -> LoadPath {
+fn wire_path(path: PathName) -> LoadPath {
     match path {
-        Path::CopyFileRange => LoadPath::COPY_FILE_RANGE,
-        Path::UdmabufDirect => LoadPath::UDMABUF_DIRECT,
-        Path::Bounce => LoadPath::BOUNCE,
-        Path::Buffered => LoadPath::BUFFERED,
+        PathName::CopyFileRange => LoadPath::COPY_FILE_RANGE,
+        PathName::UdmabufDirect => LoadPath::UDMABUF_DIRECT,
+        PathName::Bounce => LoadPath::BOUNCE,
+        PathName::Buffered => LoadPath::BUFFERED,
     }
 }
 
-/// `None` for what is not worth a word: buffers of such a heap never allow the path.
+/// `None` where buffers of the heap never allow the path, so that no report needs to say it.
 fn wire_reason(reason: Reason) -> Option<NotTakenReason> {
     Some(match reason {
         Reason::KernelUnsupported => NotTakenReason::KERNEL_UNSUPPORTED,
@@ -244,7 +255,7 @@ pub fn heap_info(heap: &Heap) -> HeapInfo {
             EngineHeapKind::Udmabuf => HeapKind::UDMABUF,
             EngineHeapKind::Memfd => HeapKind::MEMFD,
         },
-        deviceShareable: heap.device_shareable(),
+        deviceShareable: heap.kind.device_shareable(),
         maxBufferBytes: wire_size(heap.max_buffer_bytes),
     }
 }
@@ -296,29 +307,29 @@ pub fn save_result(outcome: SaveOutcome) -> SaveResult {
 }
 
 fn transfer_report(report: &Report) -> TransferReport {
-    let way = report.way();
+    let path = report.path();
     TransferReport {
-        path: way.map_or(LoadPath::BUFFERED, |way| wire_path(way.path)),
-        direct: way.is_some_and(|way| way.direct),
+        path: path.map_or(LoadPath::BUFFERED, |path| wire_path(path.name())),
+        direct: path.is_some_and(|path| path.is_direct()),
         notTaken: report.not_taken.iter().filter_map(path_not_taken).collect(),
         directBytes: wire_size(report.direct_bytes()),
         bufferedBytes: wire_size(report.buffered_bytes()),
         allocateNanos: wire_nanos(report.allocate),
         moveNanos: wire_nanos(report.transfer),
         verifyNanos: wire_nanos(report.verify),
-        handOverNanos: wire_nanos(report.hand_over),
+        handOverNanos: wire_nanos(report.export),
     }
 }
 
 fn path_not_taken(not_taken: &NotTaken) -> Option<PathNotTaken> {
-    let Refusal { reason, detail } = &not_taken.refusal;
+    let reason = not_taken.refusal.reason();
     // What every request to this heap would be told, the capabilities tell once.
     let is_known = matches!(reason, Reason::KernelUnsupported | Reason::ReopeningCostsMore);
     Some(PathNotTaken {
-        path: wire_path(not_taken.way.path),
-        direct: not_taken.way.direct,
-        reason: wire_reason(*reason)?,
-        detail: if is_known { String::new() } else { detail.to_string() },
+        path: wire_path(not_taken.path.name()),
+        direct: not_taken.path.is_direct(),
+        reason: wire_reason(reason)?,
+        detail: if is_known { String::new() } else { not_taken.refusal.to_string() },
     })
 }
 
@@ -360,9 +371,9 @@ mod tests {
     #[test]
     fn unknown_enumerators_are_refused_by_name() {
         let error = policy(PathPolicy(9), LoadPath::BUFFERED).unwrap_err().to_string();
-        assert_eq!(error, "policy: 9 is no PathPolicy");
+        assert_eq!(error, "policy: 9 is not a PathPolicy");
         let error = policy(PathPolicy::NAMED, LoadPath(-1)).unwrap_err().to_string();
-        assert_eq!(error, "namedPath: -1 is no LoadPath");
+        assert_eq!(error, "namedPath: -1 is not a LoadPath");
     }
 
     #[test]
@@ -392,7 +403,7 @@ mod tests {
         );
         assert_eq!(
             problem(VerityDigest { algorithm: VerityAlgorithm(3), ..digest() }),
-            "digests.expectedVerity[1].algorithm: 3 is no VerityAlgorithm"
+            "digests.expectedVerity[1].algorithm: 3 is not a VerityAlgorithm"
         );
         assert_eq!(
             problem(VerityDigest { algorithm: VerityAlgorithm::SHA512, ..digest() }),
@@ -407,7 +418,7 @@ mod tests {
     #[test]
     fn a_target_without_an_fd_is_refused() {
         let load = LoadRequest { target: BufferTarget::Existing(None), ..Default::default() };
-        let error = load_request(&load, ClientId(0)).unwrap_err();
-        assert!(matches!(error, EngineError::BadFd { .. }), "{error}");
+        let error = load_request(&load).unwrap_err();
+        assert!(matches!(error, ServiceError::BadFd { .. }), "{error}");
     }
 }

@@ -3,8 +3,7 @@
 
 use std::io::{Result, Write};
 
-use dmabuf_engine::pool::PoolStats;
-use dmabuf_engine::Engine;
+use dmabuf_engine::{Engine, PoolStats};
 
 /// Writes what the engine has and has done, for humans.
 ///
@@ -19,26 +18,17 @@ pub fn write(engine: &Engine, writer: &mut dyn Write) -> Result<()> {
 
 fn write_pool(stats: &PoolStats, writer: &mut dyn Write) -> Result<()> {
     // Each field by name: a new one that nobody shows does not compile.
-    let PoolStats {
-        hits,
-        misses,
-        returned,
-        made,
-        given_back,
-        cleared_bytes,
-        ready,
-        ready_bytes,
-        lent,
-    } = stats;
+    let PoolStats { hits, misses, reclaimed, made, freed, zeroed_bytes, free, free_bytes, in_use } =
+        stats;
     writeln!(writer, "pool: on")?;
-    writeln!(writer, "  buffers ready: {ready}, {ready_bytes} bytes")?;
-    writeln!(writer, "  buffers with clients: {lent}")?;
+    writeln!(writer, "  free buffers: {free}, {free_bytes} bytes")?;
+    writeln!(writer, "  buffers in use by clients: {in_use}")?;
     writeln!(writer, "  requests that found a buffer: {hits}")?;
     writeln!(writer, "  requests that did not: {misses}")?;
-    writeln!(writer, "  buffers that came back: {returned}")?;
+    writeln!(writer, "  buffers reclaimed from clients: {reclaimed}")?;
     writeln!(writer, "  buffers made ahead of requests: {made}")?;
-    writeln!(writer, "  buffers given back to the kernel: {given_back}")?;
-    writeln!(writer, "  cleared off the request path: {cleared_bytes} bytes")
+    writeln!(writer, "  buffers freed: {freed}")?;
+    writeln!(writer, "  zeroed off the request path: {zeroed_bytes} bytes")
 }
 
 #[cfg(test)]
@@ -50,26 +40,26 @@ mod tests {
         let stats = PoolStats {
             hits: 1,
             misses: 2,
-            returned: 3,
+            reclaimed: 3,
             made: 4,
-            given_back: 5,
-            cleared_bytes: 6,
-            ready: 7,
-            ready_bytes: 8,
-            lent: 9,
+            freed: 5,
+            zeroed_bytes: 6,
+            free: 7,
+            free_bytes: 8,
+            in_use: 9,
         };
         let mut text = Vec::new();
         write_pool(&stats, &mut text).unwrap();
         let expected = "\
 pool: on
-  buffers ready: 7, 8 bytes
-  buffers with clients: 9
+  free buffers: 7, 8 bytes
+  buffers in use by clients: 9
   requests that found a buffer: 1
   requests that did not: 2
-  buffers that came back: 3
+  buffers reclaimed from clients: 3
   buffers made ahead of requests: 4
-  buffers given back to the kernel: 5
-  cleared off the request path: 6 bytes
+  buffers freed: 5
+  zeroed off the request path: 6 bytes
 ";
         assert_eq!(String::from_utf8(text).unwrap(), expected);
     }

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use anyhow::{anyhow, Context};
 use binder::rpc::{serve_unix, UnixServer};
 use binder::Interface;
-use dmabuf_engine::pool::PoolConfig;
-use dmabuf_engine::{Engine, EngineConfig};
+use dmabuf_engine::{Engine, EngineConfig, PoolConfig};
 
 use crate::service::{new_native_binder, SERVICE_NAME};
 
@@ -17,11 +16,7 @@ use crate::service::{new_native_binder, SERVICE_NAME};
 /// # Errors
 /// Where the socket cannot be bound.
 pub fn serve(socket: &Path) -> anyhow::Result<UnixServer> {
-    let engine = Engine::new(EngineConfig {
-        allow_memfd: true,
-        max_buffer_bytes: EngineConfig::default_max_buffer_bytes(),
-        pool: PoolConfig::OFF,
-    });
+    let engine = Engine::new(EngineConfig::new(true, PoolConfig::OFF));
     let service = new_native_binder(Arc::new(engine));
     serve_unix(socket, SERVICE_NAME, service.as_binder())
         .map_err(|status| anyhow!("{status}"))

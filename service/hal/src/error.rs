@@ -1,12 +1,98 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where an engine error becomes a binder status.
+//! Why a call failed, in the terms of the contract: the one place where an error becomes a binder
+//! status, and where the engine's arguments get the names of AIDL fields.
 
 use binder::IntoBinderResult;
-use dmabuf_engine::EngineError;
+use dmabuf_engine::{verity_text, Argument, EngineError};
+use thiserror::Error;
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::LoaderError::LoaderError;
 
-/// The code that clients see for an error.
-pub fn code_of(error: &EngineError) -> LoaderError {
+/// The result of a call.
+pub type Result<T> = std::result::Result<T, ServiceError>;
+
+/// Why a call failed.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ServiceError {
+    /// A field of the request is outside its range.
+    #[error("{field}: {problem}")]
+    BadField {
+        /// Which field, as the request spells it.
+        field: String,
+        /// What was given and what was expected.
+        problem: String,
+    },
+    /// A field of the request lacks its file descriptor, or the fd cannot be duplicated.
+    #[error("{field}: {problem}")]
+    BadFd {
+        /// Which field.
+        field: String,
+        /// What was found.
+        problem: String,
+    },
+    /// The engine refused or failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl ServiceError {
+    /// A field outside its range.
+    pub(crate) fn bad_field(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::BadField { field: field.into(), problem: problem.into() }
+    }
+
+    /// A field without a usable fd.
+    pub(crate) fn bad_fd(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::BadFd { field: field.into(), problem: problem.into() }
+    }
+
+    /// The code that clients see.
+    pub fn code(&self) -> LoaderError {
+        match self {
+            Self::BadField { .. } => LoaderError::BAD_ARGUMENT,
+            Self::BadFd { .. } => LoaderError::BAD_FD,
+            Self::Engine(error) => code_of(error),
+        }
+    }
+
+    /// The message that clients see.
+    fn message(&self, method: Method) -> String {
+        match self {
+            Self::BadField { .. } | Self::BadFd { .. } => self.to_string(),
+            Self::Engine(error) => message_of(error, method),
+        }
+    }
+}
+
+/// A method of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `IDmaBufLoader.allocate`.
+    Allocate,
+    /// `IDmaBufLoader.load`.
+    Load,
+    /// `IDmaBufLoader.save`.
+    Save,
+}
+
+impl Method {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Allocate => "allocate",
+            Self::Load => "load",
+            Self::Save => "save",
+        }
+    }
+
+    /// Where its request has the fields of a new buffer.
+    pub(crate) fn new_buffer_prefix(self) -> &'static str {
+        match self {
+            Self::Allocate => "",
+            Self::Load | Self::Save => "target.newBuffer.",
+        }
+    }
+}
+
+fn code_of(error: &EngineError) -> LoaderError {
     match error {
         EngineError::BadArgument { .. } => LoaderError::BAD_ARGUMENT,
         EngineError::BadFd { .. } => LoaderError::BAD_FD,
@@ -20,22 +106,94 @@ pub fn code_of(error: &EngineError) -> LoaderError {
         }
         EngineError::DirectIoUnavailable { .. } => LoaderError::DIRECT_IO_UNAVAILABLE,
         EngineError::PathUnavailable { .. } => LoaderError::PATH_UNAVAILABLE,
+        EngineError::Cancelled => LoaderError::CANCELLED,
+        EngineError::DeadlineExceeded => LoaderError::DEADLINE_EXCEEDED,
     }
 }
 
-/// Logs an error and makes it the status of the method `method`.
+fn message_of(error: &EngineError, method: Method) -> String {
+    let field = |argument| field_of(argument, method);
+    match error {
+        EngineError::BadArgument { argument, problem }
+        | EngineError::BadFd { argument, problem } => {
+            format!("{}: {problem}", field(*argument))
+        }
+        EngineError::UnsupportedFile { argument, found, expected } => {
+            format!("{}: is {found}, expected {expected}", field(*argument))
+        }
+        EngineError::DigestMismatch { expected, actual } => format!(
+            "{}: the loaded bytes have SHA-256 {actual}, expected {expected}",
+            field(Argument::ExpectedSha256)
+        ),
+        EngineError::VerityMismatch { index, file_index, expected, found } => format!(
+            "{}: {} has {}, expected {expected}",
+            field(Argument::ExpectedVerity(*index)),
+            field(Argument::File(*file_index)),
+            verity_text(found.as_deref())
+        ),
+        EngineError::DirectIoUnavailable { segment, reason } => {
+            let segment = field(Argument::Segment(*segment));
+            format!("policy: REQUIRE_DIRECT cannot be kept for {segment}: {reason}")
+        }
+        EngineError::PathUnavailable { segment, path, reason } => {
+            let segment = field(Argument::Segment(*segment));
+            format!("policy: NAMED cannot be kept for {segment}: {path}: {reason}")
+        }
+        EngineError::HeapUnknown { .. }
+        | EngineError::NoMemory { .. }
+        | EngineError::Busy
+        | EngineError::Io { .. }
+        | EngineError::Cancelled
+        | EngineError::DeadlineExceeded => error.to_string(),
+    }
+}
+
+/// The field of a request that an argument of the engine comes from.
+fn field_of(argument: Argument, method: Method) -> String {
+    let in_new_buffer = |field: &str| format!("{}{field}", method.new_buffer_prefix());
+    match argument {
+        Argument::ExistingTarget => "target.existing".to_owned(),
+        Argument::Buffer => "buffer".to_owned(),
+        Argument::Heap => in_new_buffer("heap"),
+        Argument::NewBufferSize => in_new_buffer("sizeBytes"),
+        Argument::NewBufferName => in_new_buffer("name"),
+        Argument::Files => "files".to_owned(),
+        Argument::File(index) => format!("files[{index}]"),
+        Argument::Segments => "segments".to_owned(),
+        Argument::Segment(index) => format!("segments[{index}]"),
+        Argument::SegmentFile(index) => segment_field(index, "fileIndex"),
+        Argument::SegmentFileOffset(index) => segment_field(index, "fileOffsetBytes"),
+        Argument::SegmentBufferOffset(index) => segment_field(index, "bufferOffsetBytes"),
+        Argument::ExpectedSha256 => "digests.expectedSha256".to_owned(),
+        Argument::ExpectedVerity(index) => format!("digests.expectedVerity[{index}]"),
+        Argument::ExpectedVerityFile(index) => verity_field(index, "fileIndex"),
+    }
+}
+
+/// A field of a segment.
+pub(crate) fn segment_field(index: usize, field: &str) -> String {
+    format!("segments[{index}].{field}")
+}
+
+/// A field of an expected fs-verity digest.
+pub(crate) fn verity_field(index: usize, field: &str) -> String {
+    format!("digests.expectedVerity[{index}].{field}")
+}
+
+/// Logs an error and makes it the status of a method.
 ///
 /// # Errors
 /// The service-specific exception for the error.
-pub fn to_binder<T>(method: &str, result: dmabuf_engine::Result<T>) -> binder::Result<T> {
+pub fn to_binder<T>(method: Method, result: Result<T>) -> binder::Result<T> {
     result.or_else(|error| {
-        let code = code_of(&error);
+        let (code, message) = (error.code(), error.message(method));
         log::warn!(
-            "{method} for uid {} failed with {}: {error}",
+            "{} for uid {} failed with {}: {message}",
+            method.name(),
             binder::ThreadState::get_calling_uid(),
             code.0
         );
-        Err(error).or_service_specific_exception_with(code.0, |error| error.to_string())
+        Err(message).or_service_specific_exception_with(code.0, |message| message.clone())
     })
 }
 
@@ -43,11 +201,53 @@ pub fn to_binder<T>(method: &str, result: dmabuf_engine::Result<T>) -> binder::R
 mod tests {
     use super::*;
 
+    fn message(error: EngineError, method: Method) -> String {
+        ServiceError::from(error).message(method)
+    }
+
     #[test]
     fn status_carries_code_and_message() {
-        let failed = Err(EngineError::bad_argument("sizeBytes", "is 0"));
-        let status = to_binder::<()>("allocate", failed).unwrap_err();
+        let failed = Err(EngineError::bad_argument(Argument::NewBufferSize, "is 0").into());
+        let status = to_binder::<()>(Method::Allocate, failed).unwrap_err();
         assert_eq!(status.service_specific_error(), LoaderError::BAD_ARGUMENT.0);
         assert!(status.to_string().contains("sizeBytes: is 0"), "{status}");
+    }
+
+    #[test]
+    fn arguments_have_the_names_of_aidl_fields() {
+        let spelled = |argument| message(EngineError::bad_argument(argument, "x"), Method::Load);
+        for (argument, field) in [
+            (Argument::NewBufferSize, "target.newBuffer.sizeBytes"),
+            (Argument::NewBufferName, "target.newBuffer.name"),
+            (Argument::ExistingTarget, "target.existing"),
+            (Argument::File(3), "files[3]"),
+            (Argument::SegmentFile(1), "segments[1].fileIndex"),
+            (Argument::SegmentBufferOffset(2), "segments[2].bufferOffsetBytes"),
+            (Argument::ExpectedVerityFile(2), "digests.expectedVerity[2].fileIndex"),
+        ] {
+            assert_eq!(spelled(argument), format!("{field}: x"));
+        }
+        let in_allocate = EngineError::bad_argument(Argument::NewBufferName, "x");
+        assert_eq!(message(in_allocate, Method::Allocate), "name: x");
+    }
+
+    #[test]
+    fn messages_about_two_arguments_name_both() {
+        let reason = "because".to_owned();
+        let error = EngineError::DirectIoUnavailable { segment: 4, reason };
+        assert_eq!(
+            message(error, Method::Load),
+            "policy: REQUIRE_DIRECT cannot be kept for segments[4]: because"
+        );
+        let error = EngineError::VerityMismatch {
+            index: 2,
+            file_index: 3,
+            expected: "sha256:00".to_owned(),
+            found: None,
+        };
+        assert_eq!(
+            message(error, Method::Load),
+            "digests.expectedVerity[2]: files[3] has no fs-verity, expected sha256:00"
+        );
     }
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{anyhow, bail, Context};
 use binder::{Interface, ProcessState};
-use dmabuf_engine::pool::PoolConfig;
-use dmabuf_engine::{Engine, EngineConfig};
+use dmabuf_engine::{Engine, EngineConfig, PoolConfig};
 use dmabuf_loader_hal::service::{new_native_binder, SERVICE_NAME};
 
 /// Binder threads besides the main one: loads block their thread, so this bounds the loads under way.
@@ -54,11 +53,7 @@ fn try_main() -> anyhow::Result<()> {
     let pool = pool_of(std::env::args().skip(1))?;
     ProcessState::set_thread_pool_max_thread_count(MAX_BINDER_THREADS);
     ProcessState::start_thread_pool();
-    let engine = Engine::new(EngineConfig {
-        allow_memfd: false,
-        max_buffer_bytes: EngineConfig::default_max_buffer_bytes(),
-        pool,
-    });
+    let engine = Engine::new(EngineConfig::new(false, pool));
     if engine.heaps().is_empty() {
         bail!("no heap can be opened: /dev/dma_heap and /dev/udmabuf are missing or refused");
     }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use binder::{Interface, Strong, ThreadState};
-use dmabuf_engine::request::{ClientId, MAX_FILES, MAX_SEGMENTS};
-use dmabuf_engine::Engine;
+use dmabuf_engine::request::{MAX_FILES, MAX_SEGMENTS};
+use dmabuf_engine::{ClientId, Context, Engine};
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     Capabilities::Capabilities,
     DmaBuf::DmaBuf,
@@ -20,7 +20,7 @@ use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
 
 use crate::convert;
 use crate::dump;
-use crate::error::to_binder;
+use crate::error::{to_binder, Method};
 
 /// The name under which a device declares the service.
 pub const SERVICE_NAME: &str = "vendor.dmabuf.loader.IDmaBufLoader/default";
@@ -38,9 +38,9 @@ pub fn new_native_binder(engine: Arc<Engine>) -> Strong<dyn IDmaBufLoader> {
     return BnDmaBufLoader::new_binder(service);
 }
 
-/// Who is calling, from the binder thread: nothing in a request says it.
-fn calling_client() -> ClientId {
-    ClientId(ThreadState::get_calling_uid())
+/// On whose behalf a call runs, from the binder thread: nothing in a request says it.
+fn calling_context() -> Context {
+    Context::new(ClientId(ThreadState::get_calling_uid()))
 }
 
 impl Interface for LoaderService {
@@ -78,33 +78,33 @@ impl IDmaBufLoader for LoaderService {
     }
 
     fn allocate(&self, request: &NewBuffer) -> binder::Result<DmaBuf> {
-        let allocated = convert::new_buffer("", request)
-            .and_then(|new| self.engine.allocate(&new, calling_client()));
-        to_binder("allocate", allocated.map(convert::dma_buf))
+        let allocated = convert::new_buffer(Method::Allocate, request)
+            .and_then(|new| Ok(self.engine.allocate(&new, &calling_context())?));
+        to_binder(Method::Allocate, allocated.map(convert::dma_buf))
     }
 
     fn load(&self, request: &LoadRequest) -> binder::Result<LoadResult> {
-        let loaded = convert::load_request(request, calling_client())
-            .and_then(|load| self.engine.load(&load));
-        to_binder("load", loaded.map(convert::load_result))
+        let loaded = convert::load_request(request)
+            .and_then(|load| Ok(self.engine.load(load, &calling_context())?));
+        to_binder(Method::Load, loaded.map(convert::load_result))
     }
 
     fn save(&self, request: &SaveRequest) -> binder::Result<SaveResult> {
-        let saved = convert::save_request(request).and_then(|save| self.engine.save(&save));
-        to_binder("save", saved.map(convert::save_result))
+        let saved = convert::save_request(request)
+            .and_then(|save| Ok(self.engine.save(save, &calling_context())?));
+        to_binder(Method::Save, saved.map(convert::save_result))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use dmabuf_engine::pool::PoolConfig;
-    use dmabuf_engine::EngineConfig;
+    use dmabuf_engine::{EngineConfig, PoolConfig};
 
     use super::*;
 
     fn dumped(pool: PoolConfig) -> String {
-        let config = EngineConfig { allow_memfd: true, max_buffer_bytes: 1 << 20, pool };
-        let service = LoaderService { engine: Arc::new(Engine::new(config)) };
+        let engine = Engine::new(EngineConfig::new(true, pool));
+        let service = LoaderService { engine: Arc::new(engine) };
         let mut text = Vec::new();
         service.dump(&mut text, &[]).unwrap();
         String::from_utf8(text).unwrap()
@@ -114,6 +114,6 @@ mod tests {
     fn dump_says_whether_there_is_a_pool_and_what_it_has() {
         assert_eq!(dumped(PoolConfig::OFF), "pool: off\n");
         let with_pool = dumped(PoolConfig::of_bytes(1 << 20));
-        assert!(with_pool.starts_with("pool: on\n  buffers ready: 0, 0 bytes\n"), "{with_pool}");
+        assert!(with_pool.starts_with("pool: on\n  free buffers: 0, 0 bytes\n"), "{with_pool}");
     }
 }

@@ -51,4 +51,12 @@ enum LoaderError {
      * NAMED was asked for and the named path is not possible.
      */
     PATH_UNAVAILABLE = 10,
+    /**
+     * The request was cancelled. A new buffer is dropped; an existing target, or the files of a save, may hold a part.
+     */
+    CANCELLED = 11,
+    /**
+     * The request did not end before its deadline. What may hold a part of it is as for CANCELLED.
+     */
+    DEADLINE_EXCEEDED = 12,
 }

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The DMA-BUF heaps of the kernel.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use dmabuf_uapi::dma_heap::{open_heap, DMA_HEAP_DIR};
-
-use super::{Heap, HeapKind};
 
 /// The heap of ordinary pages, which every Android device has.
 const SYSTEM_HEAP: &str = "system";
 
 /// Opens the heaps that this process may open, the system heap first, the rest by name.
-pub(super) fn discover() -> Vec<Heap> {
+pub(super) fn discover() -> Vec<(String, OwnedFd)> {
     let Ok(entries) = Path::new(DMA_HEAP_DIR).read_dir() else {
         return Vec::new();
     };
@@ -21,14 +20,9 @@ pub(super) fn discover() -> Vec<Heap> {
     names.into_iter().filter_map(open).collect()
 }
 
-fn open(name: String) -> Option<Heap> {
+fn open(name: String) -> Option<(String, OwnedFd)> {
     match open_heap(&Path::new(DMA_HEAP_DIR).join(&name)) {
-        Ok(node) => Some(Heap {
-            name: name.into(),
-            kind: HeapKind::DmaHeap,
-            max_buffer_bytes: i64::MAX as u64,
-            node: Some(node),
-        }),
+        Ok(node) => Some((name, node)),
         Err(errno) => {
             log::info!("heap {name} is not usable: {errno}");
             None

@@ -7,20 +7,15 @@ use dmabuf_uapi::memfd::create_sealed;
 use dmabuf_uapi::udmabuf::{self, MemfdRange, SIZE_LIMIT_MIB_PARAMETER, UDMABUF_NODE};
 use dmabuf_uapi::Errno;
 
-use super::backing::Backing;
-use super::{Heap, HeapKind, PageKind};
+use crate::buffer::{Backing, PageKind};
 
 /// The driver's default of `size_limit_mb`, for when the parameter cannot be read.
 const DEFAULT_SIZE_LIMIT_MIB: u64 = 64;
 
-pub(super) fn discover() -> Option<Heap> {
+/// Opens the driver's node, if this process may.
+pub(super) fn discover() -> Option<OwnedFd> {
     match udmabuf::open_device() {
-        Ok(node) => Some(Heap {
-            name: "udmabuf".into(),
-            kind: HeapKind::Udmabuf,
-            max_buffer_bytes: size_limit_bytes(),
-            node: Some(node),
-        }),
+        Ok(node) => Some(node),
         Err(Errno::NOENT) => None,
         Err(errno) => {
             log::info!("{UDMABUF_NODE} is not usable: {errno}");
@@ -29,7 +24,8 @@ pub(super) fn discover() -> Option<Heap> {
     }
 }
 
-fn size_limit_bytes() -> u64 {
+/// The largest buffer that the driver makes, in bytes.
+pub(super) fn size_limit_bytes() -> u64 {
     let mib = std::fs::read_to_string(SIZE_LIMIT_MIB_PARAMETER)
         .ok()
         .and_then(|text| text.trim().parse::<u64>().ok())
@@ -48,8 +44,8 @@ pub(super) fn create_backed(
     Ok((udmabuf::create(node, range)?, backing))
 }
 
-/// A dma-buf over base pages that nobody is going to fill through the memfd: the driver allocates them more cheaply than
-/// populating a mapping would.
+/// A dma-buf over base pages that the engine does not fill through the memfd: the driver allocates
+/// them more cheaply than populating a mapping would.
 pub(super) fn create_unbacked(node: &OwnedFd, size_bytes: u64) -> dmabuf_uapi::Result<OwnedFd> {
     let memfd = create_sealed(c"dmabuf-loader", size_bytes)?;
     udmabuf::create(node, MemfdRange { memfd: memfd.as_fd(), offset_bytes: 0, size_bytes })

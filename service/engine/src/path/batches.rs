@@ -3,37 +3,40 @@
 
 use dmabuf_uapi::{Errno, Result as KernelResult};
 
-use super::{is_refusal, Progress, Transfer};
+use super::range_copy::{is_refusal, Moved, RangeCopy};
 use crate::error::{EngineError, Result};
 
-/// Calls `call` with the bytes done so far and the bytes to move next, until the range is done, the file ends, or the
-/// kernel will not go on.
+/// Calls `call` with the bytes done so far and the bytes to move next, until the range is done, the
+/// file ends, or the kernel does not go on. `direct` says that the calls move whole blocks.
 ///
 /// # Errors
-/// [`EngineError::Io`] of `operation`, for an answer that no other way would change.
+/// [`EngineError::Io`] of `operation`, for an answer that no other path would change; those of the
+/// request's context.
 pub(super) fn in_batches(
-    transfer: &Transfer<'_>,
+    copy: &RangeCopy<'_, '_>,
+    direct: bool,
     operation: &str,
     call: impl Fn(u64, usize) -> KernelResult<usize>,
-) -> Result<Progress> {
-    let align = u64::from(transfer.file.facts().offset_align_bytes());
+) -> Result<Moved> {
     let mut bytes = 0;
-    while bytes < transfer.len_bytes {
-        let batch = (transfer.len_bytes - bytes).min(transfer.batch_bytes) as usize;
+    while bytes < copy.range.len_bytes {
+        copy.context.check()?;
+        let batch = (copy.range.len_bytes - bytes).min(copy.batch_bytes) as usize;
         match call(bytes, batch) {
             Ok(0) => break,
             Ok(count) => {
+                let before = bytes;
                 bytes += count as u64;
-                (transfer.follower)(bytes);
+                (copy.moved)(before..bytes);
                 // A part of a block is the last of a file that has become shorter.
-                if transfer.direct && bytes % align != 0 {
+                if direct && bytes % copy.offset_align_bytes() != 0 {
                     break;
                 }
             }
             Err(Errno::INTR) => {}
-            Err(errno) if is_refusal(errno) => return Ok(Progress { bytes, refused: Some(errno) }),
+            Err(errno) if is_refusal(errno) => return Ok(Moved { bytes, refused: Some(errno) }),
             Err(errno) => return Err(EngineError::io(operation, errno)),
         }
     }
-    Ok(Progress { bytes, refused: None })
+    Ok(Moved::bytes(bytes))
 }

@@ -1,74 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `O_DIRECT` into aligned bounce buffers, copied into the mapped buffer: no page cache, one CPU copy, any alignment of
-//! the buffer, any kernel.
+//! `O_DIRECT` into aligned bounce buffers, copied into the mapped buffer: no page cache, one CPU
+//! copy, any alignment of the buffer, any kernel.
 //!
-//! Several threads each have a bounce buffer, so that one waits for the storage while another copies.
+//! Several threads each have a slot of the bounce memory, so that one waits for the storage while
+//! another copies.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
-use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::mapping::Mapping;
 use dmabuf_uapi::Errno;
 
-use super::bounce_memory::{BounceMemory, MAX_SLOTS, SLOT_BYTES};
-use super::split::{direct_align, split_aligned, LoadTail, Memory};
-use super::{
-    is_refusal, Direction, Progress, Reason, Refusal, SegmentFacts, Split, Support, Transfer,
-    TransferPath,
-};
-use crate::buffer::{BufferView, MappedWindow};
+use super::bounce_memory::{MAX_SLOTS, SLOT_BYTES};
+use super::range_copy::{is_refusal, Moved, RangeCopy};
+use crate::buffer::Window;
 use crate::error::{EngineError, Result};
+use crate::io_path::Direction;
 
-pub(crate) struct Bounce;
-
-impl TransferPath for Bounce {
-    fn probe(&self, _sample: &BufferView<'_>) -> Support {
-        Support { supported: true, detail: "needs nothing of the kernel".into() }
-    }
-
-    fn split(&self, direct: bool, facts: &SegmentFacts<'_>) -> std::result::Result<Split, Refusal> {
-        if direct {
-            return Err(Refusal::new(Reason::KernelUnsupported, "this path always copies"));
-        }
-        match facts.direction {
-            // What surrounds the range in its first and last block is read and not copied.
-            Direction::Load => direct_align(facts.file).map(|_| Split {
-                head_bytes: 0,
-                body_bytes: facts.segment.len_bytes,
-                tail_bytes: 0,
-            }),
-            Direction::Save => split_aligned(facts, Memory::Bounce, LoadTail::Edge),
-        }
-    }
-
-    fn run(&self, transfer: &Transfer<'_>) -> Result<Progress> {
-        match transfer.file.direct_fd() {
-            Some(file) => move_through(transfer, file),
-            None => Ok(Progress { bytes: 0, refused: Some(Errno::BADF) }),
-        }
+pub(super) fn run(copy: &RangeCopy<'_, '_>) -> Result<Moved> {
+    match copy.file.direct_fd() {
+        Some(file) => move_through(copy, file),
+        None => Ok(Moved::not_possible()),
     }
 }
 
-/// Moves a range through bounce buffers, with whole blocks of the file. A save must be of whole blocks.
-pub(super) fn move_through(transfer: &Transfer<'_>, file: BorrowedFd<'_>) -> Result<Progress> {
-    let access = match transfer.direction {
-        Direction::Load => CpuAccess::WRITE,
-        Direction::Save => CpuAccess::READ,
-    };
-    let window = transfer.buffer.map(transfer.buffer_offset_bytes, transfer.len_bytes, access)?;
-    let progress = Pipeline::new(transfer, file, &window)?.run()?;
-    window.finish()?;
-    Ok(progress)
+/// Moves a range through bounce buffers, with whole blocks of the file. A save must be of whole
+/// blocks.
+pub(super) fn move_through(copy: &RangeCopy<'_, '_>, file: BorrowedFd<'_>) -> Result<Moved> {
+    let window = copy.buffer.window(copy.range.buffer_offset_bytes, copy.range.len_bytes)?;
+    Pipeline::new(copy, file, &window)?.run()
 }
 
-/// One transfer, cut into pieces of a bounce buffer each, which the threads take one after the other.
-struct Pipeline<'a> {
-    direction: Direction,
+/// One transfer, cut into pieces of a slot each, which the threads take one after the other.
+struct Pipeline<'a, 'b> {
+    copy: &'a RangeCopy<'a, 'b>,
     file: BorrowedFd<'a>,
-    window: &'a MappedWindow<'a>,
+    window: &'a Window<'b>,
     align_bytes: u64,
     /// The range in the file.
     start: u64,
@@ -80,38 +48,13 @@ struct Pipeline<'a> {
     /// Up to where a load has copied something into the buffer.
     copied: AtomicU64,
     failure: Mutex<Option<Failure>>,
-    in_order: Mutex<InOrder>,
-    follower: &'a (dyn Fn(u64) + Sync),
-}
-
-/// Pieces that are done, put in order.
-#[derive(Default)]
-struct InOrder {
-    reached: u64,
-    /// Done before one that lies before them.
-    early: Vec<Piece>,
-}
-
-impl InOrder {
-    /// Adds a piece; returns up to where everything is done.
-    fn add(&mut self, piece: Piece) -> u64 {
-        if piece.start != self.reached {
-            self.early.push(piece);
-            return self.reached;
-        }
-        self.reached = piece.end;
-        while let Some(next) = self.early.iter().position(|early| early.start == self.reached) {
-            self.reached = self.early.swap_remove(next).end;
-        }
-        self.reached
-    }
 }
 
 /// Why a thread stopped before the end.
 enum Failure {
-    /// Another way may go on.
+    /// Another path may go on.
     Refused(Errno),
-    /// No way will.
+    /// No path will.
     Error(EngineError),
 }
 
@@ -122,79 +65,63 @@ struct Piece {
     end: u64,
 }
 
-impl<'a> Pipeline<'a> {
+impl<'a, 'b> Pipeline<'a, 'b> {
     fn new(
-        transfer: &'a Transfer<'_>,
+        copy: &'a RangeCopy<'a, 'b>,
         file: BorrowedFd<'a>,
-        window: &'a MappedWindow<'a>,
+        window: &'a Window<'b>,
     ) -> Result<Self> {
-        let align_bytes = u64::from(transfer.file.facts().offset_align_bytes());
-        let start = transfer.file_offset_bytes;
+        let align_bytes = copy.offset_align_bytes();
+        let start = copy.range.file_offset_bytes;
         let end = start
-            .checked_add(transfer.len_bytes)
+            .checked_add(copy.range.len_bytes)
             .and_then(|end| end.checked_next_multiple_of(align_bytes).map(|_| end))
             .ok_or(EngineError::io("read the file directly", Errno::OVERFLOW))?;
-        let first_block = start - start % align_bytes;
         Ok(Self {
-            direction: transfer.direction,
+            copy,
             file,
             window,
             align_bytes,
             start,
             end,
-            next: AtomicU64::new(first_block),
+            next: AtomicU64::new(start - start % align_bytes),
             reached: AtomicU64::new(end),
             copied: AtomicU64::new(start),
             failure: Mutex::new(None),
-            in_order: Mutex::new(InOrder { reached: first_block, early: Vec::new() }),
-            follower: transfer.follower,
         })
     }
 
-    fn run(self) -> Result<Progress> {
+    fn run(self) -> Result<Moved> {
         let first_block = self.next.load(Ordering::Relaxed);
         let pieces = (self.end - first_block).div_ceil(SLOT_BYTES);
         let threads = usize::try_from(pieces).map_or(MAX_SLOTS, |n| n.min(MAX_SLOTS));
         let slot_bytes =
             (self.end.next_multiple_of(self.align_bytes) - first_block).min(SLOT_BYTES);
-        let ring = BounceMemory::new(slot_bytes, threads)?;
-        let others = 1..threads;
-        if others.is_empty() {
-            self.work(&ring, 0);
-            return self.finish();
-        }
-        thread::scope(|scope| {
-            for slot in others {
-                let (pipeline, ring): (_, &Mapping) = (&self, &ring);
-                // With fewer threads it is slower, not wrong.
-                let _ = thread::Builder::new()
-                    .name("bounce".to_owned())
-                    .spawn_scoped(scope, move || pipeline.work(ring, slot));
-            }
-            self.work(&ring, 0);
-        });
+        let resources = self.copy.resources;
+        let ring = resources.bounce_memory.take(slot_bytes, threads)?;
+        resources.threads.run("bounce", threads, &|slot| self.work(&ring, slot));
         self.finish()
     }
 
-    /// What the transfer came to.
-    fn finish(self) -> Result<Progress> {
+    /// How far the transfer came.
+    fn finish(self) -> Result<Moved> {
         let reached = self.reached.into_inner().max(self.start);
         let bytes = reached - self.start;
         let copied = self.copied.into_inner();
         if copied > reached {
             // The file became shorter and longer again meanwhile.
             self.window
-                .fill_zero(bytes, copied - reached)
-                .map_err(|errno| EngineError::io("clear what lies behind the end", errno))?;
+                .zero(bytes, copied - reached)
+                .map_err(|errno| EngineError::io("zero what lies behind the end", errno))?;
         }
         match self.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(Failure::Error(error)) => Err(error),
-            Some(Failure::Refused(errno)) => Ok(Progress { bytes, refused: Some(errno) }),
-            None => Ok(Progress { bytes, refused: None }),
+            Some(Failure::Refused(errno)) => Ok(Moved { bytes, refused: Some(errno) }),
+            None => Ok(Moved::bytes(bytes)),
         }
     }
 
-    /// Takes pieces until there are none, or something has ended the transfer before them.
+    /// Takes pieces until none are left, or something has ended the transfer before them.
     fn work(&self, ring: &Mapping, slot: usize) {
         let slot_start = slot * SLOT_BYTES as usize;
         loop {
@@ -203,19 +130,23 @@ impl<'a> Pipeline<'a> {
                 return;
             }
             let end = (start + SLOT_BYTES).min(self.end.next_multiple_of(self.align_bytes));
-            let moved = match self.direction {
-                Direction::Load => self.load(Piece { start, end }, ring, slot_start),
-                Direction::Save => self.save(Piece { start, end }, ring, slot_start),
-            };
+            let piece = Piece { start, end };
+            let moved = self.copy.context.check().map_err(Failure::Error).and_then(|()| match self
+                .copy
+                .direction
+            {
+                Direction::Load => self.load(piece, ring, slot_start),
+                Direction::Save => self.save(piece, ring, slot_start),
+            });
             match moved {
                 Ok(reached) if reached < end => {
                     self.reached.fetch_min(reached, Ordering::Relaxed);
                 }
-                Ok(_) => self.report(Piece { start, end }),
+                Ok(_) => self.report(piece),
                 Err(failure) => {
                     self.reached.fetch_min(start, Ordering::Relaxed);
                     let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                    // An error ends the request; a refusal, only this way.
+                    // An error ends the request; a refusal, only this path.
                     if !matches!(*first, Some(Failure::Error(_))) {
                         *first = Some(failure);
                     }
@@ -226,13 +157,12 @@ impl<'a> Pipeline<'a> {
     }
 
     fn report(&self, piece: Piece) {
-        let mut in_order = self.in_order.lock().unwrap_or_else(PoisonError::into_inner);
-        let reached = in_order.add(piece).clamp(self.start, self.end);
-        (self.follower)(reached - self.start);
+        let in_range = |place: u64| place.clamp(self.start, self.end) - self.start;
+        (self.copy.moved)(in_range(piece.start)..in_range(piece.end));
     }
 
     /// Returns up to where the file went.
-    fn load(&self, piece: Piece, ring: &Mapping, slot_start: usize) -> Moved {
+    fn load(&self, piece: Piece, ring: &Mapping, slot_start: usize) -> PieceResult {
         let blocks = piece.start..piece.end;
         let reached = read_blocks(ring, slot_start, self.file, blocks, self.align_bytes)
             .map_err(failure_of("read"))?;
@@ -247,7 +177,7 @@ impl<'a> Pipeline<'a> {
         Ok(reached)
     }
 
-    fn save(&self, piece: Piece, ring: &Mapping, slot_start: usize) -> Moved {
+    fn save(&self, piece: Piece, ring: &Mapping, slot_start: usize) -> PieceResult {
         let len_bytes = piece.end - piece.start;
         self.window
             .copy_out(piece.start - self.start, ring, slot_start, len_bytes)
@@ -268,7 +198,7 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-type Moved = std::result::Result<u64, Failure>;
+type PieceResult = std::result::Result<u64, Failure>;
 
 fn failure_of(verb: &'static str) -> impl Fn(Errno) -> Failure {
     move |errno| {
@@ -300,18 +230,4 @@ pub(super) fn read_blocks(
         }
     }
     Ok(reached)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_count_when_all_before_them_are_done() {
-        let mut in_order = InOrder { reached: 10, early: Vec::new() };
-        assert_eq!(in_order.add(Piece { start: 20, end: 30 }), 10);
-        assert_eq!(in_order.add(Piece { start: 40, end: 50 }), 10);
-        assert_eq!(in_order.add(Piece { start: 10, end: 20 }), 30);
-        assert_eq!(in_order.add(Piece { start: 30, end: 40 }), 50);
-    }
 }

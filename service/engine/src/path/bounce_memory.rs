@@ -1,98 +1,117 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where bounced bytes rest: huge pages for long transfers, and for short ones a little memory that each thread keeps. To
-//! map, clear and unmap memory costs more than to read into it, so that one of the long kind is kept, too, for whoever is
-//! next in this process; the kernel may take it meanwhile.
+//! The memory that bounced bytes pass through: huge pages for long transfers, a little memory for
+//! short ones.
+//!
+//! Mapping, zeroing and unmapping memory costs more than reading into it, so that the engine keeps
+//! one ring for long transfers, which the kernel may take meanwhile, and a few small ones.
 
-use std::cell::RefCell;
 use std::ops::Deref;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dmabuf_uapi::mapping::Mapping;
 
 use crate::error::{EngineError, Result};
 
-/// Bytes of one bounce buffer, a huge page, and of one read.
+/// Bytes of one slot, a huge page, and of one read.
 pub(super) const SLOT_BYTES: u64 = 2 << 20;
 
-/// Bounce buffers of one transfer, at most.
+/// Slots of one transfer, at most.
 pub(super) const MAX_SLOTS: usize = 2;
 
-/// Up to here ordinary pages do: to make a huge page would cost more than it saves.
+/// Up to here ordinary pages do: making a huge page would cost more than it saves.
 const SMALL_BYTES: u64 = 256 << 10;
 
-/// What a thread keeps. It has no more pages than its loads have touched.
-const KEPT_BYTES: u64 = 64 << 10;
+/// Memory of a short transfer. It has no more pages than transfers have touched.
+const SHORT_BYTES: u64 = 64 << 10;
 
-thread_local! {
-    static KEPT: RefCell<Option<Mapping>> = const { RefCell::new(None) };
+/// Memories of short transfers that are kept, at most.
+const MAX_SHORT_KEPT: usize = 8;
+
+/// The memory that is kept between transfers.
+#[derive(Debug, Default)]
+pub(crate) struct BounceMemory {
+    short: Mutex<Vec<Mapping>>,
+    /// [`MAX_SLOTS`] slots.
+    ring: Mutex<Option<Mapping>>,
 }
 
-/// What the process keeps: [`MAX_SLOTS`] bounce buffers.
-static KEPT_RING: Mutex<Option<Mapping>> = Mutex::new(None);
-
-fn with_kept_ring<R>(work: impl FnOnce(&mut Option<Mapping>) -> R) -> R {
-    work(&mut KEPT_RING.lock().unwrap_or_else(PoisonError::into_inner))
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Memory that belongs to one transfer. It may hold bytes of an earlier one: only what was read into it since may leave it.
+/// Memory of one transfer, until it is dropped. It may hold bytes of an earlier one: only what was
+/// read into it since may leave it.
 #[derive(Debug)]
-pub(super) struct BounceMemory {
+pub(super) struct BounceBuffer<'a> {
     /// There until it is dropped.
     mapping: Option<Mapping>,
-    keeper: Keeper,
+    keeper: Keeper<'a>,
 }
 
-/// Who has the memory afterwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keeper {
-    Thread,
-    Process,
+/// Where the memory goes afterwards.
+#[derive(Clone, Copy, Debug)]
+enum Keeper<'a> {
+    Short(&'a BounceMemory),
+    Ring(&'a BounceMemory),
     Nobody,
 }
 
 impl BounceMemory {
-    /// Memory for `slots` bounce buffers of at most [`SLOT_BYTES`], and at most [`MAX_SLOTS`] of them.
-    pub(super) fn new(slot_bytes: u64, slots: usize) -> Result<Self> {
+    /// Memory of `slots` slots of at most [`SLOT_BYTES`], and at most [`MAX_SLOTS`] of them.
+    ///
+    /// # Errors
+    /// [`EngineError::Io`] where no memory is left.
+    pub(super) fn take(&self, slot_bytes: u64, slots: usize) -> Result<BounceBuffer<'_>> {
         debug_assert!(slot_bytes <= SLOT_BYTES && slots <= MAX_SLOTS);
-        let short = slot_bytes <= KEPT_BYTES && slots == 1;
-        let kept = if short { KEPT.take() } else { with_kept_ring(Option::take) };
+        let is_short = slot_bytes <= SHORT_BYTES && slots == 1;
+        let kept = if is_short { lock(&self.short).pop() } else { lock(&self.ring).take() };
         let (memory, keeper) = match kept {
-            Some(kept) => (Ok(kept), if short { Keeper::Thread } else { Keeper::Process }),
-            None if short => (Mapping::anonymous(KEPT_BYTES as usize), Keeper::Thread),
+            Some(kept) if is_short => (Ok(kept), Keeper::Short(self)),
+            Some(kept) => (Ok(kept), Keeper::Ring(self)),
+            None if is_short => (Mapping::anonymous(SHORT_BYTES as usize), Keeper::Short(self)),
             None if slot_bytes <= SMALL_BYTES => {
                 (Mapping::anonymous(slots * slot_bytes as usize), Keeper::Nobody)
             }
-            None => (Mapping::anonymous_huge(MAX_SLOTS * SLOT_BYTES as usize), Keeper::Process),
+            None => (Mapping::anonymous_huge(MAX_SLOTS * SLOT_BYTES as usize), Keeper::Ring(self)),
         };
         let mapping = memory.map_err(|errno| EngineError::io("allocate a bounce buffer", errno))?;
-        if keeper == Keeper::Process && slots > 1 {
-            // Whether advice did not help, or the kernel has taken what was kept. Without huge pages it is slower, not wrong.
+        if matches!(keeper, Keeper::Ring(_)) && slots > 1 {
+            // Whether advice did not help, or the kernel has taken what was kept. Without huge pages
+            // the transfer is slower, not wrong.
             let _ = mapping.collapse_into_huge_pages();
         }
-        Ok(Self { mapping: Some(mapping), keeper })
+        Ok(BounceBuffer { mapping: Some(mapping), keeper })
     }
 }
 
-impl Deref for BounceMemory {
+impl Deref for BounceBuffer<'_> {
     type Target = Mapping;
 
     fn deref(&self) -> &Mapping {
-        self.mapping.as_ref().expect("it is taken only when dropped")
+        self.mapping.as_ref().expect("the memory is taken only when dropped")
     }
 }
 
-impl Drop for BounceMemory {
+impl Drop for BounceBuffer<'_> {
     fn drop(&mut self) {
-        match self.keeper {
-            Keeper::Thread => KEPT.set(self.mapping.take()),
-            Keeper::Process => {
-                let ring = self.mapping.take();
-                ring.iter().for_each(Mapping::release_under_pressure);
-                // Of two at the same time one is unmapped, after the lock.
-                drop(with_kept_ring(|kept| std::mem::replace(kept, ring)));
+        let Some(mapping) = self.mapping.take() else { return };
+        // What is not kept is unmapped after the lock.
+        let _unmapped = match self.keeper {
+            Keeper::Short(memory) => {
+                let mut short = lock(&memory.short);
+                if short.len() < MAX_SHORT_KEPT {
+                    short.push(mapping);
+                    None
+                } else {
+                    Some(mapping)
+                }
             }
-            Keeper::Nobody => {}
-        }
+            Keeper::Ring(memory) => {
+                mapping.release_under_pressure();
+                lock(&memory.ring).replace(mapping)
+            }
+            Keeper::Nobody => Some(mapping),
+        };
     }
 }
 
@@ -101,30 +120,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_keeps_one_small_memory() {
-        let first = BounceMemory::new(4096, 1).unwrap();
+    fn a_short_memory_is_kept() {
+        let memory = BounceMemory::default();
+        let first = memory.take(4096, 1).unwrap();
         first.write(0, &[7]).unwrap();
-        let second = BounceMemory::new(4096, 1).unwrap();
+        let second = memory.take(4096, 1).unwrap();
         assert_eq!(byte_of(&second), 0, "not the one that is in use");
         drop(second);
         drop(first);
-        let third = BounceMemory::new(KEPT_BYTES, 1).unwrap();
+        let third = memory.take(SHORT_BYTES, 1).unwrap();
         assert_eq!(byte_of(&third), 7, "the one that came back last");
-        assert_eq!(third.len_bytes() as u64, KEPT_BYTES);
+        assert_eq!(third.len_bytes() as u64, SHORT_BYTES);
     }
 
     #[test]
-    fn the_process_keeps_one_large_memory() {
-        let [first, second] = [(); 2].map(|()| BounceMemory::new(SLOT_BYTES, 2).unwrap());
+    fn only_so_many_short_memories_are_kept() {
+        let memory = BounceMemory::default();
+        let taken: Vec<BounceBuffer<'_>> =
+            (0..=MAX_SHORT_KEPT).map(|_| memory.take(4096, 1).unwrap()).collect();
+        drop(taken);
+        assert_eq!(lock(&memory.short).len(), MAX_SHORT_KEPT);
+    }
+
+    #[test]
+    fn one_ring_is_kept() {
+        let memory = BounceMemory::default();
+        let [first, second] = [(); 2].map(|()| memory.take(SLOT_BYTES, 2).unwrap());
         assert_eq!(first.len_bytes() as u64, 2 * SLOT_BYTES);
-        assert_eq!(first.keeper, Keeper::Process);
         drop(first);
         drop(second);
-        assert!(KEPT.with_borrow(Option::is_none), "not among the small ones");
-        // Another test may have it just now.
-        if let Some(ring) = with_kept_ring(Option::take) {
-            assert_eq!(ring.len_bytes() as u64, 2 * SLOT_BYTES);
-        }
+        assert!(lock(&memory.short).is_empty());
+        let ring = lock(&memory.ring).take().unwrap();
+        assert_eq!(ring.len_bytes() as u64, 2 * SLOT_BYTES);
     }
 
     fn byte_of(memory: &Mapping) -> u8 {

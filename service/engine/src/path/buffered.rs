@@ -1,84 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `read(2)` and `write(2)` on a mapping of the buffer: always possible, one CPU copy.
 //!
-//! A file that is only open with `O_DIRECT` goes through aligned bounce buffers here, too: its file system takes nothing
-//! else, even where it then uses the page cache.
+//! A file that is only open with `O_DIRECT` goes through aligned bounce buffers here, too: its file
+//! system takes nothing else, even where it then uses the page cache.
 
+use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;
 
-use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::Errno;
 use rustix::fs::{fadvise, Advice};
 
 use super::bounce::move_through;
-use super::{
-    Direction, Progress, Reason, Refusal, SegmentFacts, Split, Support, Transfer, TransferPath,
-};
-use crate::buffer::{BufferView, MappedWindow};
+use super::range_copy::{Moved, RangeCopy};
+use crate::buffer::Window;
 use crate::error::{EngineError, Result};
+use crate::io_path::Direction;
 
 /// Bytes per call.
-const CHUNK_BYTES: u64 = 1 << 20;
+const CALL_BYTES: u64 = 1 << 20;
 
-/// What the kernel reads ahead unless it is advised otherwise (`VM_READAHEAD_PAGES` in `include/linux/mm.h`).
+/// What the kernel reads ahead unless it is advised otherwise (`VM_READAHEAD_PAGES` in
+/// `include/linux/mm.h`).
 const DEFAULT_READAHEAD_BYTES: u64 = 128 << 10;
 
-/// A load leaves at most so many bytes in the page cache that were not there before.
+/// A load drops what it brought into the page cache after so many bytes.
 const FOOTPRINT_BYTES: u64 = 8 << 20;
 
-pub(crate) struct Buffered;
-
-impl TransferPath for Buffered {
-    fn probe(&self, _sample: &BufferView<'_>) -> Support {
-        Support { supported: true, detail: "needs nothing of the kernel".into() }
-    }
-
-    fn split(&self, direct: bool, facts: &SegmentFacts<'_>) -> std::result::Result<Split, Refusal> {
-        if direct {
-            return Err(Refusal::new(Reason::KernelUnsupported, "this path is never direct"));
-        }
-        let segment = facts.segment;
-        let align = u64::from(facts.file.offset_align_bytes());
-        let aligned = segment.file_offset_bytes % align == 0 && segment.len_bytes % align == 0;
-        if facts.direction == Direction::Save && !facts.file.has_buffered_fd && !aligned {
-            return Err(Refusal::new(
-                Reason::Unaligned,
-                format!("a file opened with O_DIRECT takes only multiples of {align} bytes"),
-            ));
-        }
-        Ok(Split { head_bytes: 0, body_bytes: segment.len_bytes, tail_bytes: 0 })
-    }
-
-    fn run(&self, transfer: &Transfer<'_>) -> Result<Progress> {
-        let Some(file) = transfer.file.buffered_fd() else {
-            return move_through(transfer, transfer.file.any_fd());
-        };
-        let map =
-            |access| transfer.buffer.map(transfer.buffer_offset_bytes, transfer.len_bytes, access);
-        let (bytes, window) = match transfer.direction {
-            Direction::Load => {
-                let window = map(CpuAccess::WRITE)?;
-                (read_in(transfer, file, &window)?, window)
-            }
-            Direction::Save => {
-                let window = map(CpuAccess::READ)?;
-                (write_out(transfer, file, &window)?, window)
-            }
-        };
-        window.finish()?;
-        Ok(Progress { bytes, refused: None })
-    }
+pub(super) fn run(copy: &RangeCopy<'_, '_>) -> Result<Moved> {
+    let Some(file) = copy.file.buffered_fd() else {
+        return move_through(copy, copy.file.passed_fd());
+    };
+    let window = copy.buffer.window(copy.range.buffer_offset_bytes, copy.range.len_bytes)?;
+    let bytes = match copy.direction {
+        Direction::Load => read_in(copy, file, &window)?,
+        Direction::Save => write_out(copy, file, &window)?,
+    };
+    Ok(Moved::bytes(bytes))
 }
 
-fn read_in(
-    transfer: &Transfer<'_>,
-    file: BorrowedFd<'_>,
-    window: &MappedWindow<'_>,
-) -> Result<u64> {
-    let (offset, len) = (transfer.file_offset_bytes, transfer.len_bytes);
+fn read_in(copy: &RangeCopy<'_, '_>, file: BorrowedFd<'_>, window: &Window<'_>) -> Result<u64> {
+    let (offset, len) = (copy.range.file_offset_bytes, copy.range.len_bytes);
     let advise = |done: u64, bytes: u64, advice| {
         // Advice: a file system that takes none reads as well.
-        let _ = fadvise(file, offset + done, std::num::NonZeroU64::new(bytes), advice);
+        let _ = fadvise(file, offset + done, NonZeroU64::new(bytes), advice);
     };
     if len > DEFAULT_READAHEAD_BYTES {
         advise(0, len, Advice::Sequential);
@@ -89,14 +53,13 @@ fn read_in(
     while done < len {
         let part = (len - done).min(FOOTPRINT_BYTES);
         let before = from_storage();
-        let read = read_part(window, file, offset, done..done + part)?;
+        let read = read_part(copy, window, file, done..done + part)?;
         let brought_in = from_storage().zip(before).map_or(0, |(now, then)| now - then);
         // What was in the page cache already may be of use to others.
         if brought_in > read / 2 {
             advise(done, read, Advice::DontNeed);
         }
         done += read;
-        (transfer.follower)(done);
         if read < part {
             break;
         }
@@ -104,43 +67,48 @@ fn read_in(
     Ok(done)
 }
 
-/// What this thread has caused to be read from storage, see `read_bytes` in proc_pid_io(5); `None` where the kernel does
-/// not count it.
+/// What this thread has caused to be read from storage, see `read_bytes` in proc_pid_io(5); `None`
+/// where the kernel does not count it.
 fn storage_read_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/thread-self/io").ok()?;
     text.lines().find_map(|line| line.strip_prefix("read_bytes: "))?.parse().ok()
 }
 
-/// Reads a part of the window from the file, whose `offset` belongs to the window's start; stops at the file's end.
+/// Reads a part of the range; stops at the end of the file.
 fn read_part(
-    window: &MappedWindow<'_>,
+    copy: &RangeCopy<'_, '_>,
+    window: &Window<'_>,
     file: BorrowedFd<'_>,
-    offset: u64,
     part: std::ops::Range<u64>,
 ) -> Result<u64> {
     let mut done = part.start;
     while done < part.end {
-        let count = (part.end - done).min(CHUNK_BYTES);
-        match window.pread(done, count, file, offset + done).map_err(io("read the file"))? {
+        copy.context.check()?;
+        let count = (part.end - done).min(CALL_BYTES);
+        let offset = copy.range.file_offset_bytes + done;
+        match window.pread(done, count, file, offset).map_err(io("read the file"))? {
             0 => break,
-            read => done += read,
+            read => {
+                (copy.moved)(done..done + read);
+                done += read;
+            }
         }
     }
     Ok(done - part.start)
 }
 
-fn write_out(
-    transfer: &Transfer<'_>,
-    file: BorrowedFd<'_>,
-    window: &MappedWindow<'_>,
-) -> Result<u64> {
+fn write_out(copy: &RangeCopy<'_, '_>, file: BorrowedFd<'_>, window: &Window<'_>) -> Result<u64> {
     let mut done = 0;
-    while done < transfer.len_bytes {
-        let count = (transfer.len_bytes - done).min(CHUNK_BYTES);
-        let offset = transfer.file_offset_bytes + done;
+    while done < copy.range.len_bytes {
+        copy.context.check()?;
+        let count = (copy.range.len_bytes - done).min(CALL_BYTES);
+        let offset = copy.range.file_offset_bytes + done;
         match window.pwrite(done, count, file, offset).map_err(io("write the file"))? {
             0 => return Err(EngineError::io("write the file", Errno::NOSPC)),
-            written => done += written,
+            written => {
+                (copy.moved)(done..done + written);
+                done += written;
+            }
         }
     }
     Ok(done)

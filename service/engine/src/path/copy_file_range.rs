@@ -1,68 +1,69 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `copy_file_range(2)` between a file and a buffer. The kernel decides by the file's `O_DIRECT` whether it is direct.
+//! `copy_file_range(2)` between a file and a buffer. The kernel decides by the file's `O_DIRECT`
+//! whether it is direct.
 
 use std::fs::File;
+use std::os::fd::BorrowedFd;
 
 use dmabuf_uapi::copy_file_range::copy_file_range;
-use dmabuf_uapi::{page_size_bytes, Errno};
+use dmabuf_uapi::{page_size_bytes, Result as KernelResult};
 
-use super::in_flight::in_flight;
-use super::split::{split_aligned, LoadTail, Memory};
-use super::{
-    Direction, Progress, Reason, Refusal, SegmentFacts, Split, Support, Transfer, TransferPath,
-    Words,
-};
+use super::batches::in_batches;
+use super::chunks::in_chunks;
+use super::range_copy::{Moved, RangeCopy};
 use crate::buffer::BufferView;
 use crate::error::{errno_text, Result};
+use crate::io_path::{Direction, Support};
 
 /// A regular file that every process may read: itself.
 const PROBE_FILE: &str = "/proc/self/exe";
 
-pub(crate) struct CopyFileRange;
+const OPERATION: &str = "copy_file_range";
 
-impl TransferPath for CopyFileRange {
-    fn probe(&self, sample: &BufferView<'_>) -> Support {
-        let answer = |supported, detail: Words| Support { supported, detail };
-        let file = match File::open(PROBE_FILE) {
-            Ok(file) => file,
-            Err(error) => {
-                return answer(false, format!("cannot open {PROBE_FILE}: {error}").into())
-            }
-        };
-        match copy_file_range(&file, 0, sample.fd, 0, page_size_bytes()) {
-            Ok(0) => answer(false, "the kernel copied nothing".into()),
-            Ok(_) => answer(true, "the kernel copies from files to these buffers".into()),
-            Err(errno) => answer(false, format!("the kernel answers {}", errno_text(errno)).into()),
-        }
+pub(super) fn probe(sample: &BufferView<'_>) -> Support {
+    let answer = |supported, detail: String| Support { supported, detail: detail.into() };
+    let file = match File::open(PROBE_FILE) {
+        Ok(file) => file,
+        Err(error) => return answer(false, format!("cannot open {PROBE_FILE}: {error}")),
+    };
+    match copy_file_range(&file, 0, sample.fd, 0, page_size_bytes()) {
+        Ok(0) => answer(false, "the kernel copied nothing".to_owned()),
+        Ok(_) => answer(true, "the kernel copies from files to these buffers".to_owned()),
+        Err(errno) => answer(false, format!("the kernel answers {}", errno_text(errno))),
     }
+}
 
-    fn split(&self, direct: bool, facts: &SegmentFacts<'_>) -> std::result::Result<Split, Refusal> {
-        if direct {
-            split_aligned(facts, Memory::Buffer, LoadTail::InBody)
-        } else if facts.file.has_buffered_fd {
-            Ok(Split { head_bytes: 0, body_bytes: facts.segment.len_bytes, tail_bytes: 0 })
-        } else {
-            Err(Refusal::new(
-                Reason::FileOpenedDirect,
-                "the file is opened with O_DIRECT and cannot be reopened without it",
-            ))
-        }
+pub(super) fn run_direct(copy: &RangeCopy<'_, '_>) -> Result<Moved> {
+    let Some(file) = copy.file.direct_fd() else { return Ok(Moved::not_possible()) };
+    if copy.direction == Direction::Save {
+        return in_batches(copy, true, OPERATION, |done, batch| call(copy, file, done, batch));
     }
+    // The kernel's CPU copies the last part of a block, and zeroes what a hole leaves out.
+    let ends_in_block = copy.range.file_end_bytes() % copy.offset_align_bytes() != 0;
+    if ends_in_block || copy.file.facts().is_sparse {
+        copy.buffer.begin()?;
+    }
+    in_chunks(copy, OPERATION, |done, batch| call(copy, file, done, batch))
+}
 
-    fn run(&self, transfer: &Transfer<'_>) -> Result<Progress> {
-        let file =
-            if transfer.direct { transfer.file.direct_fd() } else { transfer.file.buffered_fd() };
-        let Some(file) = file else {
-            return Ok(Progress { bytes: 0, refused: Some(Errno::BADF) });
-        };
-        let buffer = transfer.buffer.fd;
-        in_flight(transfer, "copy_file_range", |done, batch| {
-            let file_offset = transfer.file_offset_bytes + done;
-            let buffer_offset = transfer.buffer_offset_bytes + done;
-            match transfer.direction {
-                Direction::Load => copy_file_range(file, file_offset, buffer, buffer_offset, batch),
-                Direction::Save => copy_file_range(buffer, buffer_offset, file, file_offset, batch),
-            }
-        })
+pub(super) fn run_buffered(copy: &RangeCopy<'_, '_>) -> Result<Moved> {
+    let Some(file) = copy.file.buffered_fd() else { return Ok(Moved::not_possible()) };
+    // The kernel's CPU copies everything.
+    copy.buffer.begin()?;
+    in_batches(copy, false, OPERATION, |done, batch| call(copy, file, done, batch))
+}
+
+fn call(
+    copy: &RangeCopy<'_, '_>,
+    file: BorrowedFd<'_>,
+    done: u64,
+    batch: usize,
+) -> KernelResult<usize> {
+    let file_offset = copy.range.file_offset_bytes + done;
+    let buffer_offset = copy.range.buffer_offset_bytes + done;
+    let buffer = copy.buffer.buffer().fd;
+    match copy.direction {
+        Direction::Load => copy_file_range(file, file_offset, buffer, buffer_offset, batch),
+        Direction::Save => copy_file_range(buffer, buffer_offset, file, file_offset, batch),
     }
 }

@@ -1,162 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the pool has, has lent, and has done. No I/O and no system calls: it is used under a lock.
+//! Which buffers of the pool are free, which are in use, and what has been done. It makes no system
+//! call: it is used under a lock.
 
 use std::collections::HashSet;
-use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::Instant;
 
-use super::Wish;
-use crate::buffer::{Buffer, BufferKind, BufferView};
-use crate::heap::{Allocated, Backing, BufferName, Kept, PageKind};
-use crate::request::ClientId;
+use super::alloc_request::{AllocRequest, Key};
+use super::buffers::{Content, Free, InUse};
+use super::stats::PoolStats;
+use crate::context::ClientId;
 
-/// Buffers that may come back, at most: each takes two fds, and one that is looked at takes its time.
-const MAX_LENT: usize = 128;
-
-/// Up to here to map a buffer and clear it costs more than to make a new one. Of such the pool keeps only what a client may
-/// overwrite itself.
-pub(super) const SMALL_BUFFER_BYTES: u64 = 256 << 10;
-
-/// Whether a buffer of so many bytes costs less from the pool, cleared, than anew.
-pub(super) fn is_worth_clearing(size_bytes: u64) -> bool {
-    size_bytes > SMALL_BUFFER_BYTES
-}
-
-/// A kind of buffer, each of which can stand for the others.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    pub(super) heap: Arc<str>,
-    pub(super) pages: Option<PageKind>,
-    pub(super) size_bytes: u64,
-}
-
-impl Key {
-    /// Whether a buffer of it costs less from the pool, cleared, than anew.
-    pub(super) fn is_worth_clearing(&self) -> bool {
-        is_worth_clearing(self.size_bytes)
-    }
-}
-
-/// What is in a buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
-    Zero,
-    Of(ClientId),
-}
-
-/// A buffer that nobody but the pool holds.
-#[derive(Debug)]
-pub(super) struct Ready {
-    pub(super) key: Key,
-    pub(super) buffer: Kept,
-    pub(super) backing: Option<Backing>,
-    pub(super) content: Content,
-    pub(super) since: Instant,
-}
-
-impl Ready {
-    /// The buffer as the paths see it.
-    pub(super) fn view(&self) -> BufferView<'_> {
-        let view = BufferView::new(self.buffer.as_fd(), self.key.size_bytes, BufferKind::DmaBuf);
-        BufferView { backing: self.backing.as_ref(), ..view }
-    }
-
-    /// The buffer of this name with an fd for a client; `None` where there is no fd left.
-    pub(super) fn into_allocated(mut self, name: &BufferName) -> Option<Allocated> {
-        let fd = self.buffer.as_fd().try_clone_to_owned().ok()?;
-        if self.content == Content::Zero {
-            // Another client may have named it.
-            self.buffer.forget_name();
-        }
-        self.buffer.rename(name);
-        let Key { heap, pages, size_bytes } = self.key;
-        Some(Allocated {
-            buffer: Buffer { fd, size_bytes, heap: heap.to_string(), device_shareable: true },
-            backing: self.backing,
-            pages,
-            is_zero: self.content == Content::Zero,
-            kept: Some(self.buffer),
-        })
-    }
-}
-
-/// A buffer that a client has, or had.
-#[derive(Debug)]
-pub(super) struct Lent {
-    pub(super) buffer: Kept,
-    pub(super) backing: Option<Backing>,
-    pub(super) key: Key,
-    pub(super) client: ClientId,
-}
-
-impl Lent {
-    /// Whether nobody else holds it any more.
-    pub(super) fn is_released(&self) -> bool {
-        self.buffer.is_released()
-    }
-
-    /// The buffer with what its client has left in it.
-    pub(super) fn into_ready(self, since: Instant) -> Ready {
-        let Self { buffer, backing, key, client } = self;
-        Ready { key, buffer, backing, content: Content::Of(client), since }
-    }
-}
-
-/// What a pool has and has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PoolStats {
-    /// Requests that found a buffer.
-    pub hits: u64,
-    /// Requests that did not.
-    pub misses: u64,
-    /// Buffers that came back from clients.
-    pub returned: u64,
-    /// Buffers made ahead of requests.
-    pub made: u64,
-    /// Buffers given back to the kernel because memory was short or nobody had asked for a while, small ones after a second.
-    pub given_back: u64,
-    /// Bytes cleared off the request path: of buffers made, by the kernel, and of buffers that came back.
-    pub cleared_bytes: u64,
-    /// Buffers that nobody but the pool holds.
-    pub ready: u64,
-    /// Their bytes.
-    pub ready_bytes: u64,
-    /// Buffers that clients have and that may come back.
-    pub lent: u64,
-}
+/// Buffers in use that are tracked, at most: each takes two fds, and looking at it takes time.
+const MAX_IN_USE: usize = 128;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) ready: Vec<Ready>,
-    pub(super) lent: Vec<Lent>,
-    /// The kinds that clients have had since the pool was last given back, and that are made ahead.
-    in_use: HashSet<Key>,
+    pub(super) free: Vec<Free>,
+    pub(super) in_use: Vec<InUse>,
+    /// The kinds of which one is to be free: those that clients have had since the pool last shrank.
+    made_ahead: HashSet<Key>,
     pub(super) last_request: Option<Instant>,
-    /// When the pool's thread looks again; `None` where it waits for a buffer to be lent.
+    /// When the pool's thread looks again; `None` where it waits for a buffer to be tracked.
     pub(super) next_look: Option<Instant>,
     pub(super) stopping: bool,
     counted: PoolStats,
 }
 
 impl State {
-    /// The buffer that suits a request best: one that need not be zero if there is one, so that zeroed ones stay.
-    pub(super) fn find(&self, key: &Key, wish: Wish) -> Option<usize> {
-        let own = Content::Of(wish.client);
-        let own = if wish.overwritten { self.find_with(key, own) } else { None };
+    /// The buffer that suits a request best: its client's own where that may be overwritten, so that
+    /// zeroed ones stay for others.
+    pub(super) fn find(&self, key: &Key, request: AllocRequest) -> Option<usize> {
+        let own = Content::Of(request.client);
+        let own = if request.overwritten { self.find_with(key, own) } else { None };
         own.or_else(|| self.find_with(key, Content::Zero))
     }
 
     fn find_with(&self, key: &Key, content: Content) -> Option<usize> {
-        self.ready.iter().position(|ready| ready.content == content && ready.key == *key)
+        self.free.iter().position(|free| free.content == content && free.key == *key)
     }
 
-    pub(super) fn take(&mut self, key: &Key, wish: Wish) -> Option<Ready> {
-        self.last_request = Some(wish.now);
-        match self.find(key, wish) {
+    pub(super) fn take(&mut self, key: &Key, request: AllocRequest) -> Option<Free> {
+        self.last_request = Some(request.now);
+        match self.find(key, request) {
             Some(index) => {
                 self.counted.hits += 1;
-                Some(self.ready.swap_remove(index))
+                Some(self.free.swap_remove(index))
             }
             None => {
                 self.counted.misses += 1;
@@ -165,111 +53,111 @@ impl State {
         }
     }
 
-    /// Remembers a buffer that a client gets, or gives it back to be dropped where too many are remembered. Of small ones,
-    /// which are looked at late, as many as the pool might keep: until then one that is remembered takes memory.
-    pub(super) fn lend(&mut self, lent: Lent, max_bytes: u64) -> Option<Lent> {
-        let is_small = !lent.key.is_worth_clearing();
-        if !is_small && !self.in_use.contains(&lent.key) {
-            self.in_use.insert(lent.key.clone());
+    /// Tracks a buffer that a client gets, or returns it to be dropped where too many are tracked. Of
+    /// small ones, which are looked at late, the pool tracks as many bytes as it might keep.
+    pub(super) fn track(&mut self, in_use: InUse, max_bytes: u64) -> Option<InUse> {
+        let is_small = !in_use.key.pays_to_zero();
+        if !is_small && !self.made_ahead.contains(&in_use.key) {
+            self.made_ahead.insert(in_use.key.clone());
         }
-        let no_room = is_small && self.small_lent_bytes() + lent.key.size_bytes > max_bytes;
-        if no_room || self.lent.len() >= MAX_LENT {
-            return Some(lent);
+        let no_room = is_small && self.small_in_use_bytes() + in_use.key.size_bytes > max_bytes;
+        if no_room || self.in_use.len() >= MAX_IN_USE {
+            return Some(in_use);
         }
-        self.lent.push(lent);
+        self.in_use.push(in_use);
         None
     }
 
-    /// Takes out the buffer that a client has had for longest, of those of a heap and a size, to be put back with
-    /// [`State::still_lent`].
-    pub(super) fn take_lent(
+    /// Takes out the buffer of a heap and a size that a client has had for longest, to be put back
+    /// with [`State::put_back`].
+    pub(super) fn take_in_use(
         &mut self,
         heap: &str,
         size_bytes: u64,
         client: ClientId,
-    ) -> Option<Lent> {
-        let is_one = |Lent { key, client: whose, .. }: &Lent| {
+    ) -> Option<InUse> {
+        let is_one = |InUse { key, client: whose, .. }: &InUse| {
             (*whose, key.size_bytes) == (client, size_bytes) && *key.heap == *heap
         };
-        let index = self.lent.iter().position(is_one)?;
-        Some(self.lent.remove(index))
+        let index = self.in_use.iter().position(is_one)?;
+        Some(self.in_use.remove(index))
     }
 
     /// Puts a buffer behind those that are looked at before it.
-    pub(super) fn still_lent(&mut self, lent: Lent) {
-        self.lent.push(lent);
+    pub(super) fn put_back(&mut self, in_use: InUse) {
+        self.in_use.push(in_use);
     }
 
-    /// Whether there is nothing to look for, to clear or to make.
+    /// Whether there is nothing to look for, to zero or to make.
     pub(super) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.lent.is_empty() && self.in_use.is_empty()
+        self.free.is_empty() && self.in_use.is_empty() && self.made_ahead.is_empty()
     }
 
-    /// A kind that is in use and of which none is ready, where `max_bytes` leave room for one.
+    /// A kind of which one is to be free and none is, where `max_bytes` leave room for one.
     pub(super) fn lacking(&self, max_bytes: u64) -> Option<Key> {
-        let room = max_bytes.saturating_sub(self.ready_bytes());
-        let is_ready = |key: &Key| self.ready.iter().any(|ready| ready.key == *key);
-        let lacks = |key: &&Key| key.size_bytes <= room && !is_ready(key);
-        self.in_use.iter().find(lacks).cloned()
+        let room = max_bytes.saturating_sub(self.free_bytes());
+        let is_free = |key: &Key| self.free.iter().any(|free| free.key == *key);
+        let lacks = |key: &&Key| key.size_bytes <= room && !is_free(key);
+        self.made_ahead.iter().find(lacks).cloned()
     }
 
     /// Counts and keeps a buffer that the pool has made.
-    pub(super) fn add_made(&mut self, ready: Ready) {
+    pub(super) fn add_made(&mut self, free: Free) {
         self.counted.made += 1;
-        self.add_cleared(ready);
+        self.add_zeroed(free);
     }
 
-    /// Counts and keeps a buffer that has just been cleared.
-    pub(super) fn add_cleared(&mut self, ready: Ready) {
-        self.counted.cleared_bytes += ready.key.size_bytes;
-        self.ready.push(ready);
+    /// Counts and keeps a buffer that has just been zeroed.
+    pub(super) fn add_zeroed(&mut self, free: Free) {
+        self.counted.zeroed_bytes += free.key.size_bytes;
+        self.free.push(free);
     }
 
-    /// Keeps a buffer that came back, or gives it back to be dropped where that would be over the cap.
-    pub(super) fn add_returned(&mut self, ready: Ready, max_bytes: u64) -> Option<Ready> {
-        self.counted.returned += 1;
-        if self.ready_bytes() + ready.key.size_bytes > max_bytes {
-            return Some(ready);
+    /// Keeps a buffer that was reclaimed, or returns it to be dropped where that exceeds the cap.
+    pub(super) fn add_reclaimed(&mut self, free: Free, max_bytes: u64) -> Option<Free> {
+        self.counted.reclaimed += 1;
+        if self.free_bytes() + free.key.size_bytes > max_bytes {
+            return Some(free);
         }
-        self.ready.push(ready);
+        self.free.push(free);
         None
     }
 
-    /// Counts a buffer that is not kept any longer.
-    pub(super) fn count_given_back(&mut self) {
-        self.counted.given_back += 1;
+    /// Counts a buffer that is dropped.
+    pub(super) fn count_freed(&mut self) {
+        self.counted.freed += 1;
     }
 
     /// Takes out a buffer that has held a client's bytes since before `before`.
-    pub(super) fn take_uncleared(&mut self, before: Instant) -> Option<Ready> {
+    pub(super) fn take_not_zeroed(&mut self, before: Instant) -> Option<Free> {
         let index = self
-            .ready
+            .free
             .iter()
-            .position(|ready| ready.content != Content::Zero && ready.since < before)?;
-        Some(self.ready.swap_remove(index))
+            .position(|free| free.content != Content::Zero && free.since < before)?;
+        Some(self.free.swap_remove(index))
     }
 
     /// Empties the pool; what it had is to be dropped after the lock.
-    pub(super) fn give_back(&mut self) -> Vec<Ready> {
-        self.in_use.clear();
-        self.counted.given_back += self.ready.len() as u64;
-        std::mem::take(&mut self.ready)
+    pub(super) fn shrink(&mut self) -> Vec<Free> {
+        self.made_ahead.clear();
+        self.counted.freed += self.free.len() as u64;
+        std::mem::take(&mut self.free)
     }
 
-    fn small_lent_bytes(&self) -> u64 {
-        let small = self.lent.iter().filter(|lent| !lent.key.is_worth_clearing());
-        small.map(|lent| lent.key.size_bytes).sum()
+    fn small_in_use_bytes(&self) -> u64 {
+        let small = self.in_use.iter().filter(|in_use| !in_use.key.pays_to_zero());
+        small.map(|in_use| in_use.key.size_bytes).sum()
     }
 
-    fn ready_bytes(&self) -> u64 {
-        self.ready.iter().map(|ready| ready.key.size_bytes).sum()
+    fn free_bytes(&self) -> u64 {
+        self.free.iter().map(|free| free.key.size_bytes).sum()
     }
 
     pub(super) fn stats(&self) -> PoolStats {
         PoolStats {
-            ready: self.ready.len() as u64,
-            ready_bytes: self.ready_bytes(),
-            lent: self.lent.len() as u64,
+            free: self.free.len() as u64,
+            free_bytes: self.free_bytes(),
+            in_use: self.in_use.len() as u64,
             ..self.counted
         }
     }
@@ -277,11 +165,13 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd;
+    use std::os::fd::{AsFd, AsRawFd};
 
     use dmabuf_uapi::memfd::create_sealed;
 
+    use super::super::config::SMALL_BUFFER_BYTES;
     use super::*;
+    use crate::buffer::{PageKind, RetainedBuffer};
 
     const SIZE_BYTES: u64 = 1 << 20;
     const ROOM_BYTES: u64 = 4 << 20;
@@ -290,68 +180,62 @@ mod tests {
         Key { heap: "memfd".into(), pages: Some(PageKind::Base), size_bytes: SIZE_BYTES }
     }
 
-    fn buffer() -> Kept {
-        Kept::new(create_sealed(c"test", SIZE_BYTES).unwrap(), false).unwrap()
+    fn buffer() -> RetainedBuffer {
+        RetainedBuffer::new(create_sealed(c"test", SIZE_BYTES).unwrap(), false).unwrap()
     }
 
-    fn ready(content: Content) -> Ready {
-        Ready { key: key(), buffer: buffer(), backing: None, content, since: Instant::now() }
+    fn free(content: Content) -> Free {
+        Free { key: key(), buffer: buffer(), backing: None, content, since: Instant::now() }
     }
 
-    fn lent(client: u32) -> Lent {
-        Lent { buffer: buffer(), backing: None, key: key(), client: ClientId(client) }
+    fn in_use(client: u32) -> InUse {
+        InUse { buffer: buffer(), backing: None, key: key(), client: ClientId(client) }
     }
 
-    fn wish(client: u32, overwritten: bool) -> Wish {
+    fn request(client: u32, overwritten: bool) -> AllocRequest {
         let client = ClientId(client);
-        Wish {
-            size_bytes: SIZE_BYTES,
-            pages: Some(PageKind::Base),
-            client,
-            overwritten,
-            now: Instant::now(),
-        }
+        AllocRequest { size_bytes: SIZE_BYTES, client, overwritten, now: Instant::now() }
     }
 
     #[test]
     fn a_client_gets_its_own_bytes_back_only_to_overwrite_them() {
         let mut state = State::default();
-        state.ready.push(ready(Content::Of(ClientId(1))));
-        assert!(state.find(&key(), wish(2, true)).is_none());
-        assert!(state.find(&key(), wish(1, false)).is_none());
-        assert!(state.take(&key(), wish(1, true)).is_some());
-        assert!(state.take(&key(), wish(1, true)).is_none());
+        state.free.push(free(Content::Of(ClientId(1))));
+        assert!(state.find(&key(), request(2, true)).is_none());
+        assert!(state.find(&key(), request(1, false)).is_none());
+        assert!(state.take(&key(), request(1, true)).is_some());
+        assert!(state.take(&key(), request(1, true)).is_none());
         assert_eq!((state.stats().hits, state.stats().misses), (1, 1));
     }
 
     #[test]
-    fn zeroed_buffers_are_for_everybody_and_kept_for_those_who_need_them() {
+    fn zeroed_buffers_are_kept_for_those_who_need_them() {
         let mut state = State::default();
-        state.ready.push(ready(Content::Zero));
-        state.ready.push(ready(Content::Of(ClientId(1))));
-        assert_eq!(state.find(&key(), wish(1, true)), Some(1));
-        assert_eq!(state.find(&key(), wish(1, false)), Some(0));
-        assert_eq!(state.find(&key(), wish(2, true)), Some(0));
+        state.free.push(free(Content::Zero));
+        state.free.push(free(Content::Of(ClientId(1))));
+        assert_eq!(state.find(&key(), request(1, true)), Some(1));
+        assert_eq!(state.find(&key(), request(1, false)), Some(0));
+        assert_eq!(state.find(&key(), request(2, true)), Some(0));
         let other = Key { size_bytes: SIZE_BYTES / 2, ..key() };
-        assert_eq!(state.find(&other, wish(2, true)), None);
+        assert_eq!(state.find(&other, request(2, true)), None);
     }
 
     #[test]
-    fn of_each_kind_in_use_one_should_be_ready() {
+    fn of_each_kind_made_ahead_one_should_be_ready() {
         let mut state = State::default();
         assert_eq!(state.lacking(4 << 20), None);
-        assert!(state.lend(lent(1), ROOM_BYTES).is_none());
+        assert!(state.track(in_use(1), ROOM_BYTES).is_none());
         assert_eq!(state.lacking(1 << 20), Some(key()));
         assert_eq!(state.lacking(SIZE_BYTES - 1), None);
-        state.add_made(ready(Content::Zero));
+        state.add_made(free(Content::Zero));
         assert_eq!(state.lacking(1 << 20), None);
-        assert!(state.take(&key(), wish(1, true)).is_some());
+        assert!(state.take(&key(), request(1, true)).is_some());
         assert_eq!(state.lacking(1 << 20), Some(key()));
         // What comes back counts.
-        assert!(state.add_returned(ready(Content::Of(ClientId(1))), 1 << 20).is_none());
+        assert!(state.add_reclaimed(free(Content::Of(ClientId(1))), 1 << 20).is_none());
         assert_eq!(state.lacking(1 << 20), None);
-        assert_eq!(state.give_back().len(), 1);
-        assert_eq!((state.stats().ready, state.stats().given_back), (0, 1));
+        assert_eq!(state.shrink().len(), 1);
+        assert_eq!((state.stats().free, state.stats().freed), (0, 1));
         assert_eq!(state.lacking(1 << 20), None);
     }
 
@@ -359,43 +243,43 @@ mod tests {
     fn what_a_client_has_had_for_longest_is_looked_at_first() {
         let mut state = State::default();
         for client in [1, 2, 1] {
-            assert!(state.lend(lent(client), ROOM_BYTES).is_none());
+            assert!(state.track(in_use(client), ROOM_BYTES).is_none());
         }
-        let second = state.lent[2].buffer.as_fd().as_raw_fd();
-        let first = state.take_lent("memfd", SIZE_BYTES, ClientId(1)).unwrap();
-        assert!(state.take_lent("memfd", SIZE_BYTES, ClientId(3)).is_none());
-        state.still_lent(first);
-        let next = state.take_lent("memfd", SIZE_BYTES, ClientId(1)).unwrap();
+        let second = state.in_use[2].buffer.as_fd().as_raw_fd();
+        let first = state.take_in_use("memfd", SIZE_BYTES, ClientId(1)).unwrap();
+        assert!(state.take_in_use("memfd", SIZE_BYTES, ClientId(3)).is_none());
+        state.put_back(first);
+        let next = state.take_in_use("memfd", SIZE_BYTES, ClientId(1)).unwrap();
         assert_eq!(next.buffer.as_fd().as_raw_fd(), second);
-        assert_eq!(next.into_ready(Instant::now()).content, Content::Of(ClientId(1)));
+        assert_eq!(next.into_free(Instant::now()).content, Content::Of(ClientId(1)));
     }
 
     #[test]
-    fn only_so_many_buffers_are_remembered() {
+    fn only_so_many_buffers_are_tracked() {
         let mut state = State::default();
-        for _ in 0..MAX_LENT {
-            assert!(state.lend(lent(1), ROOM_BYTES).is_none());
+        for _ in 0..MAX_IN_USE {
+            assert!(state.track(in_use(1), ROOM_BYTES).is_none());
         }
-        assert!(state.lend(lent(1), ROOM_BYTES).is_some());
-        assert_eq!(state.stats().lent, MAX_LENT as u64);
+        assert!(state.track(in_use(1), ROOM_BYTES).is_some());
+        assert_eq!(state.stats().in_use, MAX_IN_USE as u64);
     }
 
     #[test]
-    fn of_small_buffers_only_so_many_bytes_are_remembered() {
+    fn only_so_many_bytes_of_small_buffers_are_tracked() {
         let mut state = State::default();
-        let small = || Lent { key: Key { size_bytes: SMALL_BUFFER_BYTES, ..key() }, ..lent(1) };
-        assert!(state.lend(small(), 2 * SMALL_BUFFER_BYTES).is_none());
-        assert!(state.lend(small(), 2 * SMALL_BUFFER_BYTES).is_none());
-        assert!(state.lend(small(), 2 * SMALL_BUFFER_BYTES).is_some());
+        let small = || InUse { key: Key { size_bytes: SMALL_BUFFER_BYTES, ..key() }, ..in_use(1) };
+        assert!(state.track(small(), 2 * SMALL_BUFFER_BYTES).is_none());
+        assert!(state.track(small(), 2 * SMALL_BUFFER_BYTES).is_none());
+        assert!(state.track(small(), 2 * SMALL_BUFFER_BYTES).is_some());
         // Large ones are looked at soon.
-        assert!(state.lend(lent(1), 2 * SMALL_BUFFER_BYTES).is_none());
+        assert!(state.track(in_use(1), 2 * SMALL_BUFFER_BYTES).is_none());
     }
 
     #[test]
     fn small_buffers_are_not_made_ahead() {
         let mut state = State::default();
         let key = Key { size_bytes: SMALL_BUFFER_BYTES, ..key() };
-        assert!(state.lend(Lent { key, ..lent(1) }, ROOM_BYTES).is_none());
+        assert!(state.track(InUse { key, ..in_use(1) }, ROOM_BYTES).is_none());
         assert_eq!(state.lacking(1 << 20), None);
     }
 
@@ -403,32 +287,32 @@ mod tests {
     fn an_empty_pool_has_nothing_to_do() {
         let mut state = State::default();
         assert!(state.is_empty());
-        assert!(state.lend(lent(1), ROOM_BYTES).is_none());
+        assert!(state.track(in_use(1), ROOM_BYTES).is_none());
         assert!(!state.is_empty());
-        state.lent.clear();
-        // A kind that is in use is to be ready.
+        state.in_use.clear();
+        // Of a kind that was in use one is to be free.
         assert!(!state.is_empty());
-        state.give_back();
+        state.shrink();
         assert!(state.is_empty());
     }
 
     #[test]
     fn what_comes_back_over_the_cap_is_dropped() {
         let mut state = State::default();
-        assert!(state.add_returned(ready(Content::Zero), SIZE_BYTES).is_none());
-        assert!(state.add_returned(ready(Content::Zero), SIZE_BYTES).is_some());
-        assert_eq!((state.stats().ready, state.stats().ready_bytes), (1, SIZE_BYTES));
+        assert!(state.add_reclaimed(free(Content::Zero), SIZE_BYTES).is_none());
+        assert!(state.add_reclaimed(free(Content::Zero), SIZE_BYTES).is_some());
+        assert_eq!((state.stats().free, state.stats().free_bytes), (1, SIZE_BYTES));
     }
 
     #[test]
-    fn only_old_bytes_of_clients_are_cleared() {
+    fn only_old_bytes_of_clients_are_zeroed() {
         let mut state = State::default();
-        state.ready.push(ready(Content::Zero));
-        state.ready.push(ready(Content::Of(ClientId(1))));
-        let before = state.ready[0].since;
-        assert!(state.take_uncleared(before).is_none());
-        let uncleared = state.take_uncleared(Instant::now()).unwrap();
-        assert_eq!(uncleared.content, Content::Of(ClientId(1)));
-        assert!(state.take_uncleared(Instant::now()).is_none());
+        state.free.push(free(Content::Zero));
+        state.free.push(free(Content::Of(ClientId(1))));
+        let before = state.free[0].since;
+        assert!(state.take_not_zeroed(before).is_none());
+        let not_zeroed = state.take_not_zeroed(Instant::now()).unwrap();
+        assert_eq!(not_zeroed.content, Content::Of(ClientId(1)));
+        assert!(state.take_not_zeroed(Instant::now()).is_none());
     }
 }

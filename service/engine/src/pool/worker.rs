@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The pool's thread: takes buffers back, clears them, makes new ones, gives all back.
+//! The pool's thread: reclaims buffers, zeroes them, makes new ones, frees what nobody needs.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::pressure::MemoryPressure;
-use super::state::{Content, Key, Lent, Ready, State};
-use super::Shared;
-use crate::heap::{BufferName, Kept, Purpose};
+use dmabuf_uapi::dma_buf::CpuAccess;
 
-/// How soon the thread first looks whether a buffer has come back; it waits twice as long each time none has. Small ones
-/// are for their client alone, whose requests look themselves, so that it waits longest for these.
+use super::alloc_request::Key;
+use super::buffers::{Content, Free, InUse};
+use super::pressure::MemoryPressure;
+use super::shared::Shared;
+use super::state::State;
+use crate::buffer::{BufferName, CpuView, RetainedBuffer};
+use crate::heap::Purpose;
+
+/// How soon the thread first looks whether a buffer was released; it waits twice as long each time
+/// none was. Small ones are for their client alone, whose requests look themselves, so that it waits
+/// longest for these.
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// How long a client that loads again can find its own buffer uncleared.
-const CLEAR_AFTER: Duration = Duration::from_secs(1);
+/// How long a client that loads again can find its own buffer as it left it.
+const ZERO_AFTER: Duration = Duration::from_secs(1);
 
 /// The name of a buffer that no client has.
 const NAME: &str = "dmabuf-loader-pool";
@@ -27,7 +33,7 @@ pub(super) fn run(shared: &Shared) {
     let mut look_at = None;
     while let Some(woken) = sleep_until(shared, look_at) {
         if woken {
-            // A buffer was lent; it will not be back at once, but the next request may come.
+            // A buffer went out; its client will not release it at once, but another may ask.
             make_one(shared);
             wait = first_wait(shared);
             let soon = Instant::now() + wait;
@@ -36,34 +42,34 @@ pub(super) fn run(shared: &Shared) {
         }
         let is_idle = is_idle(shared);
         if is_idle || pressure.as_ref().is_some_and(MemoryPressure::is_high) {
-            give_back(shared, is_idle);
+            shrink(shared, is_idle);
         }
         let doubled = (wait * 2).min(LONGEST_WAIT);
-        wait = if take_back(shared) { first_wait(shared) } else { doubled };
-        clear_old(shared);
+        wait = if reclaim(shared) { first_wait(shared) } else { doubled };
+        zero_old(shared);
         make_one(shared);
         look_at = Some(Instant::now() + wait);
     }
 }
 
-/// Whether the next look is soon enough for a buffer that the last request is lent.
-pub(super) fn looks_soon(state: &State, lent: &Key) -> bool {
+/// Whether the next look is soon enough for a buffer that the last request gets.
+pub(super) fn looks_soon(state: &State, key: &Key) -> bool {
     let (next, last) = (state.next_look, state.last_request);
-    next.zip(last).is_some_and(|(next, last)| next <= last + patience_with(lent))
+    next.zip(last).is_some_and(|(next, last)| next <= last + patience_with(key))
 }
 
-fn patience_with(lent: &Key) -> Duration {
-    if lent.is_worth_clearing() {
+fn patience_with(key: &Key) -> Duration {
+    if key.pays_to_zero() {
         SHORTEST_WAIT
     } else {
         LONGEST_WAIT
     }
 }
 
-/// How soon to look at what is lent.
+/// How soon to look at what is in use.
 fn first_wait(shared: &Shared) -> Duration {
     let state = shared.state();
-    state.lent.iter().map(|lent| patience_with(&lent.key)).min().unwrap_or(LONGEST_WAIT)
+    state.in_use.iter().map(|in_use| patience_with(&in_use.key)).min().unwrap_or(LONGEST_WAIT)
 }
 
 /// Sleeps until then or until woken, and says which; `None` means stop. An empty pool sleeps until woken.
@@ -93,66 +99,73 @@ fn is_idle(shared: &Shared) -> bool {
     last.is_some_and(|last| last.elapsed() >= shared.config.idle)
 }
 
-/// Gives back what no client has. Where nobody asks, those that clients have need not come back either.
-fn give_back(shared: &Shared, is_idle: bool) {
+/// Frees what no client has. Where nobody asks, the pool does not wait for what clients have either.
+fn shrink(shared: &Shared, is_idle: bool) {
     let mut state = shared.state();
-    let dropped = state.give_back();
-    let forgotten = if is_idle { std::mem::take(&mut state.lent) } else { Vec::new() };
+    let dropped = state.shrink();
+    let forgotten = if is_idle { std::mem::take(&mut state.in_use) } else { Vec::new() };
     drop(state);
     if !dropped.is_empty() {
-        log::info!("the pool gives back {} buffers", dropped.len());
+        log::info!("the pool frees {} buffers", dropped.len());
     }
     drop(forgotten);
 }
 
-/// Takes back the buffers that nobody else holds any more; says whether there were any.
-fn take_back(shared: &Shared) -> bool {
+/// Reclaims the buffers that nobody else holds any more; says whether there were any.
+fn reclaim(shared: &Shared) -> bool {
     // Out of the state meanwhile, so that requests need not wait for procfs.
-    let lent = std::mem::take(&mut shared.state().lent);
-    let (back, still_lent): (Vec<Lent>, Vec<Lent>) = lent.into_iter().partition(Lent::is_released);
-    shared.state().lent.extend(still_lent);
-    let any = !back.is_empty();
-    for lent in back {
+    let in_use = std::mem::take(&mut shared.state().in_use);
+    let (released, held): (Vec<InUse>, Vec<InUse>) =
+        in_use.into_iter().partition(InUse::is_released);
+    shared.state().in_use.extend(held);
+    let any = !released.is_empty();
+    for in_use in released {
         let over_cap =
-            shared.state().add_returned(lent.into_ready(Instant::now()), shared.config.max_bytes);
+            shared.state().add_reclaimed(in_use.into_free(Instant::now()), shared.config.max_bytes);
         drop(over_cap);
     }
     any
 }
 
-fn clear_old(shared: &Shared) {
-    let Some(before) = Instant::now().checked_sub(CLEAR_AFTER) else { return };
+fn zero_old(shared: &Shared) {
+    let Some(before) = Instant::now().checked_sub(ZERO_AFTER) else { return };
     loop {
-        let Some(mut ready) = shared.state().take_uncleared(before) else { return };
-        if !ready.key.is_worth_clearing() {
-            shared.state().count_given_back();
+        let Some(mut free) = shared.state().take_not_zeroed(before) else { return };
+        if !free.key.pays_to_zero() {
+            shared.state().count_freed();
             continue;
         }
-        match ready.view().clear(0, ready.key.size_bytes) {
+        match zero(&free) {
             Ok(()) => {
-                ready.content = Content::Zero;
-                shared.state().add_cleared(ready);
+                free.content = Content::Zero;
+                shared.state().add_zeroed(free);
             }
-            // Dropped: what cannot be cleared must not reach anybody.
-            Err(error) => log::warn!("a buffer of the pool cannot be cleared: {error}"),
+            // Dropped: what cannot be zeroed must not reach anybody.
+            Err(error) => log::warn!("a buffer of the pool cannot be zeroed: {error}"),
         }
     }
 }
 
-/// Makes one buffer of a kind that is in use and of which none is left.
+fn zero(free: &Free) -> crate::error::Result<()> {
+    let cpu = CpuView::new(free.view(), CpuAccess::WRITE);
+    cpu.zero(0, free.key.size_bytes)?;
+    cpu.end()
+}
+
+/// Makes one buffer of a kind of which one is to be free and none is.
 fn make_one(shared: &Shared) {
     let Some(key) = shared.state().lacking(shared.config.max_bytes) else { return };
-    if let Some(ready) = make(shared, key) {
-        shared.state().add_made(ready);
+    if let Some(free) = make(shared, key) {
+        shared.state().add_made(free);
     }
 }
 
-fn make(shared: &Shared, key: Key) -> Option<Ready> {
+fn make(shared: &Shared, key: Key) -> Option<Free> {
     let heap = shared.heaps.by_name(&key.heap)?;
     let name = BufferName::new(NAME, NAME).ok()?;
     // Where there is no memory for it now, the next request finds out what there is.
-    let allocated = heap.allocate_of(key.size_bytes, key.pages, &name, Purpose::Fill).ok()?;
-    let buffer = Kept::new(allocated.buffer.fd, false)?;
+    let allocated = heap.allocate(key.size_bytes, key.pages, &name, Purpose::Fill).ok()?;
+    let buffer = RetainedBuffer::new(allocated.buffer.fd, false)?;
     let (backing, content) = (allocated.backing, Content::Zero);
-    Some(Ready { key, buffer, backing, content, since: Instant::now() })
+    Some(Free { key, buffer, backing, content, since: Instant::now() })
 }

@@ -4,14 +4,21 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Barrier;
-use std::thread::ThreadId;
+use std::thread::{self, ThreadId};
+
+use dmabuf_uapi::dma_buf::CpuAccess;
 
 use dmabuf_uapi::Errno;
 
+use super::super::bounce_memory::BounceMemory;
+use super::super::range_copy::IoResources;
 use super::*;
-use crate::buffer::{BufferKind, BufferView};
+use crate::buffer::{BufferKind, BufferView, CpuView};
+use crate::context::{ClientId, Context};
 use crate::error::EngineError;
 use crate::file::OpenFile;
+use crate::io_path::Direction;
+use crate::threads::Threads;
 
 const CHUNK: u64 = 8192;
 const CHUNKS: u64 = 8;
@@ -28,39 +35,52 @@ const OPERATION: &str = "load";
 struct Rig {
     file: File,
     memfd: OwnedFd,
+    context: Context,
+    /// What was reported as moved.
+    moved: Mutex<Vec<std::ops::Range<u64>>>,
 }
 
 impl Rig {
     fn new() -> Self {
         let memfd = dmabuf_uapi::memfd::create_sealed(c"in-flight", LEN).unwrap();
         rustix::io::pwrite(&memfd, &[BEFORE; LEN as usize], 0).unwrap();
-        Self { file: File::open("/proc/self/exe").unwrap(), memfd }
+        let file = File::open("/proc/self/exe").unwrap();
+        let context = Context::new(ClientId(0));
+        Self { file, memfd, context, moved: Mutex::default() }
     }
 
-    fn with_transfer<T>(&self, test: impl FnOnce(Transfer<'_>) -> T) -> T {
-        let name = || "files[0]".to_owned();
-        let file = OpenFile::inspect(self.file.as_fd(), name, Direction::Load).unwrap();
-        let buffer = BufferView::new(self.memfd.as_fd(), LEN, BufferKind::Memfd);
-        test(Transfer {
-            direction: Direction::Load,
-            direct: true,
-            file: &file,
+    fn with_copy<T>(&self, test: impl FnOnce(RangeCopy<'_, '_>) -> T) -> T {
+        let fd = self.file.as_fd().try_clone_to_owned().unwrap();
+        let file = OpenFile::inspect(fd, 0, Direction::Load).unwrap();
+        let view = BufferView::new(self.memfd.as_fd(), LEN, BufferKind::Memfd);
+        let buffer = CpuView::new(view, CpuAccess::WRITE);
+        let resources =
+            IoResources { threads: Threads::new(8), bounce_memory: BounceMemory::default() };
+        let range = ResolvedSegment {
+            file_index: 0,
             file_offset_bytes: 0,
-            buffer: &buffer,
             buffer_offset_bytes: 0,
             len_bytes: LEN,
-            batch_bytes: BATCH_BYTES,
-            follower: &|_| {},
+        };
+        test(RangeCopy {
+            direction: Direction::Load,
+            file: &file,
+            buffer: &buffer,
+            range,
+            batch_bytes: CHUNK_BYTES,
+            resources: &resources,
+            context: &self.context,
+            moved: &|part| self.moved.lock().unwrap().push(part),
         })
     }
 
     /// Loads by small chunks.
     fn load(
         &self,
-        threads: u64,
+        threads: usize,
         call: impl Fn(u64, usize) -> KernelResult<usize> + Sync,
-    ) -> Result<Progress> {
-        self.with_transfer(|transfer| Chunks::new(&transfer, CHUNK, OPERATION, call).load(threads))
+    ) -> Result<Moved> {
+        self.with_copy(|copy| Chunks::new(&copy, CHUNK, OPERATION, call).load(threads))
     }
 
     fn put(&self, place: u64, len: usize) -> KernelResult<usize> {
@@ -91,8 +111,8 @@ impl Calls {
     }
 }
 
-fn complete() -> Result<Progress> {
-    Ok(Progress { bytes: LEN, refused: None })
+fn complete() -> Result<Moved> {
+    Ok(Moved::bytes(LEN))
 }
 
 #[test]
@@ -117,8 +137,8 @@ fn every_chunk_is_loaded_once() {
 
 #[test]
 fn as_many_calls_are_in_flight_as_there_are_threads() {
-    const THREADS: u64 = 4;
-    let (barrier, calls) = (Barrier::new(THREADS as usize), Calls::default());
+    const THREADS: usize = 4;
+    let (barrier, calls) = (Barrier::new(THREADS), Calls::default());
     let outcome = Rig::new().load(THREADS, |done, len| {
         calls.note(done, len);
         // Nobody goes on before all are here.
@@ -132,7 +152,7 @@ fn as_many_calls_are_in_flight_as_there_are_threads() {
             threads.push(thread);
         }
     }
-    assert_eq!(threads.len() as u64, THREADS);
+    assert_eq!(threads.len(), THREADS);
     assert!(threads.contains(&thread::current().id()));
 }
 
@@ -160,12 +180,12 @@ fn nothing_is_begun_behind_the_end_of_the_file() {
         calls.note(done, len);
         Ok(if done == 2 * CHUNK { 100 } else { len })
     });
-    assert_eq!(outcome, Ok(Progress { bytes: 2 * CHUNK + 100, refused: None }));
+    assert_eq!(outcome, Ok(Moved { bytes: 2 * CHUNK + 100, refused: None }));
     assert_eq!(calls.places().last(), Some(&(2 * CHUNK, CHUNK as usize)));
 }
 
 /// Loads by two threads; the second chunk gets `answer` when the third has been loaded.
-fn load_with_a_late_second_chunk(rig: &Rig, answer: KernelResult<usize>) -> Result<Progress> {
+fn load_with_a_late_second_chunk(rig: &Rig, answer: KernelResult<usize>) -> Result<Moved> {
     let third_is_loaded = Barrier::new(2);
     rig.load(2, |done, len| match done / CHUNK {
         1 => {
@@ -183,10 +203,10 @@ fn load_with_a_late_second_chunk(rig: &Rig, answer: KernelResult<usize>) -> Resu
 }
 
 #[test]
-fn what_was_loaded_behind_a_refused_chunk_is_cleared() {
+fn what_was_loaded_behind_a_refused_chunk_is_zeroed() {
     let rig = Rig::new();
     let outcome = load_with_a_late_second_chunk(&rig, Err(Errno::BUSY));
-    assert_eq!(outcome, Ok(Progress { bytes: CHUNK, refused: Some(Errno::BUSY) }));
+    assert_eq!(outcome, Ok(Moved { bytes: CHUNK, refused: Some(Errno::BUSY) }));
     assert_eq!([0, 1, 2].map(|chunk| rig.filled_with(chunk)), [LOADED, 0, 0]);
     assert_eq!(rig.filled_with(CHUNKS - 1), BEFORE);
 }
@@ -195,14 +215,14 @@ fn what_was_loaded_behind_a_refused_chunk_is_cleared() {
 fn a_refusal_of_the_first_chunk_leaves_the_buffer_alone() {
     let rig = Rig::new();
     let outcome = rig.load(4, |_, _| Err(Errno::INVAL));
-    assert_eq!(outcome, Ok(Progress { bytes: 0, refused: Some(Errno::INVAL) }));
+    assert_eq!(outcome, Ok(Moved { bytes: 0, refused: Some(Errno::INVAL) }));
     assert!((0..CHUNKS).all(|chunk| rig.filled_with(chunk) == BEFORE));
 }
 
 #[test]
 fn what_is_behind_the_end_of_the_file_does_not_count() {
     let outcome = load_with_a_late_second_chunk(&Rig::new(), Ok(0));
-    assert_eq!(outcome, Ok(Progress { bytes: CHUNK, refused: None }));
+    assert_eq!(outcome, Ok(Moved { bytes: CHUNK, refused: None }));
 }
 
 #[test]
@@ -233,21 +253,13 @@ fn the_first_chunk_that_is_incomplete_decides() {
 }
 
 #[test]
-fn only_large_direct_loads_that_nobody_follows_are_cut() {
+fn only_large_loads_are_cut() {
     let large = 2 * CHUNK_BYTES;
-    let followed = BATCH_BYTES / 8;
-    let cases = [
-        (Direction::Load, true, large, BATCH_BYTES, true),
-        (Direction::Load, true, large - BLOCK as u64, BATCH_BYTES, false),
-        (Direction::Load, false, large, BATCH_BYTES, false),
-        (Direction::Load, true, large, followed, false),
-        (Direction::Save, true, large, BATCH_BYTES, false),
-    ];
-    for (direction, direct, len_bytes, batch_bytes, is_cut) in cases {
+    for (len_bytes, is_cut) in [(large, true), (large - BLOCK as u64, false)] {
         let (calls, both) = (Calls::default(), Barrier::new(2));
-        let outcome = Rig::new().with_transfer(|transfer| {
-            let transfer = Transfer { direction, direct, len_bytes, batch_bytes, ..transfer };
-            in_flight(&transfer, OPERATION, |done, len| {
+        let outcome = Rig::new().with_copy(|copy| {
+            let copy = RangeCopy { range: ResolvedSegment { len_bytes, ..copy.range }, ..copy };
+            in_chunks(&copy, OPERATION, |done, len| {
                 calls.note(done, len);
                 if is_cut {
                     both.wait();
@@ -255,10 +267,44 @@ fn only_large_direct_loads_that_nobody_follows_are_cut() {
                 Ok(len)
             })
         });
-        assert_eq!(outcome, Ok(Progress { bytes: len_bytes, refused: None }));
+        assert_eq!(outcome, Ok(Moved::bytes(len_bytes)));
         let calls = calls.0.into_inner().unwrap();
         let by_one = calls.iter().all(|(_, _, thread)| *thread == thread::current().id());
-        assert_eq!(by_one, !is_cut, "{direction:?}, direct {direct}, {len_bytes} bytes");
-        assert!(calls.iter().all(|(_, len, _)| *len as u64 <= batch_bytes));
+        assert_eq!(by_one, !is_cut, "{len_bytes} bytes");
+        assert!(calls.iter().all(|(_, len, _)| *len as u64 <= CHUNK_BYTES));
     }
+}
+
+#[test]
+fn smaller_calls_stay_parallel_and_report_each() {
+    let (rig, both) = (Rig::new(), Barrier::new(2));
+    let outcome = rig.with_copy(|copy| {
+        let copy = RangeCopy { batch_bytes: BLOCK as u64, ..copy };
+        Chunks::new(&copy, LEN / 2, OPERATION, |_, len| {
+            // Two chunks are in flight at each call.
+            both.wait();
+            Ok(len)
+        })
+        .load(2)
+    });
+    assert_eq!(outcome, complete());
+    let mut moved = rig.moved.into_inner().unwrap();
+    moved.sort_by_key(|part| part.start);
+    let expected: Vec<_> = (0..LEN / BLOCK as u64)
+        .map(|call| call * BLOCK as u64..(call + 1) * BLOCK as u64)
+        .collect();
+    assert_eq!(moved, expected);
+}
+
+#[test]
+fn a_cancelled_load_ends_after_the_calls_in_flight() {
+    let (rig, calls, all) = (Rig::new(), Calls::default(), Barrier::new(4));
+    let outcome = rig.load(4, |done, len| {
+        calls.note(done, len);
+        all.wait();
+        rig.context.cancel.cancel();
+        Ok(len.min(BLOCK))
+    });
+    assert_eq!(outcome, Err(EngineError::Cancelled));
+    assert_eq!(calls.places().len(), 4);
 }

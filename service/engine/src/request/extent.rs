@@ -1,47 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The ranges that a request's segments come to. Pure.
+//! The contiguous ranges that a request's segments make up. Pure.
 
-use smallvec::{smallvec, SmallVec};
-
-use crate::request::ResolvedSegment;
+use super::segment::ResolvedSegment;
 
 /// Segments that follow each other in the file as well as in the buffer: one range to move.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) range: ResolvedSegment,
-    /// The segments, in the order of their places.
-    pub(crate) indices: SmallVec<[usize; 1]>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// All of it.
+    pub range: ResolvedSegment,
+    /// Its segments, by their index in the request, in the order of their places.
+    pub segments: Vec<usize>,
 }
 
-impl Run {
-    /// How errors name it: by the first of its segments in the request.
-    pub(crate) fn argument(&self) -> String {
-        format!("segments[{}]", self.indices.iter().min().copied().unwrap_or_default())
+impl Extent {
+    /// The segment by which errors name it: the first in the request.
+    pub(crate) fn first_segment(&self) -> usize {
+        self.segments.iter().min().copied().unwrap_or_default()
     }
 }
 
-/// The ranges of a request, in the order in which they are moved.
-pub(crate) type Runs = SmallVec<[Run; 1]>;
-
-/// Joins adjacent segments, whatever their order in the request.
-pub(crate) fn merge_adjacent(segments: &[ResolvedSegment]) -> Runs {
-    if let [only] = segments {
-        return smallvec![Run { range: *only, indices: smallvec![0] }];
-    }
+/// Joins adjacent segments, whatever their order in the request. The result is in the order of the
+/// files and of the places in them.
+pub(crate) fn merge_adjacent(segments: &[ResolvedSegment]) -> Vec<Extent> {
     let mut order: Vec<usize> = (0..segments.len()).collect();
     order.sort_by_key(|index| (segments[*index].file_index, segments[*index].file_offset_bytes));
-    let mut runs = Runs::new();
+    let mut extents: Vec<Extent> = Vec::with_capacity(1);
     for index in order {
         let next = segments[index];
-        match runs.last_mut() {
-            Some(run) if continues(&run.range, &next) => {
-                run.range.len_bytes += next.len_bytes;
-                run.indices.push(index);
+        match extents.last_mut() {
+            Some(extent) if continues(&extent.range, &next) => {
+                extent.range.len_bytes += next.len_bytes;
+                extent.segments.push(index);
             }
-            _ => runs.push(Run { range: next, indices: smallvec![index] }),
+            _ => extents.push(Extent { range: next, segments: vec![index] }),
         }
     }
-    runs
+    extents
 }
 
 fn continues(range: &ResolvedSegment, next: &ResolvedSegment) -> bool {
@@ -78,11 +72,11 @@ mod tests {
     }
 
     fn merged(segments: &[ResolvedSegment]) -> Vec<(ResolvedSegment, Vec<usize>)> {
-        merge_adjacent(segments).into_iter().map(|run| (run.range, run.indices.to_vec())).collect()
+        merge_adjacent(segments).into_iter().map(|e| (e.range, e.segments)).collect()
     }
 
     #[test]
-    fn neighbours_in_file_and_buffer_become_one_run() {
+    fn neighbours_in_file_and_buffer_become_one_extent() {
         let segments = [segment(0, 10, 110, 5), segment(0, 0, 100, 10), segment(0, 15, 115, 1)];
         assert_eq!(merged(&segments), [(segment(0, 0, 100, 16), vec![1, 0, 2])]);
     }
@@ -99,8 +93,8 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_named_by_its_first_segment_in_the_request() {
+    fn an_extent_is_named_by_its_first_segment() {
         let segments = [segment(0, 10, 110, 5), segment(0, 0, 100, 10)];
-        assert_eq!(merge_adjacent(&segments)[0].argument(), "segments[0]");
+        assert_eq!(merge_adjacent(&segments)[0].first_segment(), 0);
     }
 }

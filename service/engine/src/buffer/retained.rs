@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A buffer that is kept here while a client has it.
+//! The engine's own fd of a buffer that a client has or had.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
@@ -8,25 +8,21 @@ use dmabuf_uapi::counted_buffer::CountedBuffer;
 use dmabuf_uapi::mapping::{Mapping, MappingAccess};
 use dmabuf_uapi::Errno;
 
-use super::BufferName;
-
-/// An fd of a dma-buf besides the client's.
+/// An fd of a dma-buf besides the client's, so that the buffer can be reused once it is released.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct RetainedBuffer {
     counted: CountedBuffer,
-    /// What it was named last.
-    name: Option<BufferName>,
     /// Whether it stays mapped once a path has needed that.
     stays_mapped: bool,
     /// All of it, which counts as a reference, too.
     mapping: OnceLock<Mapping>,
 }
 
-impl Kept {
+impl RetainedBuffer {
     /// `None` where there is no fd left for it.
     pub(crate) fn new(buffer: OwnedFd, stays_mapped: bool) -> Option<Self> {
         let counted = CountedBuffer::new(buffer).ok()?;
-        Some(Self { counted, name: None, stays_mapped, mapping: OnceLock::new() })
+        Some(Self { counted, stays_mapped, mapping: OnceLock::new() })
     }
 
     /// Whether nobody else holds the buffer any more.
@@ -34,7 +30,7 @@ impl Kept {
         self.counted.references() == Ok(1 + u64::from(self.mapping.get().is_some()))
     }
 
-    /// Whether [`Kept::mapping`] is of use: for a small buffer a mapping of its own costs more than what is done with it.
+    /// Whether [`RetainedBuffer::mapping`] pays: mapping a small buffer anew costs more than filling it.
     pub(crate) fn stays_mapped(&self) -> bool {
         self.stays_mapped
     }
@@ -48,22 +44,9 @@ impl Kept {
         let made = Mapping::shared(&self.counted, len_bytes, MappingAccess::ReadWrite)?;
         Ok(self.mapping.get_or_init(|| made))
     }
-
-    /// Names the buffer, unless it was named so last.
-    pub(crate) fn rename(&mut self, name: &BufferName) {
-        if self.name.as_ref() != Some(name) {
-            name.give_to(&self.counted);
-            self.name = Some(*name);
-        }
-    }
-
-    /// Has the next name given in any case.
-    pub(crate) fn forget_name(&mut self) {
-        self.name = None;
-    }
 }
 
-impl AsFd for Kept {
+impl AsFd for RetainedBuffer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.counted.as_fd()
     }

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What an open file allows: its kind, its mode, its size, direct I/O and fs-verity.
+
+mod direct_io;
+pub mod fs_verity;
+mod kind;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use dmabuf_uapi::file_attributes::{file_attributes, file_system_magic, FileAttributes};
+use rustix::fs::{fcntl_getfl, open, FileType, Mode, OFlags};
+
+use crate::error::{errno_text, Argument, EngineError, Result};
+use crate::io_path::{Detail, Direction};
+
+pub use direct_io::{DirectIo, FileFacts};
+pub(crate) use kind::describe_kind;
+
+/// What a request would use, so that nothing is reopened in vain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Needs {
+    /// The policy permits a path that reads or writes the file directly.
+    pub(crate) direct: bool,
+    /// The page cache will do, and so few bytes are to be moved that reopening costs more.
+    pub(crate) few_bytes: bool,
+    /// Ranges that are not multiples of the file's alignment are to be written.
+    pub(crate) unaligned_writes: bool,
+}
+
+/// A client's file, with a second open file description where that helps. It never moves the
+/// client's file position and never changes its flags.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    passed: OwnedFd,
+    passed_is_direct: bool,
+    reopened: Option<OwnedFd>,
+    direction: Direction,
+    attributes: FileAttributes,
+    facts: FileFacts,
+}
+
+impl OpenFile {
+    /// Checks that `fd` is a regular file in a mode that permits the direction.
+    ///
+    /// # Errors
+    /// [`EngineError::BadFd`] or [`EngineError::UnsupportedFile`], naming the file by its index.
+    pub(crate) fn inspect(fd: OwnedFd, index: usize, direction: Direction) -> Result<Self> {
+        let argument = Argument::File(index);
+        let flags =
+            fcntl_getfl(&fd).map_err(|errno| EngineError::bad_fd(argument, errno_text(errno)))?;
+        if flags.contains(OFlags::PATH) {
+            return Err(EngineError::bad_fd(argument, "is an O_PATH fd, expected an open file"));
+        }
+        let attributes = file_attributes(&fd)
+            .map_err(|errno| EngineError::io(format!("{argument}: statx"), errno))?;
+        if FileType::from_raw_mode(attributes.mode.into()) != FileType::RegularFile {
+            let (found, expected) = (describe_kind(fd.as_fd()), "a regular file");
+            return Err(EngineError::UnsupportedFile { argument, found, expected });
+        }
+        check_mode(flags, argument, direction)?;
+        let passed_is_direct = flags.contains(OFlags::DIRECT);
+        let direct = direct_io::direct_io(&attributes, || file_system_magic(&fd))
+            .map_err(|errno| EngineError::io(format!("{argument}: fstatfs"), errno))?;
+        let facts = FileFacts {
+            size_bytes: attributes.size_bytes,
+            has_buffered_fd: !passed_is_direct,
+            is_sparse: attributes.allocated_sectors.saturating_mul(512) < attributes.size_bytes,
+            direct,
+        };
+        Ok(Self { passed: fd, passed_is_direct, reopened: None, direction, attributes, facts })
+    }
+
+    /// Opens the file a second time, with or without `O_DIRECT`, where the request needs it and
+    /// permissions allow.
+    pub(crate) fn reopen_for(&mut self, needs: Needs) {
+        let direct_is_possible = matches!(self.facts.direct, DirectIo::Possible { .. });
+        if self.passed_is_direct {
+            if !direct_is_possible || needs.unaligned_writes {
+                self.reopened = self.reopen(OFlags::empty()).ok();
+                self.facts.has_buffered_fd = self.reopened.is_some();
+            }
+        } else if direct_is_possible && needs.few_bytes {
+            self.facts.direct = DirectIo::ReopeningCostsMore;
+        } else if direct_is_possible && needs.direct {
+            match self.reopen(OFlags::DIRECT) {
+                Ok(fd) => self.reopened = Some(fd),
+                Err(detail) => {
+                    self.facts.direct = DirectIo::OpenedBuffered(Detail::from(format!(
+                        "the file is open without O_DIRECT and cannot be reopened with it: {detail}"
+                    )));
+                }
+            }
+        }
+    }
+
+    fn reopen(&self, extra: OFlags) -> std::result::Result<OwnedFd, String> {
+        let mode = match self.direction {
+            Direction::Load => OFlags::RDONLY,
+            Direction::Save => OFlags::WRONLY,
+        };
+        let path = format!("/proc/self/fd/{}", self.passed.as_raw_fd());
+        let fd = open(path, mode | extra | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
+            .map_err(errno_text)?;
+        let again = file_attributes(&fd).map_err(errno_text)?;
+        if (again.device, again.inode) != (self.attributes.device, self.attributes.inode) {
+            return Err("reopening yields another file".to_owned());
+        }
+        Ok(fd)
+    }
+
+    /// Whether the kernel checks what is read of the file against a hash tree (fs-verity).
+    pub(crate) fn has_verity(&self) -> bool {
+        self.attributes.verity
+    }
+
+    /// What the planner needs to know.
+    pub(crate) fn facts(&self) -> &FileFacts {
+        &self.facts
+    }
+
+    /// An fd with `O_DIRECT`.
+    pub(crate) fn direct_fd(&self) -> Option<BorrowedFd<'_>> {
+        if self.passed_is_direct {
+            Some(self.passed.as_fd())
+        } else {
+            self.reopened.as_ref().map(AsFd::as_fd)
+        }
+    }
+
+    /// An fd without `O_DIRECT`.
+    pub(crate) fn buffered_fd(&self) -> Option<BorrowedFd<'_>> {
+        if self.passed_is_direct {
+            self.reopened.as_ref().map(AsFd::as_fd)
+        } else {
+            Some(self.passed.as_fd())
+        }
+    }
+
+    /// The fd as the client passed it.
+    pub(crate) fn passed_fd(&self) -> BorrowedFd<'_> {
+        self.passed.as_fd()
+    }
+}
+
+fn check_mode(flags: OFlags, argument: Argument, direction: Direction) -> Result<()> {
+    let mode = flags & OFlags::RWMODE;
+    let problem = match direction {
+        Direction::Load if mode == OFlags::WRONLY => "is not open for reading",
+        Direction::Save if mode == OFlags::RDONLY => "is not open for writing",
+        Direction::Save if flags.contains(OFlags::APPEND) => {
+            "is open with O_APPEND, which ignores file offsets"
+        }
+        _ => return Ok(()),
+    };
+    Err(EngineError::bad_fd(argument, problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, OpenOptions};
+
+    use super::*;
+
+    fn inspect(fd: impl AsFd, direction: Direction) -> Result<OpenFile> {
+        OpenFile::inspect(fd.as_fd().try_clone_to_owned().unwrap(), 0, direction)
+    }
+
+    #[test]
+    fn kinds_other_than_regular_files_are_named() {
+        for (path, found) in [("/", "a directory"), ("/dev/null", "a character device")] {
+            let error = inspect(File::open(path).unwrap(), Direction::Load).unwrap_err();
+            let (argument, expected) = (Argument::File(0), "a regular file");
+            assert_eq!(error, EngineError::UnsupportedFile { argument, found, expected });
+        }
+    }
+
+    #[test]
+    fn the_access_mode_must_fit_the_direction() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        let write_only = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
+        let write_only = write_only.unwrap();
+        let read_only = File::open(&path).unwrap();
+        let append = OpenOptions::new().append(true).open(&path).unwrap();
+        assert_eq!(inspect(&read_only, Direction::Load).unwrap().facts().size_bytes, 0);
+        assert!(inspect(&write_only, Direction::Save).is_ok());
+        for (file, direction) in [
+            (&write_only, Direction::Load),
+            (&read_only, Direction::Save),
+            (&append, Direction::Save),
+        ] {
+            let error = inspect(file, direction).unwrap_err();
+            assert!(matches!(error, EngineError::BadFd { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_path_only_fd_is_refused() {
+        let fd = open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let error = inspect(&fd, Direction::Load).unwrap_err();
+        assert!(error.to_string().contains("O_PATH"), "{error}");
+    }
+
+    #[test]
+    fn a_file_with_a_hole_is_sparse() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        assert!(inspect(&file, Direction::Load).unwrap().facts().is_sparse);
+    }
+
+    #[test]
+    fn tmpfs_reports_no_direct_io() {
+        let memfd = dmabuf_uapi::memfd::create_sealed(c"f", 4096).unwrap();
+        let file = inspect(&memfd, Direction::Load).unwrap();
+        assert!(matches!(file.facts.direct, DirectIo::NotOnThisFile(_)));
+    }
+}

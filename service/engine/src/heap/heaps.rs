@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The heaps of the machine, and which of them may serve a request.
+
+use dmabuf_uapi::page_size_bytes;
+
+use super::huge_pages::HugePageSupport;
+use super::{dma_heap, udmabuf, Heap};
+use crate::error::{Argument, EngineError, Result};
+
+/// The heaps of the machine, in the order in which a request that names none tries them.
+#[derive(Debug)]
+pub struct Heaps(Vec<Heap>);
+
+impl Heaps {
+    /// Opens every heap this process may use: the system heap first, then the other DMA-BUF heaps by
+    /// name, then udmabuf, then memfd where `allow_memfd` says so.
+    ///
+    /// `max_buffer_bytes` caps each heap's own limit.
+    pub(crate) fn discover(max_buffer_bytes: u64, allow_memfd: bool) -> Self {
+        let support = HugePageSupport::probe();
+        let mut heaps: Vec<Heap> = dma_heap::discover()
+            .into_iter()
+            .map(|(name, node)| Heap::dma_heap(name, node))
+            .collect();
+        heaps.extend(udmabuf::discover().map(|node| Heap::udmabuf(node, support)));
+        if allow_memfd {
+            heaps.push(Heap::memfd(support));
+        }
+        for heap in &mut heaps {
+            heap.max_buffer_bytes = heap.max_buffer_bytes.min(max_buffer_bytes);
+        }
+        Self(heaps)
+    }
+
+    /// The heap of that name.
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Heap> {
+        self.0.iter().find(|heap| *heap.name == *name)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[Heap] {
+        &self.0
+    }
+
+    /// The heaps that may serve a request: the one of that name, or for an empty name all that can
+    /// hold `size_bytes`; at least one.
+    ///
+    /// # Errors
+    /// [`EngineError::HeapUnknown`]; [`EngineError::BadArgument`] where the size is over the limit.
+    pub(crate) fn suitable(&self, name: &str, size_bytes: u64) -> Result<Vec<&Heap>> {
+        let named: Vec<&Heap> = match name {
+            "" => self.0.iter().collect(),
+            name => self.by_name(name).into_iter().collect(),
+        };
+        let limit_bytes = named.iter().map(|heap| heap.max_buffer_bytes).max();
+        let Some(limit_bytes) = limit_bytes else {
+            return Err(EngineError::HeapUnknown { name: name.to_owned(), known: self.names() });
+        };
+        if size_bytes > limit_bytes {
+            let whose = if name.is_empty() { "every heap" } else { name };
+            return Err(EngineError::bad_argument(
+                Argument::NewBufferSize,
+                format!("{size_bytes} bytes is over the limit of {whose}, {limit_bytes} bytes"),
+            ));
+        }
+        Ok(named.into_iter().filter(|heap| size_bytes <= heap.max_buffer_bytes).collect())
+    }
+
+    fn names(&self) -> String {
+        if self.0.is_empty() {
+            return "none".to_owned();
+        }
+        self.0.iter().map(|heap| &*heap.name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Rounds a size up to whole pages.
+///
+/// # Errors
+/// [`EngineError::BadArgument`] for 0 and for sizes that do not fit.
+pub(crate) fn round_to_pages(size_bytes: u64) -> Result<u64> {
+    let page = page_size_bytes() as u64;
+    let bad = |problem: String| Err(EngineError::bad_argument(Argument::NewBufferSize, problem));
+    match size_bytes.checked_next_multiple_of(page) {
+        _ if size_bytes == 0 => bad("is 0, a buffer has at least 1 byte".to_owned()),
+        Some(rounded) if i64::try_from(rounded).is_ok() => Ok(rounded),
+        _ => bad(format!("{size_bytes} is too large")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memfd_only(max_buffer_bytes: u64) -> Heaps {
+        Heaps(vec![Heap { max_buffer_bytes, ..Heap::memfd(HugePageSupport::probe()) }])
+    }
+
+    #[test]
+    fn sizes_round_up_to_pages() {
+        let page = page_size_bytes() as u64;
+        assert_eq!(round_to_pages(1), Ok(page));
+        assert_eq!(round_to_pages(page), Ok(page));
+        assert_eq!(round_to_pages(page + 1), Ok(2 * page));
+    }
+
+    #[test]
+    fn impossible_sizes_name_the_argument() {
+        for size_bytes in [0, u64::MAX, i64::MAX as u64] {
+            let error = round_to_pages(size_bytes).unwrap_err();
+            let argument = Argument::NewBufferSize;
+            assert!(
+                matches!(&error, EngineError::BadArgument { argument: a, .. } if *a == argument)
+            );
+        }
+    }
+
+    #[test]
+    fn a_heap_is_found_by_its_exact_name_only() {
+        let heaps = memfd_only(1 << 20);
+        for name in ["memfd", ""] {
+            assert_eq!(&*heaps.suitable(name, 4096).unwrap()[0].name, "memfd");
+        }
+        for name in ["mem", "../memfd", "MEMFD", "system"] {
+            let error = heaps.suitable(name, 4096).unwrap_err();
+            assert!(matches!(error, EngineError::HeapUnknown { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_size_over_the_limit_is_refused_before_allocation() {
+        let heaps = memfd_only(8192);
+        for name in ["", "memfd"] {
+            let error = heaps.suitable(name, 12288).unwrap_err();
+            assert!(error.to_string().contains("over the limit"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_machine_without_heaps_says_so() {
+        let error = Heaps(Vec::new()).suitable("", 4096).unwrap_err();
+        assert!(error.to_string().ends_with("there are none"), "{error}");
+    }
+}

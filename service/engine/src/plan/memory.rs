@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a new buffer is made of: the memory that makes the whole of a load cheapest comes first.
+
+use std::sync::Arc;
+
+use super::cost::{memory, movement, CostPerGib};
+use super::facts::{BufferFacts, MemoryOption, RequestFacts};
+use super::steps::{steps, PlannedExtent, Step};
+use crate::buffer::PageKind;
+use crate::error::{EngineError, Result};
+use crate::heap::HeapKind;
+use crate::io_path::{IoPath, PathName};
+use crate::request::Extent;
+
+/// Memory for a new buffer, and how it is filled.
+#[derive(Clone, Debug)]
+pub(crate) struct Alternative {
+    /// The memory.
+    pub(crate) memory: MemoryOption,
+    /// Whether the engine needs the memory behind the buffer mapped.
+    pub(crate) is_backed: bool,
+    /// How it is filled.
+    pub(crate) steps: Arc<[Step]>,
+}
+
+/// Plans a load into each kind of memory, the cheapest to make, fill and free first. Equals stay in
+/// order; memory that the policy leaves no path for is left out.
+///
+/// # Errors
+/// Where no memory is left: the error of the first one.
+pub(super) fn alternatives(
+    request: &RequestFacts<'_>,
+    extents: &[Extent],
+    options: Vec<MemoryOption>,
+) -> Result<Vec<Alternative>> {
+    let mut planned: Vec<(BufferFacts, Result<Arc<[Step]>>)> = Vec::new();
+    let mut steps_for = |buffer: BufferFacts| {
+        // Kinds of pages of one heap share a plan.
+        if let Some((_, steps)) = planned.iter().find(|(known, _)| *known == buffer) {
+            return steps.as_ref().ok().cloned();
+        }
+        let steps = steps(request, extents, &buffer).map(Arc::from);
+        let usable = steps.as_ref().ok().cloned();
+        planned.push((buffer, steps));
+        usable
+    };
+    let mut alternatives: Vec<Alternative> = Vec::with_capacity(options.len());
+    for memory in options {
+        let copy_file_range = memory.copy_file_range.clone();
+        let is_backed = memory.kind != HeapKind::DmaHeap;
+        let buffer = BufferFacts { copy_file_range, is_backed };
+        let Some(steps) = steps_for(buffer.clone()) else { continue };
+        // Mapping base pages and unmapping them costs more than copy_file_range, which needs no
+        // mapping.
+        let unmapped_is_cheaper = is_backed
+            && memory.pages == Some(PageKind::Base)
+            && !memory.stays_mapped
+            && main_path(&steps).is_some_and(|path| path.name() == PathName::CopyFileRange);
+        let (is_backed, steps) = match unmapped_is_cheaper {
+            true => match steps_for(BufferFacts { is_backed: false, ..buffer }) {
+                Some(unmapped) => (false, unmapped),
+                None => (true, steps),
+            },
+            false => (is_backed, steps),
+        };
+        alternatives.push(Alternative { memory, is_backed, steps });
+    }
+    if alternatives.is_empty() {
+        let failure = planned.into_iter().find_map(|(_, steps)| steps.err());
+        return Err(failure.unwrap_or(EngineError::HeapUnknown {
+            name: String::new(),
+            known: "none".to_owned(),
+        }));
+    }
+    // A bare memfd is not a dma-buf, so it stands in only where nothing else has memory.
+    alternatives
+        .sort_by_key(|alternative| (alternative.memory.kind == HeapKind::Memfd, cost(alternative)));
+    Ok(alternatives)
+}
+
+fn cost(alternative: &Alternative) -> CostPerGib {
+    let MemoryOption { kind, pages, is_free, .. } = alternative.memory;
+    let memory = if is_free { 0 } else { memory(kind, pages) };
+    main_path(&alternative.steps).map_or(CostPerGib::MAX, |path| memory + movement(pages, path))
+}
+
+/// The path of the largest extent.
+fn main_path(steps: &[Step]) -> Option<IoPath> {
+    let extents = steps.iter().flat_map(|step| &step.extents);
+    extents.max_by_key(|planned| planned.extent.range.len_bytes).and_then(PlannedExtent::path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::{DirectIo, FileFacts};
+    use crate::io_path::{Direction, Support};
+    use crate::request::{Policy, ResolvedSegment};
+
+    fn options(patched: bool) -> Vec<MemoryOption> {
+        [
+            ("system", HeapKind::DmaHeap, None),
+            ("udmabuf", HeapKind::Udmabuf, Some(PageKind::Hugetlb)),
+            ("udmabuf", HeapKind::Udmabuf, Some(PageKind::Transparent)),
+            ("udmabuf", HeapKind::Udmabuf, Some(PageKind::Base)),
+            ("memfd", HeapKind::Memfd, Some(PageKind::Base)),
+        ]
+        .into_iter()
+        .map(|(heap, kind, pages)| MemoryOption {
+            heap: heap.into(),
+            kind,
+            pages,
+            copy_file_range: Support { supported: patched, detail: "because".into() },
+            is_free: false,
+            stays_mapped: false,
+        })
+        .collect()
+    }
+
+    fn plan(policy: Policy, options: Vec<MemoryOption>) -> Result<Vec<Alternative>> {
+        let file = FileFacts {
+            size_bytes: 1 << 20,
+            has_buffered_fd: true,
+            is_sparse: false,
+            direct: DirectIo::Possible { memory_align_bytes: 4096, offset_align_bytes: 4096 },
+        };
+        let range = ResolvedSegment {
+            file_index: 0,
+            file_offset_bytes: 0,
+            buffer_offset_bytes: 0,
+            len_bytes: 1 << 20,
+        };
+        let request = RequestFacts { direction: Direction::Load, policy, files: &[&file] };
+        alternatives(&request, &[Extent { range, segments: vec![0] }], options)
+    }
+
+    /// Heap and pages in order.
+    fn order(alternatives: &[Alternative]) -> Vec<(&str, Option<PageKind>)> {
+        let memory = |alternative: &Alternative| alternative.memory.pages;
+        alternatives.iter().map(|a| (&*a.memory.heap, memory(a))).collect()
+    }
+
+    #[test]
+    fn the_patch_favours_the_system_heap_and_huge_pages_stand_in() {
+        let names = |patched| {
+            let planned = plan(Policy::Auto, options(patched)).unwrap();
+            let first = planned[0].steps[0].extents[0].path();
+            let order: Vec<(String, Option<PageKind>)> =
+                order(&planned).into_iter().map(|(heap, pages)| (heap.to_owned(), pages)).collect();
+            (order, first)
+        };
+        let all: Vec<(String, Option<PageKind>)> = options(true)
+            .into_iter()
+            .map(|option| (option.heap.to_string(), option.pages))
+            .collect();
+        let (patched, first) = names(true);
+        assert_eq!((patched, first), (all.clone(), Some(IoPath::CopyFileRangeDirect)));
+        let (stock, first) = names(false);
+        let expected = [1, 0, 2, 3, 4].map(|index: usize| all[index].clone());
+        assert_eq!((stock, first), (expected.to_vec(), Some(IoPath::UdmabufDirect)));
+    }
+
+    #[test]
+    fn a_buffer_that_is_free_comes_first() {
+        let mut options = options(false);
+        options[3].is_free = true;
+        let planned = plan(Policy::Auto, options).unwrap();
+        assert_eq!(order(&planned)[0], ("udmabuf", Some(PageKind::Base)));
+    }
+
+    #[test]
+    fn direct_io_without_the_patch_needs_a_memfd() {
+        let planned = plan(Policy::RequireDirect, options(false)).unwrap();
+        assert!(planned.iter().all(|alternative| alternative.memory.kind != HeapKind::DmaHeap));
+        let system_only = options(false)[..1].to_vec();
+        let failed = plan(Policy::RequireDirect, system_only).unwrap_err();
+        assert!(matches!(failed, EngineError::DirectIoUnavailable { .. }), "{failed}");
+    }
+
+    #[test]
+    fn base_pages_are_not_mapped_for_copy_file_range() {
+        let of_base = |options: Vec<MemoryOption>| {
+            let planned = plan(Policy::Auto, options).unwrap();
+            let base = planned.into_iter().find(|alternative| {
+                alternative.memory.kind == HeapKind::Udmabuf
+                    && alternative.memory.pages == Some(PageKind::Base)
+            });
+            base.unwrap().is_backed
+        };
+        assert!(!of_base(options(true)));
+        assert!(of_base(options(false)));
+        let mut kept = options(true);
+        kept[3].stays_mapped = true;
+        assert!(of_base(kept), "the pool wants it back mapped");
+    }
+
+    #[test]
+    fn kinds_of_pages_of_one_heap_share_a_plan() {
+        let planned = plan(Policy::Auto, options(false)).unwrap();
+        let of = |pages| planned.iter().find(|a| a.memory.pages == Some(pages)).unwrap();
+        let (huge, base) = (of(PageKind::Hugetlb), of(PageKind::Transparent));
+        assert!(Arc::ptr_eq(&huge.steps, &base.steps));
+    }
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A buffer of the pool: free, or in use by a client.
+
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use super::alloc_request::Key;
+use crate::buffer::{
+    Allocated, Backing, Buffer, BufferKind, BufferName, BufferView, RetainedBuffer,
+};
+use crate::context::ClientId;
+
+/// What is in a free buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    Zero,
+    Of(ClientId),
+}
+
+/// A buffer that only the pool holds.
+#[derive(Debug)]
+pub(super) struct Free {
+    pub(super) key: Key,
+    pub(super) buffer: RetainedBuffer,
+    pub(super) backing: Option<Backing>,
+    pub(super) content: Content,
+    pub(super) since: Instant,
+}
+
+impl Free {
+    /// The buffer as the paths see it.
+    pub(super) fn view(&self) -> BufferView<'_> {
+        let view = BufferView::new(self.buffer.as_fd(), self.key.size_bytes, BufferKind::DmaBuf);
+        BufferView { backing: self.backing.as_ref(), ..view }
+    }
+
+    /// The buffer under this name with an fd for a client; `None` where no fd is left.
+    pub(super) fn into_allocated(self, name: &BufferName) -> Option<Allocated> {
+        let fd = self.buffer.as_fd().try_clone_to_owned().ok()?;
+        // Whoever had it may have named it otherwise.
+        name.give_to(&fd);
+        let Key { heap, pages, size_bytes } = self.key;
+        Some(Allocated {
+            buffer: Buffer { fd, size_bytes, heap: heap.to_string(), device_shareable: true },
+            backing: self.backing,
+            pages,
+            is_zero: self.content == Content::Zero,
+            retained: Some(self.buffer),
+        })
+    }
+}
+
+/// A buffer that a client has, or had.
+#[derive(Debug)]
+pub(super) struct InUse {
+    pub(super) buffer: RetainedBuffer,
+    pub(super) backing: Option<Backing>,
+    pub(super) key: Key,
+    pub(super) client: ClientId,
+}
+
+impl InUse {
+    /// Whether nobody but the pool holds it any more.
+    pub(super) fn is_released(&self) -> bool {
+        self.buffer.is_released()
+    }
+
+    /// The buffer with what its client has left in it.
+    pub(super) fn into_free(self, since: Instant) -> Free {
+        let Self { buffer, backing, key, client } = self;
+        Free { key, buffer, backing, content: Content::Of(client), since }
+    }
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What requests and the pool's thread share.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::config::PoolConfig;
+use super::state::State;
+use crate::heap::Heaps;
+
+/// What requests and the pool's thread share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: PoolConfig,
+    pub(super) heaps: Arc<Heaps>,
+    state: Mutex<State>,
+    /// There may be something to do.
+    pub(super) wake: Condvar,
+}
+
+impl Shared {
+    pub(super) fn new(config: PoolConfig, heaps: Arc<Heaps>) -> Self {
+        Self { config, heaps, state: Mutex::default(), wake: Condvar::new() }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

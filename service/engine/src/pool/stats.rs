@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the pool has and has done, in numbers.
+
+/// What a pool has and has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolStats {
+    /// Requests that found a buffer.
+    pub hits: u64,
+    /// Requests that did not.
+    pub misses: u64,
+    /// Buffers that clients released and the pool reclaimed.
+    pub reclaimed: u64,
+    /// Buffers made ahead of requests.
+    pub made: u64,
+    /// Buffers freed because memory was short or nobody had asked for a while, small ones after a
+    /// second.
+    pub freed: u64,
+    /// Bytes zeroed off the request path: of buffers made, by the kernel, and of reclaimed ones.
+    pub zeroed_bytes: u64,
+    /// Buffers that only the pool holds.
+    pub free: u64,
+    /// Their bytes.
+    pub free_bytes: u64,
+    /// Buffers that clients have and that may come back.
+    pub in_use: u64,
+}
