@@ -31,8 +31,8 @@ pub mod udmabuf;
 
 pub use rustix::io::{Errno, Result};
 
-/// What the last call of the C library failed with.
-fn last_errno() -> Errno {
+/// What the last call of the C library failed with: `errno` of the calling thread.
+pub fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::fd::BorrowedFd;
 
 use anyhow::{ensure, Context, Result};
-use dmabuf_uapi::dma_buf::{is_dma_buf, CpuAccess, CpuAccessGuard};
+use dmabuf_uapi::dma_buf::{size_if_dma_buf, CpuAccess, CpuAccessGuard};
 use dmabuf_uapi::mapping::{Mapping, MappingAccess};
 use vts_support::files::{Files, Mode, TestFile};
 
@@ -48,7 +48,7 @@ impl Source {
     ) -> Result<()> {
         let mapping = Mapping::shared(buffer, usize::try_from(buffer_bytes)?, MappingAccess::Read)
             .context("mapping the buffer")?;
-        let access = if is_dma_buf(buffer) {
+        let access = if size_if_dma_buf(buffer)?.is_some() {
             Some(CpuAccessGuard::begin(buffer, CpuAccess::READ).context("DMA_BUF_SYNC_START")?)
         } else {
             None

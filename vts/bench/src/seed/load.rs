@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_uapi::copy_file_range::copy_file_range;
-use dmabuf_uapi::dma_buf::{is_dma_buf, CpuAccess, CpuAccessGuard};
+use dmabuf_uapi::dma_buf::{size_if_dma_buf, CpuAccess, CpuAccessGuard};
 use dmabuf_uapi::mapping::{Mapping, MappingAccess};
 use rustix::fs::sendfile;
 use rustix::pipe::{fcntl_setpipe_size, pipe_with, splice, PipeFlags, SpliceFlags};
@@ -143,7 +143,7 @@ pub fn read_mapped(
 
 /// Opens a bracket of CPU access where the fd is a dma-buf.
 pub fn begin_access(fd: BorrowedFd<'_>, access: CpuAccess) -> Result<Option<CpuAccessGuard<'_>>> {
-    if !is_dma_buf(fd) {
+    if size_if_dma_buf(fd)?.is_none() {
         return Ok(None);
     }
     CpuAccessGuard::begin(fd, access).map(Some).context("DMA_BUF_SYNC_START")
