@@ -45,15 +45,11 @@ pub fn allocate(heap: impl AsFd, len_bytes: u64) -> Result<OwnedFd> {
     allocate_in_mode(heap, len_bytes, OFlags::RDWR)
 }
 
-/// As [`allocate`], with an fd that is open for reading only: whoever is given it cannot change what is in the buffer.
+/// As [`allocate`], with an fd that is open in another access mode.
 ///
 /// # Errors
-/// As for [`allocate`].
-pub fn allocate_read_only(heap: impl AsFd, len_bytes: u64) -> Result<OwnedFd> {
-    allocate_in_mode(heap, len_bytes, OFlags::RDONLY)
-}
-
-fn allocate_in_mode(heap: impl AsFd, len_bytes: u64, mode: OFlags) -> Result<OwnedFd> {
+/// As for [`allocate`], and `INVAL` where `mode` is more than an access mode.
+pub fn allocate_in_mode(heap: impl AsFd, len_bytes: u64, mode: OFlags) -> Result<OwnedFd> {
     let mut data = DmaHeapAllocationData {
         len: len_bytes,
         fd: 0,

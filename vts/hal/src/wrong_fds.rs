@@ -12,7 +12,6 @@ use dmabuf_loader_client::aidl::{
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec, SaveSpec};
 use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
-use dmabuf_uapi::dma_heap::allocate_read_only;
 use dmabuf_uapi::mapping::{Mapping, MappingAccess};
 use rustix::fs::{open, Mode, OFlags};
 use rustix::io::Errno;
@@ -20,6 +19,7 @@ use vts_support::files::{Files, TestFile};
 use vts_support::outcome::skip;
 use vts_support::pattern::UNTOUCHED;
 use vts_uapi::anonymous_fds::Kind;
+use vts_uapi::dma_heap::allocate_read_only;
 
 use crate::buffer::{fd, own_system_heap};
 use crate::client::{expect_refusal, expect_refusal_or_block, sized_buffer, Client, NamedTest};

@@ -14,6 +14,7 @@ use dmabuf_uapi::mapping::{Mapping, MappingAccess};
 use dmabuf_uapi::udmabuf::{self, MemfdRange};
 use dmabuf_uapi::{dma_heap, memfd, Errno};
 use vts_support::outcome::skip;
+use vts_uapi::udmabuf::{create_list, LIST_LIMIT_PARAMETER};
 
 const SYSTEM_HEAP: &str = "/dev/dma_heap/system";
 const MEMFD_NAME: &CStr = c"vts-kernel";
@@ -75,9 +76,9 @@ impl Buffer {
     pub fn of_memfd(ranges: &[MemfdRange<'_>]) -> Result<Self> {
         let size_bytes = ranges.iter().map(|range| range.size_bytes).sum::<u64>();
         raise_limit(udmabuf::SIZE_LIMIT_MIB_PARAMETER, size_bytes.div_ceil(1 << 20))?;
-        raise_limit(udmabuf::LIST_LIMIT_PARAMETER, ranges.len() as u64)?;
+        raise_limit(LIST_LIMIT_PARAMETER, ranges.len() as u64)?;
         let device = udmabuf::open_device().context(udmabuf::UDMABUF_NODE)?;
-        let fd = udmabuf::create_list(device, ranges).context("UDMABUF_CREATE_LIST")?;
+        let fd = create_list(device, ranges).context("UDMABUF_CREATE_LIST")?;
         Ok(Self { fd, size_bytes: size_bytes as usize })
     }
 

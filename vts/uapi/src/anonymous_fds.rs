@@ -4,14 +4,15 @@
 //! Source: the man page of each system call; `include/uapi/linux` of Linux 6.12.
 
 use std::fmt;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use dmabuf_uapi::last_errno;
 use nix::fcntl::OFlag;
 use rustix::event::{epoll, eventfd, EventfdFlags};
 use rustix::fs::{inotify, memfd_create, MemfdFlags};
 use rustix::io::{Errno, Result};
+
+use crate::{from_nix, opened};
 
 // Not in the libc crate for Android.
 const FAN_CLOEXEC: libc::c_uint = 0x1;
@@ -143,18 +144,6 @@ impl Kind {
     }
 }
 
-/// Takes what a system call returned: a new fd, or -1 with `errno` set.
-///
-/// # Safety
-/// An fd belongs to the caller, who passes it on.
-unsafe fn opened(returned: libc::c_long) -> Result<OwnedFd> {
-    match i32::try_from(returned) {
-        // SAFETY: the caller promises that it owns the fd.
-        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => Err(last_errno()),
-    }
-}
-
 fn timerfd() -> Result<OwnedFd> {
     // SAFETY: the call takes numbers only and returns a new fd.
     unsafe {
@@ -252,7 +241,7 @@ fn landlock_ruleset() -> Result<OwnedFd> {
 
 fn pipe() -> Result<OwnedFd> {
     let ends = nix::unistd::pipe2(OFlag::O_CLOEXEC);
-    ends.map(|(reader, _)| reader).map_err(|errno| Errno::from_raw_os_error(errno as i32))
+    ends.map(|(reader, _)| reader).map_err(from_nix)
 }
 
 fn socket() -> Result<OwnedFd> {

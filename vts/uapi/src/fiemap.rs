@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_file_without_a_device_has_no_extents() {
-        let memfd = crate::memfd::create_sealed(c"test", 4096).unwrap();
+        let memfd = dmabuf_uapi::memfd::create_sealed(c"test", 4096).unwrap();
         let answer = extents(&memfd);
         assert!(matches!(answer, Err(Errno::OPNOTSUPP | Errno::NOTTY)), "{answer:?}");
     }

@@ -5,7 +5,11 @@
 
 use std::time::Duration;
 
+use nix::time::{clock_getcpuclockid, clock_gettime, ClockId};
+use nix::unistd::Pid;
 use rustix::io::{Errno, Result};
+
+use crate::from_nix;
 
 /// `PID_MAX_LIMIT`: a clock id has no room for larger numbers, and would silently name another process.
 const MAX_PID: libc::pid_t = 4 << 20;
@@ -15,14 +19,14 @@ const MAX_PID: libc::pid_t = 4 << 20;
 /// Of another process it is exact while that process does not run; while it runs, it may lack what the processors have
 /// not yet accounted for: a scheduler tick at most.
 #[derive(Clone, Copy, Debug)]
-pub struct CpuClock(libc::clockid_t);
+pub struct CpuClock(ClockId);
 
 impl CpuClock {
     /// The clock of this process.
-    pub const OWN: Self = Self(libc::CLOCK_PROCESS_CPUTIME_ID);
+    pub const OWN: Self = Self(ClockId::CLOCK_PROCESS_CPUTIME_ID);
 
     /// The clock of the thread that asks it.
-    pub const CALLING_THREAD: Self = Self(libc::CLOCK_THREAD_CPUTIME_ID);
+    pub const CALLING_THREAD: Self = Self(ClockId::CLOCK_THREAD_CPUTIME_ID);
 
     /// The clock of the process with that id.
     ///
@@ -31,12 +35,7 @@ impl CpuClock {
     pub fn of_process(pid: u32) -> Result<Self> {
         let in_range = |pid: &libc::pid_t| (1..=MAX_PID).contains(pid);
         let pid = libc::pid_t::try_from(pid).ok().filter(in_range).ok_or(Errno::INVAL)?;
-        let mut clock = 0;
-        // SAFETY: the function writes one clock id to `clock`, which is exclusively borrowed.
-        match unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) } {
-            0 => Ok(Self(clock)),
-            number => Err(Errno::from_raw_os_error(number)),
-        }
+        clock_getcpuclockid(Pid::from_raw(pid)).map(Self).map_err(from_nix)
     }
 
     /// The CPU time so far.
@@ -44,15 +43,7 @@ impl CpuClock {
     /// # Errors
     /// `INVAL`: the process is gone.
     pub fn time(self) -> Result<Duration> {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: clock_gettime fills the one structure it is given, which is exclusively borrowed.
-        if unsafe { libc::clock_gettime(self.0, &raw mut time) } != 0 {
-            let error = std::io::Error::last_os_error();
-            return Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL));
-        }
-        let seconds = u64::try_from(time.tv_sec).map_err(|_| Errno::RANGE)?;
-        let nanoseconds = u32::try_from(time.tv_nsec).map_err(|_| Errno::RANGE)?;
-        Ok(Duration::new(seconds, nanoseconds))
+        clock_gettime(self.0).map(Duration::from).map_err(from_nix)
     }
 }
 

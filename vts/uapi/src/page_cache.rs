@@ -5,9 +5,8 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
+use dmabuf_uapi::last_errno;
 use rustix::io::Result;
-
-use crate::last_errno;
 
 /// `SYS_cachestat`: the same number on every architecture.
 const SYS_CACHESTAT: libc::c_long = 451;
@@ -66,13 +65,13 @@ mod tests {
 
     #[test]
     fn written_pages_are_counted() {
-        let memfd = crate::memfd::create_sealed(c"cached", 8192).unwrap();
+        let memfd = dmabuf_uapi::memfd::create_sealed(c"cached", 8192).unwrap();
         let mut file = std::fs::File::from(memfd);
         match cached_pages(&file) {
             Err(Errno::NOSYS) => return,
             before => assert_eq!(before, Ok(0)),
         }
         file.write_all(&[1; 8192]).unwrap();
-        assert_eq!(cached_pages(&file), Ok((8192 / crate::page_size_bytes()) as u64));
+        assert_eq!(cached_pages(&file), Ok((8192 / dmabuf_uapi::page_size_bytes()) as u64));
     }
 }

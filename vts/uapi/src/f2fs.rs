@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn a_file_of_another_file_system_cannot_be_pinned() {
-        let memfd = crate::memfd::create_sealed(c"test", 4096).unwrap();
+        let memfd = dmabuf_uapi::memfd::create_sealed(c"test", 4096).unwrap();
         assert_eq!(pin(&memfd), Err(Errno::NOTTY));
     }
 }

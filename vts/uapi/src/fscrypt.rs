@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_memfd_takes_no_key_and_no_policy() {
-        let memfd = crate::memfd::create_sealed(c"test", 4096).unwrap();
+        let memfd = dmabuf_uapi::memfd::create_sealed(c"test", 4096).unwrap();
         assert_eq!(add_key(&memfd, &[0; MASTER_KEY_BYTES]), Err(Errno::NOTTY));
         assert_eq!(set_policy(&memfd, KeyIdentifier([0; 16])), Err(Errno::NOTTY));
         assert_eq!(remove_key(&memfd, KeyIdentifier([0; 16])), Err(Errno::NOTTY));
