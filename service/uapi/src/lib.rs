@@ -25,6 +25,8 @@ pub mod dma_buf;
 pub mod dma_heap;
 pub mod file_attributes;
 pub mod fs_verity;
+pub mod mapped_buffer;
+pub mod mapped_range;
 pub mod mapping;
 pub mod memfd;
 pub mod memory;

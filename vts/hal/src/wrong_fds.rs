@@ -11,8 +11,8 @@ use dmabuf_loader_client::aidl::{
     PathPolicy::PathPolicy, Segment::Segment,
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec, SaveSpec};
-use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
-use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+use dmabuf_uapi::dma_buf::CpuAccess;
+use dmabuf_uapi::mapped_buffer::MappedBuffer;
 use rustix::fs::{open, Mode, OFlags};
 use rustix::io::Errno;
 use vts_support::files::{Files, TestFile};
@@ -162,10 +162,10 @@ fn a_target_that_is_only_readable_is_refused(client: &Client) -> Result<()> {
         let expected = "target.existing: is not open for reading and writing";
         expect_refusal(client.loader.load(spec).map(drop), LoaderError::BAD_FD, expected)?;
     }
-    let mapping = Mapping::shared(&own, 1 << 20, MappingAccess::Read)?;
-    let _access = CpuAccessGuard::begin(own.as_fd(), CpuAccess::READ)?;
+    let mapped = MappedBuffer::of_dma_buf(own.as_fd(), 0..1 << 20, CpuAccess::READ)?;
     let mut bytes = vec![UNTOUCHED; 1 << 20];
-    mapping.read(0, &mut bytes)?;
+    mapped.read(0, &mut bytes)?;
+    mapped.finish()?;
     ensure!(bytes.iter().all(|byte| *byte == 0), "a buffer that is only readable was written");
     Ok(())
 }
