@@ -32,6 +32,8 @@ pub mod memfd;
 pub mod memory;
 pub mod udmabuf;
 
+use nix::unistd::{sysconf, SysconfVar};
+
 pub use rustix::io::{Errno, Result};
 
 /// What the last call of the C library failed with: `errno` of the calling thread.
@@ -43,7 +45,6 @@ pub fn last_errno() -> Errno {
 ///
 /// See `sysconf(3)`, `_SC_PAGESIZE`.
 pub fn page_size_bytes() -> usize {
-    // SAFETY: sysconf reads a constant and takes no pointer.
-    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    usize::try_from(bytes).unwrap_or(4096)
+    let bytes = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(4096)
 }
