@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verity_digest_has_an_algorithm_and_as_many_digits_as_that_has() {
+    fn a_verity_digest_has_the_digits_of_its_algorithm() {
         let parsed = parse_verity_digest(&format!("sha512:{}", "0a".repeat(64)));
         let digest = vec![10; 64];
         assert_eq!(parsed, Ok(VerityDigestArg { algorithm: VerityAlgorithm::SHA512, digest }));

@@ -142,7 +142,8 @@ fn a_buffer_can_be_filled_again() {
     assert_eq!(&read_all(&buffer)[..6], b"again\0");
 }
 
-/// An epoll fd answers `DMA_BUF_IOCTL_SYNC` as a dma-buf does, and has the device number of other anonymous files.
+/// An epoll fd answers `DMA_BUF_IOCTL_SYNC` as a dma-buf does, and has the device number of other
+/// anonymous files.
 #[test]
 fn anonymous_fds_are_refused_as_buffers() {
     let fixture = fixture();

@@ -31,13 +31,13 @@ impl CountedBuffer {
         Ok(Self { buffer, fdinfo })
     }
 
-    /// How many references to the open dma-buf there are: fds of any process, mappings, messages that carry it, and
-    /// drivers that have imported it. 1 means that this is the only one.
+    /// How many references to the open dma-buf there are: fds of any process, mappings, messages
+    /// that carry it, and drivers that have imported it. 1 means that this is the only one.
     ///
     /// # Errors
     /// - `NOSYS`: the count cannot be read.
-    /// - `NOTTY`: the fd is no dma-buf, the kernel does not report the count, or locks on the file push
-    ///   it too far down.
+    /// - `NOTTY`: the fd is not a dma-buf, the kernel does not report the count, or locks on the
+    ///   file push it too far down.
     pub fn references(&self) -> Result<u64> {
         let mut bytes = [0; FDINFO_BYTES];
         let len = self.fdinfo.read_at(&mut bytes, 0).map_err(|_| Errno::NOSYS)?;
@@ -46,8 +46,8 @@ impl CountedBuffer {
 }
 
 /// The count, from the first line of its name: the name of the buffer, in which its holders may put
-/// lines of their own, comes later. What follows the line is the exporter's name, so that a line that
-/// was read in part is not taken for it.
+/// lines of their own, comes later. What follows the line is the exporter's name, so that a line
+/// that was read in part is not taken for it.
 fn count_in(fdinfo: &[u8]) -> Result<u64> {
     let mut lines = fdinfo.split(|byte| *byte == b'\n');
     let digits = lines.find_map(|line| line.strip_prefix(b"count:\t")).ok_or(Errno::NOTTY)?;

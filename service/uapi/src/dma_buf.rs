@@ -44,12 +44,14 @@ const DMA_BUF_SET_NAME_B: rustix::ioctl::Opcode = opcode::write::<u64>(b'b', 1);
 fn sync(buffer: BorrowedFd<'_>, flags: u64) -> Result<()> {
     retry_on_intr(|| {
         let arg = DmaBufSync { flags };
-        // SAFETY: the opcode is DMA_BUF_IOCTL_SYNC, which reads one `struct dma_buf_sync` and writes nothing back.
+        // SAFETY: the opcode is DMA_BUF_IOCTL_SYNC, which reads one `struct dma_buf_sync` and
+        // writes nothing back.
         unsafe { ioctl(buffer, Setter::<DMA_BUF_IOCTL_SYNC, _>::new(arg)) }
     })
 }
 
-/// A bracket of CPU access: `DMA_BUF_SYNC_START` when made, `DMA_BUF_SYNC_END` when ended or dropped.
+/// A bracket of CPU access: `DMA_BUF_SYNC_START` when made, `DMA_BUF_SYNC_END` when ended or
+/// dropped.
 ///
 /// The CPU may touch a mapping of the buffer only while one of these lives.
 #[must_use = "the CPU access ends when this is dropped"]
@@ -63,7 +65,7 @@ impl<'fd> CpuAccessGuard<'fd> {
     /// Starts CPU access to `buffer`, waiting for devices that still use it.
     ///
     /// # Errors
-    /// - `NOTTY`: the fd is no dma-buf.
+    /// - `NOTTY`: the fd is not a dma-buf.
     /// - Those of the exporter.
     pub fn begin(buffer: BorrowedFd<'fd>, access: CpuAccess) -> Result<Self> {
         sync(buffer, access.bits())?;
@@ -93,18 +95,21 @@ impl Drop for CpuAccessGuard<'_> {
 ///
 /// # Errors
 /// - `INVAL`: longer than [`MAX_NAME_BYTES`].
-/// - `NOTTY`: the fd is no dma-buf.
+/// - `NOTTY`: the fd is not a dma-buf.
 pub fn set_name(buffer: impl AsFd, name: &CStr) -> Result<()> {
     let address = name.as_ptr() as u64;
-    // SAFETY: DMA_BUF_SET_NAME_B passes the address of a NUL-terminated string as its argument word; rustix's Setter
-    // would pass a pointer to the word instead, hence `NameSetter`. The string outlives the call and is only read.
+    // SAFETY: DMA_BUF_SET_NAME_B passes the address of a NUL-terminated string as its argument
+    // word; rustix's Setter would pass a pointer to the word instead, hence `NameSetter`. The
+    // string outlives the call and is only read.
     unsafe { ioctl(buffer.as_fd(), NameSetter { address }) }
 }
 
-/// The size in bytes if the fd is a dma-buf, `None` if it is anything else. An `O_PATH` fd of a dma-buf has its size, too.
+/// The size in bytes if the fd is a dma-buf, `None` if it is anything else. An `O_PATH` fd of a
+/// dma-buf also has a size.
 ///
-/// Every dma-buf, and nothing else, lies in a file system of its own type (`DMA_BUF_MAGIC`, Linux 5.3), whose inodes have
-/// the size of their buffers. Under SELinux the caller needs `getattr` on that file system, which policies do not label.
+/// Every dma-buf, and nothing else, lies in a file system of its own type (`DMA_BUF_MAGIC`, Linux
+/// 5.3), whose inodes have the size of their buffers. Under SELinux the caller needs `getattr` on
+/// that file system, which policies do not label.
 ///
 /// # Errors
 /// Those of `fstatfs(2)` and `fstat(2)`: `ACCESS` where SELinux refuses it.
@@ -120,8 +125,9 @@ struct NameSetter {
     address: u64,
 }
 
-// SAFETY: `opcode` is DMA_BUF_SET_NAME_B, which takes a user-space address in the argument word, reads a C string there
-// and writes nothing, so IS_MUTATING is false and there is no output to interpret.
+// SAFETY: `opcode` is DMA_BUF_SET_NAME_B, which takes a user-space address in the argument word,
+// reads a C string there and writes nothing, so IS_MUTATING is false and there is no output to
+// interpret.
 unsafe impl rustix::ioctl::Ioctl for NameSetter {
     type Output = ();
 

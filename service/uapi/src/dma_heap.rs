@@ -28,7 +28,8 @@ const DMA_HEAP_IOCTL_ALLOC: rustix::ioctl::Opcode =
 /// Opens a heap's device node read-only, which is all that allocation needs.
 ///
 /// # Errors
-/// Those of `open(2)`: `NOENT` where the heap does not exist, `ACCESS` where permissions or SELinux refuse it.
+/// Those of `open(2)`: `NOENT` where the heap does not exist, `ACCESS` where permissions or SELinux
+/// refuse it.
 pub fn open_heap(node: &Path) -> Result<OwnedFd> {
     open(node, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
@@ -56,11 +57,13 @@ pub fn allocate_in_mode(heap: impl AsFd, len_bytes: u64, mode: OFlags) -> Result
         fd_flags: (mode | OFlags::CLOEXEC).bits(),
         heap_flags: 0,
     };
-    // SAFETY: the opcode is DMA_HEAP_IOCTL_ALLOC and `data` has the layout the kernel defines for it (repr(C), 24
-    // bytes, checked by a test); on a file that is no heap the kernel answers ENOTTY without touching memory.
+    // SAFETY: the opcode is DMA_HEAP_IOCTL_ALLOC and `data` has the layout the kernel defines for
+    // it (repr(C), 24 bytes, checked by a test); on a file that is not a heap the kernel answers
+    // ENOTTY without touching memory.
     unsafe { ioctl(heap.as_fd(), Updater::<DMA_HEAP_IOCTL_ALLOC, _>::new(&mut data))? };
     let raw_fd = i32::try_from(data.fd).map_err(|_| Errno::BADF)?;
-    // SAFETY: on success the kernel has installed a new fd in this process and passed its ownership to the caller.
+    // SAFETY: on success the kernel has installed a new fd in this process and passed its ownership
+    // to the caller.
     Ok(unsafe { OwnedFd::from_raw_fd(raw_fd) })
 }
 

@@ -41,7 +41,8 @@ impl Algorithm {
     }
 }
 
-/// The fs-verity digest of a file: the hash of the root of its hash tree, its size and the parameters.
+/// The fs-verity digest of a file: the hash of the root of its hash tree, its size and the
+/// parameters.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Digest {
     algorithm: Algorithm,
@@ -107,20 +108,22 @@ const FS_IOC_MEASURE_VERITY: Opcode = opcode::read_write::<DigestHeader>(b'f', 1
 
 /// The digest that the kernel enforces for every read of the file.
 ///
-/// On FUSE the kernel passes on what the file system's server says and enforces nothing; `verity` of
-/// [`FileAttributes`](crate::file_attributes::FileAttributes) is false there.
+/// On FUSE the kernel passes on what the file system's server says and enforces nothing; `verity`
+/// of [`FileAttributes`](crate::file_attributes::FileAttributes) is false there.
 ///
 /// # Errors
 /// - `NODATA`: the file has no fs-verity.
 /// - `NOTTY`, `OPNOTSUPP`: the file system has no fs-verity, or not on this disk.
-/// - `OVERFLOW`, `NOPKG`: the digest is longer than those of SHA-512, or of an algorithm that is not known here.
+/// - `OVERFLOW`, `NOPKG`: the digest is longer than those of SHA-512, or of an algorithm that is
+///   not known here.
 pub fn measure(file: impl AsFd) -> Result<Digest> {
     let mut arg = MeasureArg {
         header: DigestHeader { digest_algorithm: 0, digest_size: MAX_DIGEST_BYTES as u16 },
         digest: [0; MAX_DIGEST_BYTES],
     };
-    // SAFETY: the opcode is FS_IOC_MEASURE_VERITY; `arg` is the 4-byte header (checked by a test) followed by as many
-    // bytes as its `digest_size` says, all of which the kernel may write and nothing else refers to.
+    // SAFETY: the opcode is FS_IOC_MEASURE_VERITY; `arg` is the 4-byte header (checked by a test)
+    // followed by as many bytes as its `digest_size` says, all of which the kernel may write and
+    // nothing else refers to.
     unsafe { ioctl(file.as_fd(), Updater::<FS_IOC_MEASURE_VERITY, _>::new(&mut arg))? };
     let DigestHeader { digest_algorithm, digest_size } = arg.header;
     let bytes = arg.digest.get(..digest_size.into());

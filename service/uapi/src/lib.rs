@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Typed Linux calls that the product makes: dma-bufs, heaps, udmabuf, memfd, mappings, copy_file_range.
+//! Typed Linux calls that the product makes: dma-bufs, heaps, udmabuf, memfd, mappings,
+//! copy_file_range.
 //!
-//! One module per kernel interface, each a thin and safe wrapper: it knows the call, not when to make it. Of what runs in a
-//! product this is the only crate that contains `unsafe`; the calls that only tests make are in `vts/uapi`.
+//! One module per kernel interface, each a thin and safe wrapper: it knows the call, not when to
+//! make it. Of what runs in a product this is the only crate that contains `unsafe`; the calls that
+//! only tests make are in `vts/uapi`.
 //!
-//! Every function returns [`rustix::io::Result`]; the errno values it can carry are named where the caller is expected
-//! to act on them. File descriptors are taken as [`std::os::fd::AsFd`] and never closed; new ones are returned as
-//! [`std::os::fd::OwnedFd`] with `O_CLOEXEC` set.
+//! Every function returns [`rustix::io::Result`]; the errno values it can carry are named where the
+//! caller is expected to act on them. File descriptors are taken as [`std::os::fd::AsFd`] and never
+//! closed; new ones are returned as [`std::os::fd::OwnedFd`] with `O_CLOEXEC` set.
 //!
 //! What it does not do: fall back, or decide anything. That belongs to the engine.
 //!
 //! # Threading and lifetime
-//! Every function may be called from any thread, and the crate keeps no state between calls: no statics, no threads.
-//! [`mapping::Mapping`] and the types on it are `Send` and `Sync`: threads may read and write one mapping at a time, and
-//! concurrent accesses to the same bytes leave any mix of them. A mapping outlives the fd that it was made of. A
-//! [`dma_buf::CpuAccessGuard`] borrows its fd. Brackets of one buffer should not overlap: where devices are not coherent
-//! with the CPU, the beginning of one discards what the CPU wrote in the other.
+//! Every function may be called from any thread, and the crate keeps no state between calls: no
+//! statics, no threads. [`mapping::Mapping`] and the types on it are `Send` and `Sync`: threads may
+//! read and write one mapping at a time, and concurrent accesses to the same bytes leave any mix of
+//! them. A mapping outlives the fd that it was made of. A [`dma_buf::CpuAccessGuard`] borrows its
+//! fd. Brackets of one buffer should not overlap: where devices are not coherent with the CPU, the
+//! beginning of one discards what the CPU wrote in the other.
 
 #![deny(missing_docs, clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 

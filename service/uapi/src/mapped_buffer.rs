@@ -10,8 +10,8 @@ use crate::dma_buf::{CpuAccess, CpuAccessGuard};
 use crate::mapped_range::MappedRange;
 use crate::mapping::MappingAccess;
 
-/// A range of a buffer, mapped, whose CPU access lasts until it is finished or dropped. Its bytes are
-/// those of the [`MappedRange`] that it dereferences to.
+/// A range of a buffer, mapped, whose CPU access lasts until it is finished or dropped. Its bytes
+/// are those of the [`MappedRange`] that it dereferences to.
 #[must_use = "the CPU access ends when this is dropped"]
 pub struct MappedBuffer<'fd> {
     range: MappedRange<'static>,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A mapped range of a file: offsets count from its first byte, wherever in a page that lies.
 //!
-//! It opens no bracket of CPU access. [`crate::mapped_buffer`] does; whoever holds a bracket of their
-//! own around several ranges of a dma-buf uses this module alone.
+//! It opens no bracket of CPU access. [`crate::mapped_buffer`] does; whoever holds a bracket of
+//! their own around several ranges of a dma-buf uses this module alone.
 
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -30,8 +30,8 @@ enum Memory<'m> {
 }
 
 impl MappedRange<'static> {
-    /// Maps the pages that hold a range of a dma-buf or memfd, shared, and no others: a mapping of a
-    /// system-heap buffer fills its page tables at once.
+    /// Maps the pages that hold a range of a dma-buf or memfd, shared, and no others: a mapping of
+    /// a system-heap buffer fills its page tables at once.
     ///
     /// # Errors
     /// As for [`Mapping::shared_at`]: `INVAL` also where the range ends before it begins.

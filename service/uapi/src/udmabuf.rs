@@ -42,17 +42,19 @@ pub struct MemfdRange<'fd> {
 /// Opens the udmabuf device for reading and writing.
 ///
 /// # Errors
-/// Those of `open(2)`: `NOENT` where the kernel has no udmabuf, `ACCESS` where permissions or SELinux refuse it.
+/// Those of `open(2)`: `NOENT` where the kernel has no udmabuf, `ACCESS` where permissions or
+/// SELinux refuse it.
 pub fn open_device() -> Result<OwnedFd> {
     open(UDMABUF_NODE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Makes a dma-buf of one range of a memfd. The new fd is open for reading and writing and keeps the pages pinned.
+/// Makes a dma-buf of one range of a memfd. The new fd is open for reading and writing and keeps
+/// the pages pinned.
 ///
 /// # Errors
-/// - `INVAL`: offset or size is no multiple of the page size, is 0 or past the end of the memfd, the size is over the
-///   limit of [`SIZE_LIMIT_MIB_PARAMETER`], or the seals are wrong.
-/// - `BADFD`: the fd is no memfd.
+/// - `INVAL`: offset or size is not a multiple of the page size, is 0 or past the end of the memfd,
+///   the size is over the limit of [`SIZE_LIMIT_MIB_PARAMETER`], or the seals are wrong.
+/// - `BADFD`: the fd is not a memfd.
 pub fn create(device: impl AsFd, range: MemfdRange<'_>) -> Result<OwnedFd> {
     let arg = UdmabufCreate {
         memfd: u32::try_from(range.memfd.as_raw_fd()).map_err(|_| Errno::BADF)?,
@@ -60,14 +62,15 @@ pub fn create(device: impl AsFd, range: MemfdRange<'_>) -> Result<OwnedFd> {
         offset: range.offset_bytes,
         size: range.size_bytes,
     };
-    // SAFETY: `Create` is UDMABUF_CREATE with its argument; a file that is no udmabuf device does not touch it.
+    // SAFETY: `Create` is UDMABUF_CREATE with its argument; a file that is not a udmabuf device
+    // does not touch it.
     unsafe { ioctl(device.as_fd(), Create(arg)) }
 }
 
 struct Create(UdmabufCreate);
 
-// SAFETY: UDMABUF_CREATE takes a pointer to one `struct udmabuf_create` (repr(C), 24 bytes, checked by a test), only reads
-// it, and returns the new fd as the ioctl's return value.
+// SAFETY: UDMABUF_CREATE takes a pointer to one `struct udmabuf_create` (repr(C), 24 bytes, checked
+// by a test), only reads it, and returns the new fd as the ioctl's return value.
 unsafe impl Ioctl for Create {
     type Output = OwnedFd;
 
@@ -82,7 +85,8 @@ unsafe impl Ioctl for Create {
     }
 
     unsafe fn output_from_ptr(returned: IoctlOutput, _argument: *mut c_void) -> Result<OwnedFd> {
-        // SAFETY: the ioctl succeeded, so its return value is an fd that the kernel has just installed for the caller.
+        // SAFETY: the ioctl succeeded, so its return value is an fd that the kernel has just
+        // installed for the caller.
         Ok(unsafe { OwnedFd::from_raw_fd(returned as RawFd) })
     }
 }

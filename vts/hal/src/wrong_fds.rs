@@ -220,8 +220,9 @@ fn an_fd_that_is_no_buffer_cannot_be_saved(client: &Client) -> Result<()> {
     client.heaps().map(drop)
 }
 
-/// Expects that the fd is refused in every place of a request, before and after the service has seen an epoll fd: that one
-/// answers `DMA_BUF_IOCTL_SYNC` as a dma-buf does, and has the device number of other anonymous files.
+/// Expects that the fd is refused in every place of a request, before and after the service has
+/// seen an epoll fd, which answers `DMA_BUF_IOCTL_SYNC` as a dma-buf does and has the device number
+/// of other anonymous files.
 fn expect_anonymous_fd_refused(client: &Client, kind: Kind) -> Result<()> {
     let fd = open_anonymous(kind)?;
     let files = Files::new()?;

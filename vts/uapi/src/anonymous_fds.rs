@@ -153,7 +153,8 @@ fn timerfd() -> Result<OwnedFd> {
 
 fn signalfd() -> Result<OwnedFd> {
     let no_signals: u64 = 0;
-    // SAFETY: the call reads one kernel sigset of 8 bytes, which lives across it, and returns a new fd.
+    // SAFETY: the call reads one kernel sigset of 8 bytes, which lives across it, and returns a new
+    // fd.
     unsafe {
         opened(libc::syscall(
             libc::SYS_signalfd4,
@@ -174,7 +175,8 @@ fn fanotify() -> Result<OwnedFd> {
 fn io_uring() -> Result<OwnedFd> {
     // `struct io_uring_params`, 120 bytes.
     let mut params = [0_u64; 15];
-    // SAFETY: the call reads and writes one `struct io_uring_params`, exclusively borrowed, and returns a new fd.
+    // SAFETY: the call reads and writes one `struct io_uring_params`, exclusively borrowed, and
+    // returns a new fd.
     unsafe { opened(libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr())) }
 }
 
@@ -192,7 +194,8 @@ fn pidfd() -> Result<OwnedFd> {
 fn bpf_map() -> Result<OwnedFd> {
     // The head of `union bpf_attr`: map_type, key_size, value_size, max_entries.
     let attributes: [u32; 4] = [BPF_MAP_TYPE_ARRAY, 4, 4, 1];
-    // SAFETY: the call reads as many bytes of `union bpf_attr` as it is told, which live across it, and returns a new fd.
+    // SAFETY: the call reads as many bytes of `union bpf_attr` as it is told, which live across it,
+    // and returns a new fd.
     unsafe {
         opened(libc::syscall(
             libc::SYS_bpf,
@@ -204,14 +207,15 @@ fn bpf_map() -> Result<OwnedFd> {
 }
 
 fn perf_event() -> Result<OwnedFd> {
-    // `struct perf_event_attr` of its first version; the flags, 40 bytes from its start, exclude the kernel.
+    // `struct perf_event_attr` of its first version; the flags, 40 bytes from its start, exclude
+    // the kernel.
     let mut attributes = [0_u32; PERF_ATTR_SIZE_VER0 as usize / size_of::<u32>()];
     attributes[0] = PERF_TYPE_SOFTWARE;
     attributes[1] = PERF_ATTR_SIZE_VER0;
     attributes[10] = 1 << 5;
     let (own_process, any_processor, no_group) = (0, -1, -1);
-    // SAFETY: the call reads one `struct perf_event_attr` of the size that it names, which lives across the call, and
-    // returns a new fd.
+    // SAFETY: the call reads one `struct perf_event_attr` of the size that it names, which lives
+    // across the call, and returns a new fd.
     unsafe {
         opened(libc::syscall(
             libc::SYS_perf_event_open,
@@ -228,7 +232,8 @@ fn landlock_ruleset() -> Result<OwnedFd> {
     // `struct landlock_ruleset_attr` of its first version: handled_access_fs.
     let attributes = LANDLOCK_ACCESS_FS_EXECUTE;
     let flags = 0;
-    // SAFETY: the call reads as many bytes as it is told, which live across it, and returns a new fd.
+    // SAFETY: the call reads as many bytes as it is told, which live across it, and returns a new
+    // fd.
     unsafe {
         opened(libc::syscall(
             libc::SYS_landlock_create_ruleset,

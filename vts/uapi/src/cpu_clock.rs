@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How much CPU time a process, all its threads together, or a thread has had, in user space and in the kernel.
+//! CPU clocks: the time that a process or a thread has run, in user space and in the kernel.
 //!
 //! Source: `clock_getcpuclockid(3)`, `clock_gettime(2)`.
 
@@ -11,13 +11,15 @@ use rustix::io::{Errno, Result};
 
 use crate::from_nix;
 
-/// `PID_MAX_LIMIT`: a clock id has no room for larger numbers, and would silently name another process.
+/// `PID_MAX_LIMIT`: a clock id has no room for larger numbers, and would silently name another
+/// process.
 const MAX_PID: libc::pid_t = 4 << 20;
 
-/// The CPU clock of one process, or of the calling thread. That of a process counts the threads that have ended, too.
+/// The CPU clock of one process, or of the calling thread. That of a process counts the threads
+/// that have ended as well.
 ///
-/// Of another process it is exact while that process does not run; while it runs, it may lack what the processors have
-/// not yet accounted for: a scheduler tick at most.
+/// Of another process it is exact while that process does not run; while it runs, it may lack what
+/// the processors have not yet accounted for: a scheduler tick at most.
 #[derive(Clone, Copy, Debug)]
 pub struct CpuClock(ClockId);
 
@@ -31,7 +33,7 @@ impl CpuClock {
     /// The clock of the process with that id.
     ///
     /// # Errors
-    /// `SRCH`: there is no such process. `INVAL`: `pid` is no process id.
+    /// `SRCH`: no process has that id. `INVAL`: `pid` is not a process id.
     pub fn of_process(pid: u32) -> Result<Self> {
         let in_range = |pid: &libc::pid_t| (1..=MAX_PID).contains(pid);
         let pid = libc::pid_t::try_from(pid).ok().filter(in_range).ok_or(Errno::INVAL)?;

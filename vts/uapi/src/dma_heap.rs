@@ -7,8 +7,8 @@ use dmabuf_uapi::dma_heap::allocate_in_mode;
 use rustix::fs::OFlags;
 use rustix::io::Result;
 
-/// As [`dmabuf_uapi::dma_heap::allocate`], with an fd that is open for reading only: whoever is given it cannot change
-/// what is in the buffer.
+/// As [`dmabuf_uapi::dma_heap::allocate`], with an fd that is open for reading only: whoever is
+/// given it cannot change what is in the buffer.
 ///
 /// # Errors
 /// As for [`dmabuf_uapi::dma_heap::allocate`].

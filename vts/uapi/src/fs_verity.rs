@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Enabling fs-verity on a file, whose content cannot change from then on; [`dmabuf_uapi::fs_verity`] measures it.
+//! Enabling fs-verity on a file, whose content cannot change from then on;
+//! [`dmabuf_uapi::fs_verity`] measures it.
 //!
 //! Source: `include/uapi/linux/fsverity.h` of Linux 6.12.
 
@@ -28,8 +29,8 @@ struct EnableArg {
 
 const FS_IOC_ENABLE_VERITY: Opcode = opcode::write::<EnableArg>(b'f', 133);
 
-/// Builds the file's hash tree, SHA-256 over blocks of 4096 bytes without a salt, and makes its content unchangeable.
-/// `file` is open for reading, and nobody has it open for writing.
+/// Builds the file's hash tree, SHA-256 over blocks of 4096 bytes without a salt, and makes its
+/// content unchangeable. `file` is open for reading, and nobody has it open for writing.
 ///
 /// # Errors
 /// - `NOTTY`, `OPNOTSUPP`: the file system has no fs-verity, or not on this disk.
@@ -42,9 +43,9 @@ pub fn enable(file: impl AsFd) -> Result<()> {
         block_size: BLOCK_BYTES,
         ..EnableArg::default()
     };
-    // SAFETY: the opcode is FS_IOC_ENABLE_VERITY, which reads one `struct fsverity_enable_arg` (repr(C), its size and
-    // offsets checked by a test) and writes nothing. The sizes of salt and signature are 0, so that their null pointers
-    // are not followed.
+    // SAFETY: the opcode is FS_IOC_ENABLE_VERITY, which reads one `struct fsverity_enable_arg`
+    // (repr(C), its size and offsets checked by a test) and writes nothing. The sizes of salt and
+    // signature are 0, so that their null pointers are not followed.
     unsafe { ioctl(file.as_fd(), Setter::<FS_IOC_ENABLE_VERITY, _>::new(arg)) }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How much of a file sits in the page cache.
+//! The page cache: how many pages of a file are in it.
 //!
 //! Source: `include/uapi/linux/mman.h` of Linux 6.5 and later (`cachestat(2)`).
 
@@ -39,8 +39,9 @@ pub fn cached_pages(file: impl AsFd) -> Result<u64> {
     let mut range = CachestatRange { off: 0, len: 0 };
     let mut stat = Cachestat::default();
     let flags: libc::c_uint = 0;
-    // SAFETY: cachestat reads one `struct cachestat_range` and fills one `struct cachestat`; both are repr(C), of the
-    // kernel's size (checked by a test), exclusively borrowed and alive across the call.
+    // SAFETY: cachestat reads one `struct cachestat_range` and fills one `struct cachestat`; both
+    // are repr(C), of the kernel's size (checked by a test), exclusively borrowed and alive across
+    // the call.
     let returned = unsafe {
         libc::syscall(SYS_CACHESTAT, file.as_fd().as_raw_fd(), &raw mut range, &raw mut stat, flags)
     };

@@ -34,10 +34,12 @@ struct UdmabufCreateList {
 
 const UDMABUF_CREATE_LIST: Opcode = opcode::write::<UdmabufCreateList>(b'u', 0x43);
 
-/// Makes one dma-buf of several ranges, in their order. The ranges may repeat and may come from several memfds.
+/// Makes one dma-buf of several ranges, in their order. The ranges may repeat and may come from
+/// several memfds.
 ///
 /// # Errors
-/// As for [`dmabuf_uapi::udmabuf::create`], and `INVAL` for no range or more than [`LIST_LIMIT_PARAMETER`] of them.
+/// As for [`dmabuf_uapi::udmabuf::create`], and `INVAL` for no range or more than
+/// [`LIST_LIMIT_PARAMETER`] of them.
 pub fn create_list(device: impl AsFd, ranges: &[MemfdRange<'_>]) -> Result<OwnedFd> {
     let count = u32::try_from(ranges.len()).map_err(|_| Errno::INVAL)?;
     let header_words = size_of::<UdmabufCreateList>() / size_of::<u64>();
@@ -50,9 +52,9 @@ pub fn create_list(device: impl AsFd, ranges: &[MemfdRange<'_>]) -> Result<Owned
     // The type of the request number differs between C libraries.
     #[allow(clippy::unnecessary_cast)]
     let request = UDMABUF_CREATE_LIST as _;
-    // SAFETY: `words` holds the 8-byte header with the true count, then `count` items of 24 bytes, in the kernel's layout
-    // (checked by a test), lives across the call and is only read; a file that is no udmabuf device does not touch it. A
-    // new fd is the caller's.
+    // SAFETY: `words` holds the 8-byte header with the true count, then `count` items of 24 bytes,
+    // in the kernel's layout (checked by a test), lives across the call and is only read; a file
+    // that is not a udmabuf device does not touch it. A new fd is the caller's.
     unsafe { opened(libc::ioctl(device.as_fd().as_raw_fd(), request, words.as_ptr()).into()) }
 }
 
