@@ -8,6 +8,8 @@ use dmabuf_loader_client::aidl::{
     LoadPath::LoadPath, PathPolicy::PathPolicy, VerityAlgorithm::VerityAlgorithm,
 };
 
+use crate::hex;
+
 /// Load files into dma-bufs, and dma-bufs into files.
 #[derive(Parser, Debug)]
 #[command(name = "dmabufload", version)]
@@ -132,20 +134,7 @@ impl PolicyArg {
 pub struct Sha256Arg(pub [u8; 32]);
 
 fn parse_sha256(text: &str) -> Result<Sha256Arg, String> {
-    parse_hexadecimal(text).map(Sha256Arg)
-}
-
-fn parse_hexadecimal<const LEN_BYTES: usize>(text: &str) -> Result<[u8; LEN_BYTES], String> {
-    let expected = format!("expected {} hexadecimal digits", 2 * LEN_BYTES);
-    if text.len() != 2 * LEN_BYTES || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(format!("{expected}, found {} characters", text.chars().count()));
-    }
-    let mut bytes = [0; LEN_BYTES];
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16)
-            .map_err(|_| expected.clone())?;
-    }
-    Ok(bytes)
+    hex::decode(text).map(Sha256Arg)
 }
 
 /// An fs-verity digest from the command line.
@@ -157,12 +146,8 @@ pub struct VerityDigestArg {
 
 fn parse_verity_digest(text: &str) -> Result<VerityDigestArg, String> {
     let (algorithm, digest) = match text.split_once(':') {
-        Some(("sha256", digits)) => {
-            (VerityAlgorithm::SHA256, parse_hexadecimal::<32>(digits)?.to_vec())
-        }
-        Some(("sha512", digits)) => {
-            (VerityAlgorithm::SHA512, parse_hexadecimal::<64>(digits)?.to_vec())
-        }
+        Some(("sha256", digits)) => (VerityAlgorithm::SHA256, hex::decode::<32>(digits)?.to_vec()),
+        Some(("sha512", digits)) => (VerityAlgorithm::SHA512, hex::decode::<64>(digits)?.to_vec()),
         _ => return Err("expected sha256: or sha512: and the digest in hexadecimal".to_owned()),
     };
     Ok(VerityDigestArg { algorithm, digest })
@@ -187,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verity_digest_has_an_algorithm_and_as_many_digits_as_that_has() {
+    fn a_verity_digest_has_the_digits_of_its_algorithm() {
         let parsed = parse_verity_digest(&format!("sha512:{}", "0a".repeat(64)));
         let digest = vec![10; 64];
         assert_eq!(parsed, Ok(VerityDigestArg { algorithm: VerityAlgorithm::SHA512, digest }));

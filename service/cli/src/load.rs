@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::args::{LoadArgs, ServiceArgs, Sha256Arg, TransferArgs, VerityArgs, VerityDigestArg};
 use crate::buffer;
 use crate::connect::{connect, Connection};
+use crate::hex;
 use crate::output::{print_json, Transfer};
 use crate::progress::Progress;
 
@@ -55,10 +56,11 @@ pub fn run(service: &ServiceArgs, args: &LoadArgs) -> anyhow::Result<()> {
     let file = open(&args.file)?;
     let connection = connect(service)?;
     let loaded = load(&connection, &file, &args.file, &args.transfer, &args.verity)?;
-    let sha256 = buffer::sha256(&loaded.buffer, loaded.bytes)?;
+    let digest = buffer::sha256(&loaded.buffer, loaded.bytes)?;
+    let sha256 = hex::encode(digest.as_ref());
     if let Some(Sha256Arg(expected)) = args.expect_sha256 {
         ensure!(
-            sha256.0 == expected,
+            digest.as_ref() == expected,
             "{}: the loaded bytes have SHA-256 {sha256}, not the one of --expect-sha256",
             args.file.display()
         );
@@ -66,7 +68,7 @@ pub fn run(service: &ServiceArgs, args: &LoadArgs) -> anyhow::Result<()> {
     let output = Output {
         file: &args.file,
         bytes: loaded.bytes,
-        sha256: sha256.to_string(),
+        sha256,
         verity_digest: asks_for_digest(&args.verity).then_some(loaded.verity_digest.as_deref()),
         heap: &loaded.buffer.heap,
         device_shareable: loaded.buffer.deviceShareable,
@@ -177,8 +179,7 @@ fn verity_text(digest: &VerityDigest) -> String {
         VerityAlgorithm::SHA512 => "sha512",
         _ => "unknown",
     };
-    let digits: String = digest.digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{algorithm}:{digits}")
+    format!("{algorithm}:{}", hex::encode(&digest.digest))
 }
 
 fn moved(result: &LoadResult) -> anyhow::Result<u64> {

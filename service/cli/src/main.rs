@@ -10,6 +10,7 @@ mod args;
 mod buffer;
 mod connect;
 mod heaps;
+mod hex;
 mod load;
 mod output;
 mod progress;

@@ -10,6 +10,7 @@ use dmabuf_loader_client::aidl::{
     PathPolicy::PathPolicy, Segment::Segment, VerityDigest::VerityDigest,
 };
 use dmabuf_loader_client::{open_for_load, ClientError, LoadSpec, Loader, SaveSpec};
+use vts_uapi::anonymous_fds::Kind;
 
 struct Fixture {
     directory: tempfile::TempDir,
@@ -139,4 +140,32 @@ fn a_buffer_can_be_filled_again() {
     assert!(matches!(spec.request.target, BufferTarget::Existing(Some(_))));
     assert!(fixture.loader.load(spec).unwrap().buffer.is_none());
     assert_eq!(&read_all(&buffer)[..6], b"again\0");
+}
+
+/// An epoll fd answers `DMA_BUF_IOCTL_SYNC` as a dma-buf does, and has the device number of other
+/// anonymous files.
+#[test]
+fn anonymous_fds_are_refused_as_buffers() {
+    let fixture = fixture();
+    let file = fixture.file(b"bytes");
+    let refuse = |kind: Kind| {
+        let Ok(fd) = kind.open() else { return };
+        let target = LoadSpec::whole_file(&file).unwrap().into_existing(&fd).unwrap();
+        let output = File::create(fixture.directory.path().join("output")).unwrap();
+        let save = SaveSpec::from_buffer(&fd).unwrap().file(&output).unwrap();
+        for (error, argument) in [
+            (fixture.loader.load(target).unwrap_err(), "target.existing: is "),
+            (fixture.loader.save(save.segment(Segment::default())).unwrap_err(), "buffer: is "),
+        ] {
+            assert!(error.to_string().starts_with(argument), "{kind}: {error}");
+            assert_eq!(code(error), LoaderError::UNSUPPORTED_FILE, "{kind}");
+        }
+    };
+    // A unix socket refuses to pass on the fd of an io_uring.
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::IoUring) {
+        refuse(kind);
+        refuse(Kind::Epoll);
+        refuse(kind);
+    }
+    fixture.loader.heaps().unwrap();
 }

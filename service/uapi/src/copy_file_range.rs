@@ -9,13 +9,14 @@ use rustix::io::Result;
 
 /// Asks the kernel to copy `len_bytes` from `input` to `output`; returns how many bytes it copied.
 ///
-/// The count may be short (the end of the file or of the buffer, a signal), and 0 at or past the end. No file position
-/// changes.
+/// The count may be short (the end of the file or of the buffer, a signal), and 0 at or past the
+/// end. No file position changes.
 ///
 /// # Errors
 /// Between a file and a dma-buf, on a kernel with that support (`vts/device/kernel/README.md`):
-/// - `INVAL`: the kernel has no support for this pair of files, or the ordinary file has `O_DIRECT` and an offset or the
-///   length does not fit its alignment. Kernels may also answer `XDEV` for the former.
+/// - `INVAL`: the kernel has no support for this pair of files, or the ordinary file has `O_DIRECT`
+///   and an offset or the length does not fit its alignment. Kernels may also answer `XDEV` for the
+///   former.
 /// - `BADF`: `input` is not open for reading, `output` not for writing, or `output` has `O_APPEND`.
 /// - `ISDIR`: one side is a directory.
 /// - `BUSY`: a device is attached to the dma-buf, or the kernel has it mapped.

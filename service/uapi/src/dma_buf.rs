@@ -5,12 +5,13 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::OnceLock;
 
 use bitflags::bitflags;
-use rustix::fs::{fstat, seek, FileType, SeekFrom, Stat};
-use rustix::io::{retry_on_intr, Errno, Result};
+use rustix::fs::fstat;
+use rustix::io::{retry_on_intr, Result};
 use rustix::ioctl::{ioctl, opcode, Setter};
+
+use crate::file_attributes::file_system_magic;
 
 bitflags! {
     /// What the CPU will do with the bytes of a dma-buf between begin and end.
@@ -26,6 +27,9 @@ bitflags! {
 /// The longest name of a dma-buf in bytes, without the terminating NUL (`DMA_BUF_NAME_LEN` - 1).
 pub const MAX_NAME_BYTES: usize = 31;
 
+/// `f_type` of the file system of dma-bufs, `include/uapi/linux/magic.h`.
+const DMA_BUF_MAGIC: u64 = 0x444d_4142;
+
 const SYNC_END: u64 = 4;
 
 /// `struct dma_buf_sync`.
@@ -40,12 +44,14 @@ const DMA_BUF_SET_NAME_B: rustix::ioctl::Opcode = opcode::write::<u64>(b'b', 1);
 fn sync(buffer: BorrowedFd<'_>, flags: u64) -> Result<()> {
     retry_on_intr(|| {
         let arg = DmaBufSync { flags };
-        // SAFETY: the opcode is DMA_BUF_IOCTL_SYNC, which reads one `struct dma_buf_sync` and writes nothing back.
+        // SAFETY: the opcode is DMA_BUF_IOCTL_SYNC, which reads one `struct dma_buf_sync` and
+        // writes nothing back.
         unsafe { ioctl(buffer, Setter::<DMA_BUF_IOCTL_SYNC, _>::new(arg)) }
     })
 }
 
-/// A bracket of CPU access: `DMA_BUF_SYNC_START` when made, `DMA_BUF_SYNC_END` when ended or dropped.
+/// A bracket of CPU access: `DMA_BUF_SYNC_START` when made, `DMA_BUF_SYNC_END` when ended or
+/// dropped.
 ///
 /// The CPU may touch a mapping of the buffer only while one of these lives.
 #[must_use = "the CPU access ends when this is dropped"]
@@ -59,7 +65,7 @@ impl<'fd> CpuAccessGuard<'fd> {
     /// Starts CPU access to `buffer`, waiting for devices that still use it.
     ///
     /// # Errors
-    /// - `NOTTY`: the fd is no dma-buf.
+    /// - `NOTTY`: the fd is not a dma-buf.
     /// - Those of the exporter.
     pub fn begin(buffer: BorrowedFd<'fd>, access: CpuAccess) -> Result<Self> {
         sync(buffer, access.bits())?;
@@ -89,68 +95,39 @@ impl Drop for CpuAccessGuard<'_> {
 ///
 /// # Errors
 /// - `INVAL`: longer than [`MAX_NAME_BYTES`].
-/// - `NOTTY`: the fd is no dma-buf.
+/// - `NOTTY`: the fd is not a dma-buf.
 pub fn set_name(buffer: impl AsFd, name: &CStr) -> Result<()> {
     let address = name.as_ptr() as u64;
-    // SAFETY: DMA_BUF_SET_NAME_B passes the address of a NUL-terminated string as its argument word; rustix's Setter
-    // would pass a pointer to the word instead, hence `NameSetter`. The string outlives the call and is only read.
+    // SAFETY: DMA_BUF_SET_NAME_B passes the address of a NUL-terminated string as its argument
+    // word; rustix's Setter would pass a pointer to the word instead, hence `NameSetter`. The
+    // string outlives the call and is only read.
     unsafe { ioctl(buffer.as_fd(), NameSetter { address }) }
 }
 
-/// The size of a dma-buf in bytes, as the kernel says it.
+/// The size in bytes if the fd is a dma-buf, `None` if it is anything else. An `O_PATH` fd of a
+/// dma-buf also has a size.
 ///
-/// Leaves the file position at the end, where a dma-buf does not use it.
-///
-/// # Errors
-/// `SPIPE` or `INVAL` where the fd cannot seek.
-pub fn size_bytes(buffer: impl AsFd) -> Result<u64> {
-    seek(buffer, SeekFrom::End(0))
-}
-
-/// The size in bytes, if the fd is a dma-buf: as [`is_dma_buf`] and [`size_bytes`], in fewer calls.
+/// Every dma-buf, and nothing else, lies in a file system of its own type (`DMA_BUF_MAGIC`, Linux
+/// 5.3), whose inodes have the size of their buffers. Under SELinux the caller needs `getattr` on
+/// that file system, which policies do not label.
 ///
 /// # Errors
-/// As for [`size_bytes`].
+/// Those of `fstatfs(2)` and `fstat(2)`: `ACCESS` where SELinux refuses it.
 pub fn size_if_dma_buf(fd: impl AsFd) -> Result<Option<u64>> {
     let fd = fd.as_fd();
-    match dma_buf_stat(fd) {
-        // The kernel gives the inode the buffer's size (`dma_buf_getfile` in `drivers/dma-buf/dma-buf.c`).
-        Some(stat) if stat.st_size > 0 => Ok(Some(stat.st_size as u64)),
-        Some(_) => size_bytes(fd).map(Some),
-        None => Ok(None),
+    if file_system_magic(fd)? != DMA_BUF_MAGIC {
+        return Ok(None);
     }
-}
-
-/// Whether the fd is a dma-buf: an anonymous file, one without a file type, that knows `DMA_BUF_IOCTL_SYNC` and refuses
-/// its empty flags with `INVAL`, or that lies in the file system of one that did. An `O_PATH` fd may be taken for one.
-///
-/// The question has no side effect on the buffer, and files with a type are not asked.
-pub fn is_dma_buf(fd: impl AsFd) -> bool {
-    dma_buf_stat(fd.as_fd()).is_some()
-}
-
-fn dma_buf_stat(fd: BorrowedFd<'_>) -> Option<Stat> {
-    /// The device number of the file system that holds the dma-bufs and nothing else. The kernel mounts it once and for
-    /// good (`dma_buf_init` in `drivers/dma-buf/dma-buf.c`).
-    static DEVICE: OnceLock<u64> = OnceLock::new();
-
-    let is_anonymous = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Unknown;
-    let stat = fstat(fd).ok().filter(is_anonymous)?;
-    if DEVICE.get() == Some(&stat.st_dev) {
-        return Some(stat);
-    }
-    matches!(sync(fd, 0), Err(Errno::INVAL)).then(|| {
-        DEVICE.get_or_init(|| stat.st_dev);
-        stat
-    })
+    Ok(Some(fstat(fd)?.st_size as u64))
 }
 
 struct NameSetter {
     address: u64,
 }
 
-// SAFETY: `opcode` is DMA_BUF_SET_NAME_B, which takes a user-space address in the argument word, reads a C string there
-// and writes nothing, so IS_MUTATING is false and there is no output to interpret.
+// SAFETY: `opcode` is DMA_BUF_SET_NAME_B, which takes a user-space address in the argument word,
+// reads a C string there and writes nothing, so IS_MUTATING is false and there is no output to
+// interpret.
 unsafe impl rustix::ioctl::Ioctl for NameSetter {
     type Output = ();
 
@@ -175,6 +152,7 @@ unsafe impl rustix::ioctl::Ioctl for NameSetter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::io::Errno;
 
     #[test]
     fn opcodes_match_the_kernel_header() {
@@ -185,7 +163,7 @@ mod tests {
     #[test]
     fn an_ordinary_file_is_no_dma_buf() {
         let file = std::fs::File::open("/proc/self/exe").unwrap();
-        assert!(!is_dma_buf(&file));
+        assert_eq!(size_if_dma_buf(&file), Ok(None));
         assert_eq!(set_name(&file, c"name").unwrap_err(), Errno::NOTTY);
         assert_eq!(CpuAccessGuard::begin(file.as_fd(), CpuAccess::READ).err(), Some(Errno::NOTTY));
     }

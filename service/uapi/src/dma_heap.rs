@@ -28,7 +28,8 @@ const DMA_HEAP_IOCTL_ALLOC: rustix::ioctl::Opcode =
 /// Opens a heap's device node read-only, which is all that allocation needs.
 ///
 /// # Errors
-/// Those of `open(2)`: `NOENT` where the heap does not exist, `ACCESS` where permissions or SELinux refuse it.
+/// Those of `open(2)`: `NOENT` where the heap does not exist, `ACCESS` where permissions or SELinux
+/// refuse it.
 pub fn open_heap(node: &Path) -> Result<OwnedFd> {
     open(node, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
@@ -45,26 +46,24 @@ pub fn allocate(heap: impl AsFd, len_bytes: u64) -> Result<OwnedFd> {
     allocate_in_mode(heap, len_bytes, OFlags::RDWR)
 }
 
-/// As [`allocate`], with an fd that is open for reading only: whoever is given it cannot change what is in the buffer.
+/// As [`allocate`], with an fd that is open in another access mode.
 ///
 /// # Errors
-/// As for [`allocate`].
-pub fn allocate_read_only(heap: impl AsFd, len_bytes: u64) -> Result<OwnedFd> {
-    allocate_in_mode(heap, len_bytes, OFlags::RDONLY)
-}
-
-fn allocate_in_mode(heap: impl AsFd, len_bytes: u64, mode: OFlags) -> Result<OwnedFd> {
+/// As for [`allocate`], and `INVAL` where `mode` is more than an access mode.
+pub fn allocate_in_mode(heap: impl AsFd, len_bytes: u64, mode: OFlags) -> Result<OwnedFd> {
     let mut data = DmaHeapAllocationData {
         len: len_bytes,
         fd: 0,
         fd_flags: (mode | OFlags::CLOEXEC).bits(),
         heap_flags: 0,
     };
-    // SAFETY: the opcode is DMA_HEAP_IOCTL_ALLOC and `data` has the layout the kernel defines for it (repr(C), 24
-    // bytes, checked by a test); on a file that is no heap the kernel answers ENOTTY without touching memory.
+    // SAFETY: the opcode is DMA_HEAP_IOCTL_ALLOC and `data` has the layout the kernel defines for
+    // it (repr(C), 24 bytes, checked by a test); on a file that is not a heap the kernel answers
+    // ENOTTY without touching memory.
     unsafe { ioctl(heap.as_fd(), Updater::<DMA_HEAP_IOCTL_ALLOC, _>::new(&mut data))? };
     let raw_fd = i32::try_from(data.fd).map_err(|_| Errno::BADF)?;
-    // SAFETY: on success the kernel has installed a new fd in this process and passed its ownership to the caller.
+    // SAFETY: on success the kernel has installed a new fd in this process and passed its ownership
+    // to the caller.
     Ok(unsafe { OwnedFd::from_raw_fd(raw_fd) })
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the file system says about direct I/O on a file.
+//! Attributes of an open file: size, kind, alignment of direct I/O, and the type of its file
+//! system.
 //!
 //! Source: `statx(2)` (`STATX_DIOALIGN`, Linux 6.1), `statfs(2)`.
 
@@ -13,7 +14,8 @@ use rustix::io::Result;
 pub struct DirectIoAlign {
     /// Alignment of the memory, in bytes; 0 where direct I/O is not possible on this file.
     pub memory_bytes: u32,
-    /// Alignment of file offsets and lengths, in bytes; 0 where direct I/O is not possible on this file.
+    /// Alignment of file offsets and lengths, in bytes; 0 where direct I/O is not possible on this
+    /// file.
     pub offset_bytes: u32,
 }
 
@@ -66,7 +68,8 @@ pub fn file_attributes(file: impl AsFd) -> Result<FileAttributes> {
     })
 }
 
-/// The type of the file system that holds the file: `f_type` of `fstatfs(2)`, for example `0xf2f52010` for F2FS.
+/// The type of the file system that holds the file: `f_type` of `fstatfs(2)`, for example
+/// `0xf2f52010` for F2FS.
 ///
 /// # Errors
 /// Those of `fstatfs(2)`.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fs-verity: files that cannot change any more, and whose every read is checked.
+//! fs-verity digests: what the kernel checks every read of a file against.
 //!
 //! Source: `include/uapi/linux/fsverity.h` of Linux 6.12.
 
@@ -7,13 +7,12 @@ use std::fmt;
 use std::os::fd::AsFd;
 
 use rustix::io::{Errno, Result};
-use rustix::ioctl::{ioctl, opcode, Opcode, Setter, Updater};
+use rustix::ioctl::{ioctl, opcode, Opcode, Updater};
 
 const FS_VERITY_HASH_ALG_SHA256: u16 = 1;
 const FS_VERITY_HASH_ALG_SHA512: u16 = 2;
 /// `FS_VERITY_MAX_DIGEST_SIZE` of `include/linux/fsverity.h`.
 const MAX_DIGEST_BYTES: usize = 64;
-const BLOCK_BYTES: u32 = 4096;
 
 /// What the hash tree of a file is made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +41,8 @@ impl Algorithm {
     }
 }
 
-/// The fs-verity digest of a file: the hash of the root of its hash tree, its size and the parameters.
+/// The fs-verity digest of a file: the hash of the root of its hash tree, its size and the
+/// parameters.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Digest {
     algorithm: Algorithm,
@@ -89,21 +89,6 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// `struct fsverity_enable_arg`.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct EnableArg {
-    version: u32,
-    hash_algorithm: u32,
-    block_size: u32,
-    salt_size: u32,
-    salt_ptr: u64,
-    sig_size: u32,
-    reserved1: u32,
-    sig_ptr: u64,
-    reserved2: [u64; 11],
-}
-
 /// `struct fsverity_digest` without its digest: what the opcode counts.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -119,45 +104,26 @@ struct MeasureArg {
     digest: [u8; MAX_DIGEST_BYTES],
 }
 
-const FS_IOC_ENABLE_VERITY: Opcode = opcode::write::<EnableArg>(b'f', 133);
 const FS_IOC_MEASURE_VERITY: Opcode = opcode::read_write::<DigestHeader>(b'f', 134);
-
-/// Builds the file's hash tree, SHA-256 over blocks of 4096 bytes without a salt, and makes its content unchangeable.
-/// `file` is open for reading, and nobody has it open for writing.
-///
-/// # Errors
-/// - `NOTTY`, `OPNOTSUPP`: the file system has no fs-verity, or not on this disk.
-/// - `TXTBSY`: somebody has the file open for writing.
-/// - `EXIST`: the file has it already.
-pub fn enable(file: impl AsFd) -> Result<()> {
-    let arg = EnableArg {
-        version: 1,
-        hash_algorithm: FS_VERITY_HASH_ALG_SHA256.into(),
-        block_size: BLOCK_BYTES,
-        ..EnableArg::default()
-    };
-    // SAFETY: the opcode is FS_IOC_ENABLE_VERITY, which reads one `struct fsverity_enable_arg` (repr(C), its size and
-    // offsets checked by a test) and writes nothing. The sizes of salt and signature are 0, so that their null pointers
-    // are not followed.
-    unsafe { ioctl(file.as_fd(), Setter::<FS_IOC_ENABLE_VERITY, _>::new(arg)) }
-}
 
 /// The digest that the kernel enforces for every read of the file.
 ///
-/// On FUSE the kernel passes on what the file system's server says and enforces nothing; `verity` of
-/// [`FileAttributes`](crate::file_attributes::FileAttributes) is false there.
+/// On FUSE the kernel passes on what the file system's server says and enforces nothing; `verity`
+/// of [`FileAttributes`](crate::file_attributes::FileAttributes) is false there.
 ///
 /// # Errors
 /// - `NODATA`: the file has no fs-verity.
 /// - `NOTTY`, `OPNOTSUPP`: the file system has no fs-verity, or not on this disk.
-/// - `OVERFLOW`, `NOPKG`: the digest is longer than those of SHA-512, or of an algorithm that is not known here.
+/// - `OVERFLOW`, `NOPKG`: the digest is longer than those of SHA-512, or of an algorithm that is
+///   not known here.
 pub fn measure(file: impl AsFd) -> Result<Digest> {
     let mut arg = MeasureArg {
         header: DigestHeader { digest_algorithm: 0, digest_size: MAX_DIGEST_BYTES as u16 },
         digest: [0; MAX_DIGEST_BYTES],
     };
-    // SAFETY: the opcode is FS_IOC_MEASURE_VERITY; `arg` is the 4-byte header (checked by a test) followed by as many
-    // bytes as its `digest_size` says, all of which the kernel may write and nothing else refers to.
+    // SAFETY: the opcode is FS_IOC_MEASURE_VERITY; `arg` is the 4-byte header (checked by a test)
+    // followed by as many bytes as its `digest_size` says, all of which the kernel may write and
+    // nothing else refers to.
     unsafe { ioctl(file.as_fd(), Updater::<FS_IOC_MEASURE_VERITY, _>::new(&mut arg))? };
     let DigestHeader { digest_algorithm, digest_size } = arg.header;
     let bytes = arg.digest.get(..digest_size.into());
@@ -174,13 +140,9 @@ mod tests {
 
     #[test]
     fn layouts_match_the_kernel_header() {
-        assert_eq!(size_of::<EnableArg>(), 128);
-        assert_eq!(offset_of!(EnableArg, salt_ptr), 16);
-        assert_eq!(offset_of!(EnableArg, sig_ptr), 32);
         assert_eq!(size_of::<DigestHeader>(), 4);
         assert_eq!(offset_of!(MeasureArg, digest), 4);
         assert_eq!(size_of::<MeasureArg>(), 4 + 64);
-        assert_eq!(FS_IOC_ENABLE_VERITY, 0x4080_6685);
         assert_eq!(FS_IOC_MEASURE_VERITY, 0xc004_6686);
     }
 
@@ -210,6 +172,5 @@ mod tests {
     fn a_memfd_has_no_verity() {
         let memfd = crate::memfd::create_sealed(c"test", 4096).unwrap();
         assert_eq!(measure(&memfd), Err(Errno::NOTTY));
-        assert_eq!(enable(&memfd), Err(Errno::NOTTY));
     }
 }

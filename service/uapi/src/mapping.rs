@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Memory mappings that never become Rust references.
 //!
-//! The bytes of a shared mapping can change at any time, by another process or a device. Access goes through calls that
-//! copy, or that let the kernel fill or drain the memory, so no `&[u8]` to such bytes ever exists.
+//! The bytes of a shared mapping can change at any time, by another process or a device. Access
+//! goes through calls that copy, or that let the kernel fill or drain the memory, so no `&[u8]` to
+//! such bytes ever exists.
 //!
 //! Source: `mmap(2)`, `pread(2)`, `pwrite(2)`.
 
@@ -16,7 +17,8 @@ use rustix::mm::{madvise, mmap, mmap_anonymous, munmap, Advice, MapFlags, ProtFl
 
 use crate::{last_errno, page_size_bytes};
 
-/// The size of the huge pages asked for here, in bytes: the one that both x86-64 and arm64 with 4 KiB pages have.
+/// The size of the huge pages asked for here, in bytes. Both x86-64 and arm64 with 4 KiB pages have
+/// huge pages of this size.
 pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// Not in libc yet; the number is the same on every architecture but parisc.
@@ -39,14 +41,16 @@ pub struct Mapping {
     access: MappingAccess,
 }
 
-// SAFETY: the memory belongs to the process, not to a thread, and every access goes through raw copies or the kernel.
+// SAFETY: the memory belongs to the process, not to a thread, and every access goes through raw
+// copies or the kernel.
 unsafe impl Send for Mapping {}
-// SAFETY: no method hands out a reference into the memory; concurrent accesses race only on bytes, which the callers of
-// shared memory must expect, and never on Rust values.
+// SAFETY: no method hands out a reference into the memory; concurrent accesses race only on bytes,
+// which the callers of shared memory must expect, and never on Rust values.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps the first `len_bytes` of a dma-buf or memfd, shared. As [`Mapping::shared_at`] with offset 0.
+    /// Maps the first `len_bytes` of a dma-buf or memfd, shared. As [`Mapping::shared_at`] with
+    /// offset 0.
     ///
     /// # Errors
     /// As for [`Mapping::shared_at`].
@@ -54,12 +58,14 @@ impl Mapping {
         Self::shared_at(fd, 0, len_bytes, access)
     }
 
-    /// Maps `len_bytes` of a dma-buf or memfd from an offset that is a multiple of the page size, shared.
+    /// Maps `len_bytes` of a dma-buf or memfd from an offset that is a multiple of the page size,
+    /// shared.
     ///
     /// For a dma-buf, bracket every access by [`crate::dma_buf::CpuAccessGuard`].
     ///
     /// # Errors
-    /// - `INVAL`: `len_bytes` is 0, the offset is no multiple of the page size, or the range is longer than the buffer.
+    /// - `INVAL`: `len_bytes` is 0, the offset is not a multiple of the page size, or the range is
+    ///   longer than the buffer.
     /// - `ACCESS`: the fd's access mode does not permit `access`.
     /// - `NOMEM`: no address space.
     pub fn shared_at(
@@ -73,26 +79,29 @@ impl Mapping {
             MappingAccess::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
         };
         let null = std::ptr::null_mut();
-        // SAFETY: a null hint lets the kernel choose free addresses, so no existing mapping is replaced.
+        // SAFETY: a null hint lets the kernel choose free addresses, so no existing mapping is
+        // replaced.
         let address =
             unsafe { mmap(null, len_bytes, protection, MapFlags::SHARED, fd, offset_bytes)? };
         Self::from_kernel(address, len_bytes, access)
     }
 
-    /// As [`Mapping::shared`] for reading and writing, where possible at an address that is a multiple of
-    /// [`HUGE_PAGE_BYTES`], so that huge pages of the file can be mapped as such.
+    /// As [`Mapping::shared`] for reading and writing, where possible at an address that is a
+    /// multiple of [`HUGE_PAGE_BYTES`], so that huge pages of the file can be mapped as such.
     ///
     /// # Errors
-    /// As for [`Mapping::shared_at`]; for a hugetlb memfd also `NOMEM` where the pool has not enough pages: they are
-    /// reserved by this call.
+    /// As for [`Mapping::shared_at`]; for a hugetlb memfd also `NOMEM` where the pool has not
+    /// enough pages: they are reserved by this call.
     pub fn shared_huge_aligned(fd: impl AsFd, len_bytes: usize) -> Result<Self> {
         let room_bytes = len_bytes.checked_add(HUGE_PAGE_BYTES).ok_or(Errno::NOMEM)?;
-        // Free again at once, and only a hint below: if another thread is faster, the mapping lies elsewhere.
+        // Free again at once, and only a hint below: if another thread is faster, the mapping lies
+        // elsewhere.
         let room = Self::reserve(room_bytes)?.address.as_ptr();
         let skipped_bytes = room.addr().next_multiple_of(HUGE_PAGE_BYTES) - room.addr();
         let hint = room.wrapping_byte_add(skipped_bytes);
         let protection = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: without MAP_FIXED the kernel chooses free addresses, so no existing mapping is replaced.
+        // SAFETY: without MAP_FIXED the kernel chooses free addresses, so no existing mapping is
+        // replaced.
         let address = unsafe { mmap(hint, len_bytes, protection, MapFlags::SHARED, fd, 0)? };
         Self::from_kernel(address, len_bytes, MappingAccess::ReadWrite)
     }
@@ -101,13 +110,14 @@ impl Mapping {
     fn reserve(len_bytes: usize) -> Result<Self> {
         let null = std::ptr::null_mut();
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-        // SAFETY: a null hint lets the kernel choose free addresses, so no existing mapping is replaced.
+        // SAFETY: a null hint lets the kernel choose free addresses, so no existing mapping is
+        // replaced.
         let address = unsafe { mmap_anonymous(null, len_bytes, ProtFlags::empty(), flags)? };
         Self::from_kernel(address, len_bytes, MappingAccess::Read)
     }
 
-    /// Asks for huge pages, of whatever size the system allows for this kind of memory, where the mapping is populated
-    /// from now on. Advice: without effect where it cannot be followed.
+    /// Asks for huge pages, of whatever size the system allows for this kind of memory, where the
+    /// mapping is populated from now on. Advice: without effect where it cannot be followed.
     ///
     /// See `MADV_HUGEPAGE` in `madvise(2)` and `/sys/kernel/mm/transparent_hugepage/`.
     pub fn advise_huge_pages(&self) {
@@ -115,15 +125,16 @@ impl Mapping {
         let _ = unsafe { madvise(self.address.as_ptr(), self.len_bytes, Advice::LinuxHugepage) };
     }
 
-    /// Moves what lies in whole, aligned huge pages of the mapping into such, whatever the system allows without being asked;
-    /// what is not there yet becomes zero. For a memfd, `shmem_enabled` has no say in it but by `deny`.
+    /// Moves the memory of each whole, aligned huge page of the mapping into a huge page. Memory
+    /// that is not allocated yet becomes zero. The kernel does so for a memfd even where
+    /// `shmem_enabled` would give it small pages, unless that says `deny`.
     ///
     /// See `MADV_COLLAPSE` in `madvise(2)`, Linux 6.1.
     ///
     /// # Errors
-    /// Some of it, or all, stays as it is:
+    /// Some of the memory, or all of it, stays in small pages:
     /// - `INVAL`: the kernel does not know the advice, or forbids it for this memory.
-    /// - `NOMEM`, `BUSY`, `AGAIN`: no huge page is to be had.
+    /// - `NOMEM`, `BUSY`, `AGAIN`: the kernel found no free huge page.
     pub fn collapse_into_huge_pages(&self) -> Result<()> {
         let start = self.address.as_ptr();
         let skipped_bytes = start.addr().next_multiple_of(HUGE_PAGE_BYTES) - start.addr();
@@ -163,8 +174,8 @@ impl Mapping {
         })
     }
 
-    /// Maps zeroed private memory for direct I/O, in transparent huge pages as far as the system gives them on advice. All of it
-    /// is there when the call returns.
+    /// Maps zeroed private memory for direct I/O, in transparent huge pages as far as the system
+    /// gives them on advice. All of it is there when the call returns.
     ///
     /// `len_bytes` is rounded up to [`HUGE_PAGE_BYTES`].
     ///
@@ -180,23 +191,26 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// Lets the kernel take the memory of an anonymous mapping whenever it is short of some, and not before. What is in it
-    /// by then, and is not written anew, is lost: it reads as zero.
+    /// Lets the kernel take the memory of an anonymous mapping whenever it is short of some, and
+    /// not before. What is in it by then, and is not written anew, is lost: it reads as zero.
     ///
-    /// See `MADV_FREE` in `madvise(2)`. For direct I/O into such memory the kernel must be 5.18, or a stable one that has
-    /// "mm: fix race between MADV_FREE reclaim and blkdev direct IO read".
+    /// See `MADV_FREE` in `madvise(2)`. For direct I/O into such memory the kernel must be 5.18, or
+    /// a stable one that has "mm: fix race between MADV_FREE reclaim and blkdev direct IO read".
     pub fn release_under_pressure(&self) {
-        // SAFETY: the range is this mapping, whose bytes may change at any time to those who look at it.
+        // SAFETY: the range is this mapping, whose bytes may change at any time to those who look
+        // at it.
         let _ = unsafe { madvise(self.address.as_ptr(), self.len_bytes, Advice::LinuxFree) };
     }
 
-    /// Maps `len_bytes` of zeroed private memory, aligned to the page size: a bounce buffer for direct I/O.
+    /// Maps `len_bytes` of zeroed private memory, aligned to the page size: a bounce buffer for
+    /// direct I/O.
     ///
     /// # Errors
     /// `INVAL` for 0 bytes, `NOMEM`.
     pub fn anonymous(len_bytes: usize) -> Result<Self> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a null hint lets the kernel choose free addresses, so no existing mapping is replaced.
+        // SAFETY: a null hint lets the kernel choose free addresses, so no existing mapping is
+        // replaced.
         let address = unsafe {
             mmap_anonymous(std::ptr::null_mut(), len_bytes, protection, MapFlags::PRIVATE)?
         };
@@ -221,7 +235,8 @@ impl Mapping {
         if writes && self.access == MappingAccess::Read {
             return Err(Errno::ACCESS);
         }
-        // SAFETY: `range.start` is at most `len_bytes`, so the result is inside the mapping or one past its end.
+        // SAFETY: `range.start` is at most `len_bytes`, so the result is inside the mapping or one
+        // past its end.
         Ok(unsafe { self.address.as_ptr().cast::<u8>().add(range.start) })
     }
 
@@ -237,8 +252,9 @@ impl Mapping {
     pub fn read(&self, offset_bytes: usize, target: &mut [u8]) -> Result<()> {
         let range = Self::range_at(offset_bytes, target.len())?;
         let source = self.pointer_to(&range, false)?;
-        // SAFETY: `pointer_to` checked that `target.len()` bytes lie inside the mapping, which lives as long as `self`;
-        // `target` is a distinct exclusive borrow, so the two do not overlap.
+        // SAFETY: `pointer_to` checked that `target.len()` bytes lie inside the mapping, which
+        // lives as long as `self`; `target` is a distinct exclusive borrow, so the two do not
+        // overlap.
         unsafe { std::ptr::copy_nonoverlapping(source, target.as_mut_ptr(), target.len()) };
         Ok(())
     }
@@ -284,11 +300,12 @@ impl Mapping {
         Ok(())
     }
 
-    /// Lets the kernel read from `file` at `file_offset_bytes` into a range; returns the bytes read, 0 at end of file.
+    /// Lets the kernel read from `file` at `file_offset_bytes` into a range; returns the bytes
+    /// read, 0 at end of file.
     ///
     /// # Errors
-    /// Those of `pread(2)`, `FAULT` and `ACCESS` as for [`Mapping::write`]. `FAULT` also where direct I/O meets a
-    /// mapping whose pages cannot be pinned, as those of a dma-buf cannot.
+    /// Those of `pread(2)`, `FAULT` and `ACCESS` as for [`Mapping::write`]. `FAULT` also where
+    /// direct I/O meets a mapping whose pages cannot be pinned, as those of a dma-buf cannot.
     pub fn pread(
         &self,
         range: Range<usize>,
@@ -299,7 +316,8 @@ impl Mapping {
         let offset = i64::try_from(file_offset_bytes).map_err(|_| Errno::OVERFLOW)?;
         let fd = file.as_fd().as_raw_fd();
         retry_on_intr(|| {
-            // SAFETY: the kernel writes at most `range.len()` bytes to memory that was checked to be inside the mapping.
+            // SAFETY: the kernel writes at most `range.len()` bytes to memory that was checked to
+            // be inside the mapping.
             to_count(unsafe { libc::pread64(fd, target.cast(), range.len(), offset) })
         })
     }
@@ -318,7 +336,8 @@ impl Mapping {
         let offset = i64::try_from(file_offset_bytes).map_err(|_| Errno::OVERFLOW)?;
         let fd = file.as_fd().as_raw_fd();
         retry_on_intr(|| {
-            // SAFETY: the kernel reads at most `range.len()` bytes from memory that was checked to be inside the mapping.
+            // SAFETY: the kernel reads at most `range.len()` bytes from memory that was checked to
+            // be inside the mapping.
             to_count(unsafe { libc::pwrite64(fd, source.cast(), range.len(), offset) })
         })
     }
@@ -326,7 +345,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: address and length are those of a mapping this object made and owns; no reference into it exists.
+        // SAFETY: address and length are those of a mapping this object made and owns; no reference
+        // into it exists.
         let _ = unsafe { munmap(self.address.as_ptr(), self.len_bytes) };
     }
 }

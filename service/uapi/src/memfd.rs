@@ -9,7 +9,8 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, MemfdFlags, SealFlags};
 use rustix::io::{Errno, Result};
 
-/// Makes a zero-filled memfd of `size_bytes` that can neither shrink nor grow nor be sealed further.
+/// Makes a zero-filled memfd of `size_bytes` that can neither shrink nor grow nor be sealed
+/// further.
 ///
 /// It stays writable: udmabuf refuses a memfd that is sealed against writing.
 ///
@@ -20,12 +21,12 @@ pub fn create_sealed(name: &CStr, size_bytes: u64) -> Result<OwnedFd> {
     create(name, size_bytes, MemfdFlags::empty())
 }
 
-/// As [`create_sealed`], of hugetlb pages of [`crate::mapping::HUGE_PAGE_BYTES`]. Pages are taken from the pool when the
-/// memfd is mapped.
+/// As [`create_sealed`], of hugetlb pages of [`crate::mapping::HUGE_PAGE_BYTES`]. Pages are taken
+/// from the pool when the memfd is mapped.
 ///
 /// # Errors
 /// As for [`create_sealed`], and
-/// - `INVAL`: `size_bytes` is no multiple of the page size.
+/// - `INVAL`: `size_bytes` is not a multiple of the page size.
 /// - `OPNOTSUPP`, `NODEV`: the kernel has no huge pages of that size.
 pub fn create_sealed_hugetlb(name: &CStr, size_bytes: u64) -> Result<OwnedFd> {
     create(name, size_bytes, MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB)

@@ -3,18 +3,12 @@
 //!
 //! Source: `sysinfo(2)`.
 
+use nix::sys::sysinfo::sysinfo;
+
 /// The usable main memory in bytes.
 pub fn total_bytes() -> u64 {
-    let mut info = std::mem::MaybeUninit::<libc::sysinfo>::zeroed();
-    // SAFETY: sysinfo fills the one structure it is given, which is exclusively borrowed and alive.
-    let returned = unsafe { libc::sysinfo(info.as_mut_ptr()) };
-    debug_assert_eq!(returned, 0, "sysinfo fails only for a bad address");
-    // SAFETY: the structure is plain integers, zeroed before the call filled it.
-    let info = unsafe { info.assume_init() };
-    // `totalram` is 32 bits wide in 32-bit processes.
-    #[allow(clippy::useless_conversion)]
-    let units = u64::from(info.totalram);
-    units.saturating_mul(u64::from(info.mem_unit))
+    // The call fails for a bad address alone.
+    sysinfo().map_or(0, |info| info.ram_total())
 }
 
 #[cfg(test)]

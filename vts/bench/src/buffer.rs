@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use dmabuf_uapi::dma_buf::{size_if_dma_buf, CpuAccess};
+use dmabuf_uapi::mapped_buffer::MappedBuffer;
 use dmabuf_uapi::mapping::{Mapping, HUGE_PAGE_BYTES};
 use dmabuf_uapi::udmabuf::{self, MemfdRange};
 use dmabuf_uapi::{dma_heap, memfd};
@@ -100,6 +102,15 @@ impl Buffer {
     pub fn shared_fd(&self) -> Result<BorrowedFd<'_>> {
         self.dma_buf.as_ref().or(self.memfd.as_ref()).map(AsFd::as_fd).context("an empty buffer")
     }
+}
+
+/// Maps a buffer and begins CPU access to it, as a dma-buf or a memfd, whichever it is.
+pub fn map(fd: BorrowedFd<'_>, len_bytes: u64, access: CpuAccess) -> Result<MappedBuffer<'_>> {
+    let mapped = match size_if_dma_buf(fd).context("statfs of the buffer")? {
+        Some(_) => MappedBuffer::of_dma_buf(fd, 0..len_bytes, access),
+        None => MappedBuffer::of_memfd(fd, 0..len_bytes, access),
+    };
+    mapped.context("mapping the buffer")
 }
 
 /// A dma-buf whose memory was there before it, and is mapped.

@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use dmabuf_uapi::cpu_clock::CpuClock;
 use vts_bench_record::Cost;
+use vts_uapi::cpu_clock::CpuClock;
 
 use crate::system_time::SystemTime;
 

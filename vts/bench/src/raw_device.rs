@@ -11,11 +11,11 @@ use std::path::PathBuf;
 use std::thread;
 
 use anyhow::{bail, ensure, Context, Result};
-use dmabuf_uapi::fiemap::{extents, Extent, ExtentFlags};
 use dmabuf_uapi::mapping::Mapping;
 use rustix::fs::{fstat, major, minor, OFlags};
 use vts_bench_record::{Direction, Kind, Phases};
 use vts_support::files::Mode;
+use vts_uapi::fiemap::{extents, Extent, ExtentFlags};
 
 use crate::bench::{Bench, Case, Setup};
 use crate::buffer::PopulatedMemory;

@@ -5,9 +5,11 @@ use std::fs::File;
 use std::os::fd::BorrowedFd;
 
 use anyhow::{ensure, Context, Result};
-use dmabuf_uapi::dma_buf::{is_dma_buf, CpuAccess, CpuAccessGuard};
-use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+use dmabuf_uapi::dma_buf::CpuAccess;
+use dmabuf_uapi::mapping::Mapping;
 use vts_support::files::{Files, Mode, TestFile};
+
+use crate::buffer;
 
 const PAGE_BYTES: u64 = 4096;
 const WORD_BYTES: usize = 8;
@@ -46,15 +48,12 @@ impl Source {
         buffer_bytes: u64,
         file_offset_bytes: u64,
     ) -> Result<()> {
-        let mapping = Mapping::shared(buffer, usize::try_from(buffer_bytes)?, MappingAccess::Read)
-            .context("mapping the buffer")?;
-        let access = if is_dma_buf(buffer) {
-            Some(CpuAccessGuard::begin(buffer, CpuAccess::READ).context("DMA_BUF_SYNC_START")?)
-        } else {
-            None
-        };
-        self.verify_mapping(&mapping, buffer_bytes, file_offset_bytes)?;
-        access.map_or(Ok(()), CpuAccessGuard::end).context("DMA_BUF_SYNC_END")
+        let mapped = buffer::map(buffer, buffer_bytes, CpuAccess::READ)?;
+        self.verify_words(buffer_bytes, file_offset_bytes, |offset_bytes, word| {
+            Ok(mapped.read(offset_bytes, word)?)
+        })?;
+        mapped.finish().context("DMA_BUF_SYNC_END")?;
+        Ok(())
     }
 
     /// As [`Source::verify`], for memory that is mapped.
@@ -115,6 +114,7 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dmabuf_uapi::mapping::MappingAccess;
     use dmabuf_uapi::memfd::create_sealed;
     use std::os::fd::AsFd;
 

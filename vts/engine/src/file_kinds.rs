@@ -11,12 +11,12 @@ use dmabuf_engine::pool::PoolConfig;
 use dmabuf_engine::request::{ClientId, Length, Policy, Segment};
 use dmabuf_engine::{Engine, EngineError, LoadOutcome};
 use dmabuf_uapi::mapping::Mapping;
-use dmabuf_uapi::page_cache::cached_pages;
 use dmabuf_uapi::Errno;
 use libtest_mimic::Trial;
 use vts_support::files::{drop_cache, Files, Mode};
 use vts_support::outcome::{skip, trial};
 use vts_support::pattern::{assert_filled, assert_same};
+use vts_uapi::page_cache::cached_pages;
 
 use crate::kind_files::{self, KindFile};
 use crate::load::{contents, engine, load, made, new_buffer};

@@ -6,14 +6,16 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use anyhow::{ensure, Context, Result};
-use dmabuf_uapi::fiemap::{extents, ExtentFlags};
 use dmabuf_uapi::file_attributes::file_attributes;
-use dmabuf_uapi::fscrypt::{self, KeyIdentifier, MASTER_KEY_BYTES};
-use dmabuf_uapi::{f2fs, fs_verity, Errno};
+use dmabuf_uapi::fs_verity::{measure, Algorithm};
+use dmabuf_uapi::Errno;
 use rustix::fs::{fallocate, ioctl_getflags, ioctl_setflags, FallocateFlags, IFlags, OFlags};
 use vts_support::files::{Files, Mode};
 use vts_support::outcome::{or_skip, skip};
 use vts_support::pattern;
+use vts_uapi::fiemap::{extents, ExtentFlags};
+use vts_uapi::fscrypt::{self, KeyIdentifier, MASTER_KEY_BYTES};
+use vts_uapi::{f2fs, fs_verity};
 
 /// No multiple of a block or a sector.
 const SIZE_BYTES: usize = (1 << 20) + 1234;
@@ -130,8 +132,8 @@ pub fn verity(files: &Files) -> Result<KindFile> {
     let file = KindFile::new(files.path("verity"), patterned(6), |_| Ok(()))?;
     let reader = file.open(Mode::Buffered)?;
     or_skip(fs_verity::enable(&reader), "FS_IOC_ENABLE_VERITY")?;
-    let digest = fs_verity::measure(&reader).context("FS_IOC_MEASURE_VERITY")?;
-    ensure!(digest.algorithm() == fs_verity::Algorithm::Sha256, "{digest}");
+    let digest = measure(&reader).context("FS_IOC_MEASURE_VERITY")?;
+    ensure!(digest.algorithm() == Algorithm::Sha256, "{digest}");
     let write = OpenOptions::new().write(true).open(&file.path);
     ensure!(write.is_err(), "the file can still be opened for writing");
     Ok(file)

@@ -9,8 +9,8 @@ use dmabuf_engine::engine::EngineConfig;
 use dmabuf_engine::pool::PoolConfig;
 use dmabuf_engine::request::{ClientId, LoadRequest, NewBuffer, Policy, Segment, Target};
 use dmabuf_engine::{Buffer, Engine, LoadOutcome};
-use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
-use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+use dmabuf_uapi::dma_buf::CpuAccess;
+use dmabuf_uapi::mapped_buffer::MappedBuffer;
 
 /// An engine with this pool, on the heaps of the device.
 pub fn engine(pool: PoolConfig) -> Engine {
@@ -42,12 +42,11 @@ pub fn load(
 
 /// All bytes of a buffer, as another process would see them.
 pub fn contents(buffer: &Buffer) -> Result<Vec<u8>> {
-    let len_bytes = usize::try_from(buffer.size_bytes)?;
-    let mapping = Mapping::shared(&buffer.fd, len_bytes, MappingAccess::Read)?;
-    let access = CpuAccessGuard::begin(buffer.fd.as_fd(), CpuAccess::READ)?;
-    let mut bytes = vec![0; len_bytes];
-    mapping.read(0, &mut bytes)?;
-    access.end()?;
+    let mut bytes = vec![0; usize::try_from(buffer.size_bytes)?];
+    let mapped =
+        MappedBuffer::of_dma_buf(buffer.fd.as_fd(), 0..buffer.size_bytes, CpuAccess::READ)?;
+    mapped.read(0, &mut bytes)?;
+    mapped.finish()?;
     Ok(bytes)
 }
 

@@ -12,13 +12,13 @@ use dmabuf_engine::path;
 use dmabuf_engine::pool::{PoolConfig, PoolStats};
 use dmabuf_engine::request::{ClientId, Policy};
 use dmabuf_engine::{Buffer, Engine};
-use dmabuf_uapi::drm_prime::{find_card, open_card, GemHandle};
 use dmabuf_uapi::mapping::{Mapping, MappingAccess};
 use libtest_mimic::Trial;
 use vts_support::files::{Files, TestFile};
 use vts_support::outcome::{skip, trial};
 use vts_support::pattern::{assert_filled, assert_same};
 use vts_support::wait;
+use vts_uapi::drm_prime::{find_card, open_card, GemHandle};
 
 use crate::load::{contents, engine, load, made, new_buffer, WHOLE};
 

@@ -12,7 +12,6 @@ use dmabuf_engine::path::Path;
 use dmabuf_engine::pool::PoolConfig;
 use dmabuf_engine::request::{ClientId, Length, LoadRequest, Policy, Segment, Target};
 use dmabuf_engine::{Engine, EngineError, LoadOutcome};
-use dmabuf_uapi::fiemap::extents;
 use dmabuf_uapi::fs_verity::measure;
 use dmabuf_uapi::mapping::Mapping;
 use dmabuf_uapi::Errno;
@@ -21,6 +20,7 @@ use rustix::fs::OFlags;
 use vts_support::files::{drop_cache, Files, Mode};
 use vts_support::outcome::{skip, trial};
 use vts_support::pattern::{assert_same, UNTOUCHED};
+use vts_uapi::fiemap::extents;
 
 use crate::file_kinds::copies_files;
 use crate::kind_files::{self, KindFile};

@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_loader_client::aidl::DmaBuf::DmaBuf;
-use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
+use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::dma_heap::open_heap;
-use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+use dmabuf_uapi::mapped_buffer::MappedBuffer;
 use vts_support::outcome::skip;
 use vts_support::pattern;
 
@@ -28,36 +28,28 @@ pub fn own_system_heap() -> Result<OwnedFd> {
 }
 
 /// Compares ranges of a buffer, chunk by chunk, inside a bracket of CPU access.
-pub struct View<'a> {
-    mapping: Mapping,
-    _access: CpuAccessGuard<'a>,
-    size_bytes: u64,
-}
+pub struct View<'a>(MappedBuffer<'a>);
 
 impl<'a> View<'a> {
     /// Maps a buffer whole.
     pub fn new(buffer: &'a DmaBuf) -> Result<Self> {
         let size_bytes = u64::try_from(buffer.sizeBytes)?;
-        let fd = fd(buffer)?;
-        let mapping = Mapping::shared(fd, usize::try_from(size_bytes)?, MappingAccess::ReadWrite)
+        let access = CpuAccess::READ | CpuAccess::WRITE;
+        let mapped = MappedBuffer::of_dma_buf(fd(buffer)?, 0..size_bytes, access)
             .context("mapping the buffer")?;
-        let access = CpuAccessGuard::begin(fd, CpuAccess::READ | CpuAccess::WRITE)
-            .context("DMA_BUF_SYNC_START")?;
-        Ok(Self { mapping, _access: access, size_bytes })
+        Ok(Self(mapped))
     }
 
     /// Copies a range out.
     pub fn bytes(&self, offset_bytes: u64, len_bytes: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; len_bytes];
-        self.mapping
-            .read(usize::try_from(offset_bytes)?, &mut bytes)
-            .context("reading the buffer")?;
+        self.0.read(offset_bytes, &mut bytes).context("reading the buffer")?;
         Ok(bytes)
     }
 
     /// Overwrites a range.
     pub fn write(&self, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
-        self.mapping.write(usize::try_from(offset_bytes)?, bytes).context("writing the buffer")
+        self.0.write(offset_bytes, bytes).context("writing the buffer")
     }
 
     /// Fails unless a range holds what `expected` yields for each of its chunks: offset in the range and length.
@@ -80,7 +72,8 @@ impl<'a> View<'a> {
 
     /// Fails unless everything from an offset to the end of the buffer is zero.
     pub fn expect_zero_from(&self, offset_bytes: u64) -> Result<()> {
-        ensure!(offset_bytes <= self.size_bytes, "offset {offset_bytes} is past the buffer");
-        self.expect(offset_bytes, self.size_bytes - offset_bytes, |_, len| vec![0; len])
+        let size_bytes = self.0.len_bytes();
+        ensure!(offset_bytes <= size_bytes, "offset {offset_bytes} is past the buffer");
+        self.expect(offset_bytes, size_bytes - offset_bytes, |_, len| vec![0; len])
     }
 }

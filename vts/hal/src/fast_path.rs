@@ -8,10 +8,10 @@ use dmabuf_loader_client::aidl::{
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec, SaveSpec};
 use dmabuf_uapi::file_attributes::file_attributes;
-use dmabuf_uapi::page_cache::cached_pages;
 use dmabuf_uapi::Errno;
 use vts_support::files::{drop_cache, Files, Mode};
 use vts_support::outcome::skip;
+use vts_uapi::page_cache::cached_pages;
 
 use crate::buffer::{fd, View};
 use crate::client::{new_buffer, Client, NamedTest};

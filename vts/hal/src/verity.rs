@@ -9,10 +9,10 @@ use dmabuf_loader_client::aidl::{
     Segment::Segment, VerityAlgorithm::VerityAlgorithm, VerityDigest::VerityDigest,
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec};
-use dmabuf_uapi::fs_verity;
 use vts_support::files::{Files, Mode};
 use vts_support::outcome::or_skip;
 use vts_support::pattern::UNTOUCHED;
+use vts_uapi::fs_verity;
 
 use crate::buffer::{fd, View};
 use crate::client::{expect_refusal, sized_buffer, Client, NamedTest};

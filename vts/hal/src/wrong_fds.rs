@@ -11,12 +11,15 @@ use dmabuf_loader_client::aidl::{
     PathPolicy::PathPolicy, Segment::Segment,
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec, SaveSpec};
-use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
-use dmabuf_uapi::dma_heap::allocate_read_only;
-use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+use dmabuf_uapi::dma_buf::CpuAccess;
+use dmabuf_uapi::mapped_buffer::MappedBuffer;
 use rustix::fs::{open, Mode, OFlags};
-use vts_support::files::Files;
+use rustix::io::Errno;
+use vts_support::files::{Files, TestFile};
+use vts_support::outcome::skip;
 use vts_support::pattern::UNTOUCHED;
+use vts_uapi::anonymous_fds::Kind;
+use vts_uapi::dma_heap::allocate_read_only;
 
 use crate::buffer::{fd, own_system_heap};
 use crate::client::{expect_refusal, expect_refusal_or_block, sized_buffer, Client, NamedTest};
@@ -32,6 +35,24 @@ pub const TESTS: &[NamedTest] = &[
     ("a_missing_target_is_refused", a_missing_target_is_refused),
     ("saves_to_what_cannot_be_written_are_refused", saves_to_what_cannot_be_written),
     ("an_fd_that_is_no_buffer_cannot_be_saved", an_fd_that_is_no_buffer_cannot_be_saved),
+    ("an_epoll_fd_is_refused", |client| expect_anonymous_fd_refused(client, Kind::Epoll)),
+    ("an_eventfd_is_refused", |client| expect_anonymous_fd_refused(client, Kind::Eventfd)),
+    ("a_timerfd_is_refused", |client| expect_anonymous_fd_refused(client, Kind::Timerfd)),
+    ("a_signalfd_is_refused", |client| expect_anonymous_fd_refused(client, Kind::Signalfd)),
+    ("an_inotify_fd_is_refused", |client| expect_anonymous_fd_refused(client, Kind::Inotify)),
+    ("a_fanotify_fd_is_refused", |client| expect_anonymous_fd_refused(client, Kind::Fanotify)),
+    ("an_io_uring_fd_is_refused", |client| expect_anonymous_fd_refused(client, Kind::IoUring)),
+    ("a_userfaultfd_is_refused", |client| expect_anonymous_fd_refused(client, Kind::Userfaultfd)),
+    ("a_pidfd_is_refused", |client| expect_anonymous_fd_refused(client, Kind::Pidfd)),
+    ("a_bpf_map_is_refused", |client| expect_anonymous_fd_refused(client, Kind::BpfMap)),
+    ("a_perf_event_fd_is_refused", |client| expect_anonymous_fd_refused(client, Kind::PerfEvent)),
+    ("a_landlock_ruleset_is_refused", |client| {
+        expect_anonymous_fd_refused(client, Kind::LandlockRuleset)
+    }),
+    ("a_memfd_is_refused", |client| expect_anonymous_fd_refused(client, Kind::Memfd)),
+    ("a_secret_memfd_is_refused", |client| expect_anonymous_fd_refused(client, Kind::SecretMemfd)),
+    ("a_pipe_is_refused", |client| expect_anonymous_fd_refused(client, Kind::Pipe)),
+    ("a_socket_is_refused", |client| expect_anonymous_fd_refused(client, Kind::Socket)),
 ];
 
 fn load(
@@ -141,10 +162,10 @@ fn a_target_that_is_only_readable_is_refused(client: &Client) -> Result<()> {
         let expected = "target.existing: is not open for reading and writing";
         expect_refusal(client.loader.load(spec).map(drop), LoaderError::BAD_FD, expected)?;
     }
-    let mapping = Mapping::shared(&own, 1 << 20, MappingAccess::Read)?;
-    let _access = CpuAccessGuard::begin(own.as_fd(), CpuAccess::READ)?;
+    let mapped = MappedBuffer::of_dma_buf(own.as_fd(), 0..1 << 20, CpuAccess::READ)?;
     let mut bytes = vec![UNTOUCHED; 1 << 20];
-    mapping.read(0, &mut bytes)?;
+    mapped.read(0, &mut bytes)?;
+    mapped.finish()?;
     ensure!(bytes.iter().all(|byte| *byte == 0), "a buffer that is only readable was written");
     Ok(())
 }
@@ -197,4 +218,73 @@ fn an_fd_that_is_no_buffer_cannot_be_saved(client: &Client) -> Result<()> {
     missing.request.buffer = None::<ParcelFileDescriptor>;
     ensure!(client.loader.save(missing).is_err(), "a save without a buffer");
     client.heaps().map(drop)
+}
+
+/// Expects that the fd is refused in every place of a request, before and after the service has
+/// seen an epoll fd, which answers `DMA_BUF_IOCTL_SYNC` as a dma-buf does and has the device number
+/// of other anonymous files.
+fn expect_anonymous_fd_refused(client: &Client, kind: Kind) -> Result<()> {
+    let fd = open_anonymous(kind)?;
+    let files = Files::new()?;
+    let file = files.patterned("f", 1, 4096)?;
+    expect_refused_everywhere(client, kind, &fd, &file)?;
+    expect_refused_everywhere(client, Kind::Epoll, &Kind::Epoll.open()?, &file)?;
+    expect_refused_everywhere(client, kind, &fd, &file)?;
+    let contents = vts_support::files::content(file.path())?;
+    ensure!(contents == file.expected(0, 4096), "a refused request wrote to its file");
+    // A service that had died and was started anew would not answer on this connection.
+    client.heaps().map(drop)
+}
+
+fn expect_refused_everywhere(
+    client: &Client,
+    kind: Kind,
+    fd: &OwnedFd,
+    file: &TestFile,
+) -> Result<()> {
+    let refused = |result, argument: &str| {
+        let code = LoaderError::UNSUPPORTED_FILE;
+        expect_refusal_or_block(result, code, argument, Some(denial(kind)))
+            .with_context(|| format!("{kind} as {argument}..."))
+    };
+    let target = LoadSpec::whole_file(file.buffered()?)?.into_existing(fd)?;
+    refused(client.loader.load(target).map(drop), "target.existing: is ")?;
+    let output = OpenOptions::new().write(true).open(file.path())?;
+    let buffer = SaveSpec::from_buffer(fd)?.file(&output)?.segment(Segment::default());
+    refused(client.loader.save(buffer).map(drop), "buffer: is ")?;
+    if matches!(kind, Kind::Memfd | Kind::SecretMemfd | Kind::Pidfd) {
+        // The first two are regular files, and so is a pidfd on some kernels.
+        return Ok(());
+    }
+    refused(load(client, fd)?, "files[0]: is ")?;
+    let own = client.loader.allocate(&sized_buffer("", 4096))?;
+    let saved = SaveSpec::from_buffer(self::fd(&own)?)?.file(fd)?.segment(Segment::default());
+    refused(client.loader.save(saved).map(drop), "files[0]: is ")
+}
+
+/// Opens an fd of a kind; skips where the kernel lacks it or the client may not have it.
+fn open_anonymous(kind: Kind) -> Result<OwnedFd> {
+    kind.open().map_err(|errno| {
+        if errno == Errno::ACCESS {
+            println!("EXPECT-AVC: {}", denial(kind));
+        }
+        let reason = format!("{kind}: {errno}");
+        if kind.is_optional() || errno == Errno::ACCESS {
+            skip(reason)
+        } else {
+            anyhow::anyhow!(reason)
+        }
+    })
+}
+
+/// What an SELinux denial to make, or to pass on, an fd of the kind contains.
+fn denial(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Memfd => "dev=\"tmpfs\"",
+        Kind::BpfMap => "tclass=bpf",
+        Kind::PerfEvent => "tclass=perf_event",
+        Kind::Pipe => "tclass=fifo_file",
+        Kind::Socket => "tclass=unix_stream_socket",
+        _ => "tclass=anon_inode",
+    }
 }

@@ -9,11 +9,12 @@ use std::path::Path;
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_uapi::copy_file_range::copy_file_range;
-use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
-use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+use dmabuf_uapi::dma_buf::CpuAccess;
+use dmabuf_uapi::mapped_buffer::MappedBuffer;
 use dmabuf_uapi::udmabuf::{self, MemfdRange};
 use dmabuf_uapi::{dma_heap, memfd, Errno};
 use vts_support::outcome::skip;
+use vts_uapi::udmabuf::{create_list, LIST_LIMIT_PARAMETER};
 
 const SYSTEM_HEAP: &str = "/dev/dma_heap/system";
 const MEMFD_NAME: &CStr = c"vts-kernel";
@@ -75,9 +76,9 @@ impl Buffer {
     pub fn of_memfd(ranges: &[MemfdRange<'_>]) -> Result<Self> {
         let size_bytes = ranges.iter().map(|range| range.size_bytes).sum::<u64>();
         raise_limit(udmabuf::SIZE_LIMIT_MIB_PARAMETER, size_bytes.div_ceil(1 << 20))?;
-        raise_limit(udmabuf::LIST_LIMIT_PARAMETER, ranges.len() as u64)?;
+        raise_limit(LIST_LIMIT_PARAMETER, ranges.len() as u64)?;
         let device = udmabuf::open_device().context(udmabuf::UDMABUF_NODE)?;
-        let fd = udmabuf::create_list(device, ranges).context("UDMABUF_CREATE_LIST")?;
+        let fd = create_list(device, ranges).context("UDMABUF_CREATE_LIST")?;
         Ok(Self { fd, size_bytes: size_bytes as usize })
     }
 
@@ -93,13 +94,12 @@ impl Buffer {
     pub fn filled(exporter: Exporter, size_bytes: usize, value: u8) -> Result<Self> {
         let buffer = Self::new(exporter, size_bytes)?;
         let chunk = vec![value; buffer.size_bytes.min(1 << 20)];
-        buffer.access(CpuAccess::WRITE, MappingAccess::ReadWrite, |mapping| {
-            for offset in (0..buffer.size_bytes).step_by(chunk.len()) {
-                let len = chunk.len().min(buffer.size_bytes - offset);
-                mapping.write(offset, &chunk[..len])?;
-            }
-            Ok(())
-        })?;
+        let mapped = buffer.map(0, buffer.size_bytes, CpuAccess::WRITE)?;
+        for offset in (0..buffer.size_bytes).step_by(chunk.len()) {
+            let len = chunk.len().min(buffer.size_bytes - offset);
+            mapped.write(offset as u64, &chunk[..len])?;
+        }
+        mapped.finish()?;
         Ok(buffer)
     }
 
@@ -133,29 +133,29 @@ impl Buffer {
     /// Reads part of the buffer with the CPU.
     pub fn bytes(&self, offset_bytes: usize, len_bytes: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; len_bytes];
-        self.access(CpuAccess::READ, MappingAccess::Read, |mapping| {
-            Ok(mapping.read(offset_bytes, &mut bytes)?)
-        })?;
+        let mapped = self.map(offset_bytes, len_bytes, CpuAccess::READ)?;
+        mapped.read(0, &mut bytes)?;
+        mapped.finish()?;
         Ok(bytes)
     }
 
     /// Writes part of the buffer with the CPU.
     pub fn write(&self, offset_bytes: usize, bytes: &[u8]) -> Result<()> {
-        self.access(CpuAccess::WRITE, MappingAccess::ReadWrite, |mapping| {
-            Ok(mapping.write(offset_bytes, bytes)?)
-        })
+        let mapped = self.map(offset_bytes, bytes.len(), CpuAccess::WRITE)?;
+        mapped.write(0, bytes)?;
+        mapped.finish()?;
+        Ok(())
     }
 
-    fn access(
+    /// Maps part of the buffer and begins CPU access.
+    pub fn map(
         &self,
+        offset_bytes: usize,
+        len_bytes: usize,
         access: CpuAccess,
-        protection: MappingAccess,
-        body: impl FnOnce(&Mapping) -> Result<()>,
-    ) -> Result<()> {
-        let mapping = Mapping::shared(self, self.size_bytes, protection)?;
-        let guard = CpuAccessGuard::begin(self.as_fd(), access)?;
-        body(&mapping)?;
-        Ok(guard.end()?)
+    ) -> Result<MappedBuffer<'_>> {
+        let range = offset_bytes as u64..(offset_bytes + len_bytes) as u64;
+        Ok(MappedBuffer::of_dma_buf(self.as_fd(), range, access)?)
     }
 }
 

@@ -7,12 +7,12 @@ use std::thread;
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_uapi::copy_file_range::copy_file_range;
-use dmabuf_uapi::drm_prime::{find_card, open_card, GemHandle};
 use dmabuf_uapi::Errno;
 use libtest_mimic::Trial;
 use vts_support::files::{Files, Mode};
 use vts_support::outcome::skip;
 use vts_support::pattern::{assert_filled, UNTOUCHED};
+use vts_uapi::drm_prime::{find_card, open_card, GemHandle};
 
 use crate::buffer::{Buffer, Exporter};
 use crate::outcome::{exporter_trials, support_trial};

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! No lock is held while data moves: other users of the buffer do not wait for a copy.
 
-use std::os::fd::AsFd;
 use std::thread;
 
 use anyhow::Result;
-use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
-use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+use dmabuf_uapi::dma_buf::CpuAccess;
 use libtest_mimic::Trial;
 use vts_support::files::{content, Files, Mode};
 use vts_support::pattern::{self, assert_same};
@@ -63,17 +61,16 @@ fn a_save_overtakes_a_load(exporter: Exporter) -> Result<()> {
 
 fn cpu_access_goes_on(exporter: Exporter) -> Result<()> {
     let slow = SlowLoad::new(exporter)?;
-    let size = slow.buffer().size_bytes();
     // The first bracket on a udmabuf maps all its pages for DMA; do that outside of the race.
     slow.buffer().write(LOADED_BYTES, b"first")?;
     slow.meanwhile(|buffer| {
-        let memory = Mapping::shared(buffer, size, MappingAccess::ReadWrite)?;
-        let guard = CpuAccessGuard::begin(buffer.as_fd(), CpuAccess::READ | CpuAccess::WRITE)?;
-        memory.write(LOADED_BYTES, b"meanwhile")?;
+        let mapped = buffer.map(0, buffer.size_bytes(), CpuAccess::READ | CpuAccess::WRITE)?;
+        mapped.write(LOADED_BYTES as u64, b"meanwhile")?;
         let mut seen = [0; 9];
-        memory.read(LOADED_BYTES, &mut seen)?;
+        mapped.read(LOADED_BYTES as u64, &mut seen)?;
         assert_eq!(&seen, b"meanwhile");
-        Ok(guard.end()?)
+        mapped.finish()?;
+        Ok(())
     })
 }
 

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_uapi::copy_file_range::copy_file_range;
-use dmabuf_uapi::dma_buf::{is_dma_buf, CpuAccess, CpuAccessGuard};
-use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+use dmabuf_uapi::dma_buf::CpuAccess;
+use dmabuf_uapi::mapped_range::MappedRange;
 use rustix::fs::sendfile;
 use rustix::pipe::{fcntl_setpipe_size, pipe_with, splice, PipeFlags, SpliceFlags};
 use vts_bench_record::{Direction, Kind, Phases};
@@ -15,7 +15,7 @@ use vts_support::files::Mode;
 
 use super::{unless_refused, Call, Method};
 use crate::bench::{Bench, Case, Setup};
-use crate::buffer::{Buffer, Exporter};
+use crate::buffer::{self, Buffer, Exporter};
 
 /// What an ordinary user may ask for, `/proc/sys/fs/pipe-max-size`.
 const PIPE_BYTES: usize = 1 << 20;
@@ -90,7 +90,7 @@ pub fn offsets_bytes(buffer_bytes: u64) -> impl Iterator<Item = u64> {
 }
 
 /// Moves the parts of a file, one into each buffer; returns the mappings that it took.
-pub fn load_all(call: Call, file: &File, buffers: &[Buffer]) -> Result<Vec<Mapping>> {
+pub fn load_all(call: Call, file: &File, buffers: &[Buffer]) -> Result<Vec<MappedRange<'static>>> {
     let mut mappings = Vec::new();
     let pipe = match call {
         Call::Splice => Some(Pipe::new()?),
@@ -101,7 +101,7 @@ pub fn load_all(call: Call, file: &File, buffers: &[Buffer]) -> Result<Vec<Mappi
         let len_bytes = usize::try_from(buffer.size_bytes)?;
         match (call, &pipe) {
             (Call::ReadWrite, _) => {
-                mappings.push(read_mapped(file, file_offset_bytes, target, len_bytes)?);
+                mappings.push(read_mapped(file, file_offset_bytes, target, buffer.size_bytes)?);
             }
             (Call::Splice, Some(pipe)) => {
                 pipe.splice_through(file, file_offset_bytes, target, len_bytes)?;
@@ -128,30 +128,15 @@ pub fn read_mapped(
     file: &File,
     file_offset_bytes: u64,
     target: BorrowedFd<'_>,
-    len_bytes: usize,
-) -> Result<Mapping> {
-    let mapping = Mapping::shared(target, len_bytes, MappingAccess::ReadWrite)
-        .context("mapping the buffer")?;
-    let access = begin_access(target, CpuAccess::WRITE)?;
-    in_full(len_bytes, |done| {
-        Ok(mapping.pread(done..len_bytes, file, file_offset_bytes + done as u64)?)
+    len_bytes: u64,
+) -> Result<MappedRange<'static>> {
+    let mapped = buffer::map(target, len_bytes, CpuAccess::WRITE)?;
+    in_full(usize::try_from(len_bytes)?, |done| {
+        let done = done as u64;
+        Ok(mapped.pread(done, len_bytes - done, file, file_offset_bytes + done)? as usize)
     })
     .context("read")?;
-    end_access(access)?;
-    Ok(mapping)
-}
-
-/// Opens a bracket of CPU access where the fd is a dma-buf.
-pub fn begin_access(fd: BorrowedFd<'_>, access: CpuAccess) -> Result<Option<CpuAccessGuard<'_>>> {
-    if !is_dma_buf(fd) {
-        return Ok(None);
-    }
-    CpuAccessGuard::begin(fd, access).map(Some).context("DMA_BUF_SYNC_START")
-}
-
-/// Closes it.
-pub fn end_access(access: Option<CpuAccessGuard<'_>>) -> Result<()> {
-    access.map_or(Ok(()), CpuAccessGuard::end).context("DMA_BUF_SYNC_END")
+    mapped.finish().context("DMA_BUF_SYNC_END")
 }
 
 /// Repeats a call, which is told how much is done and returns how much it did, until all is done.

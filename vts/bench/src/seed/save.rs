@@ -9,14 +9,14 @@ use std::fs::File;
 use anyhow::{Context, Result};
 use dmabuf_uapi::copy_file_range::copy_file_range;
 use dmabuf_uapi::dma_buf::CpuAccess;
-use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+use dmabuf_uapi::mapped_range::MappedRange;
 use vts_bench_record::{Direction, Kind, Phases};
 use vts_support::files::{drop_cache, Mode};
 
-use super::load::{begin_access, end_access, in_full, offsets_bytes, read_mapped};
+use super::load::{in_full, offsets_bytes, read_mapped};
 use super::{unless_refused, Call, Method};
 use crate::bench::{Bench, Case, Setup};
-use crate::buffer::{Buffer, Exporter};
+use crate::buffer::{self, Buffer, Exporter};
 use crate::tuning;
 
 const fn row(row: u32, name: &'static str, exporter: Exporter, direct: bool, call: Call) -> Method {
@@ -66,7 +66,7 @@ fn save(setup: &Setup, method: Method, turn: usize) -> Result<Phases> {
     })?;
     let source = setup.source.open(Mode::Buffered)?;
     for (buffer, offset_bytes) in buffers.iter().zip(offsets_bytes(setup.buffer_bytes)) {
-        read_mapped(&source, offset_bytes, buffer.io_fd()?, usize::try_from(buffer.size_bytes)?)?;
+        read_mapped(&source, offset_bytes, buffer.io_fd()?, buffer.size_bytes)?;
     }
     tuning::drop_page_cache()?;
     let mode = if method.direct { Mode::Direct } else { Mode::Buffered };
@@ -96,7 +96,7 @@ fn save_all(
     buffers: &[Buffer],
     file: &File,
     places_bytes: &[u64],
-) -> Result<Vec<Mapping>> {
+) -> Result<Vec<MappedRange<'static>>> {
     let mut mappings = Vec::new();
     for (buffer, place_bytes) in buffers.iter().zip(places_bytes) {
         let from = buffer.io_fd()?;
@@ -107,15 +107,14 @@ fn save_all(
                 unless_refused(copy_file_range(from, done as u64, file, to, len_bytes - done))
             })?;
         } else {
-            let mapping = Mapping::shared(from, len_bytes, MappingAccess::Read)
-                .context("mapping the buffer")?;
-            let access = begin_access(from, CpuAccess::READ)?;
+            let mapped = buffer::map(from, buffer.size_bytes, CpuAccess::READ)?;
             in_full(len_bytes, |done| {
-                Ok(mapping.pwrite(done..len_bytes, file, place_bytes + done as u64)?)
+                let done = done as u64;
+                let left = buffer.size_bytes - done;
+                Ok(mapped.pwrite(done, left, file, place_bytes + done)? as usize)
             })
             .context("write")?;
-            end_access(access)?;
-            mappings.push(mapping);
+            mappings.push(mapped.finish().context("DMA_BUF_SYNC_END")?);
         }
     }
     Ok(mappings)
@@ -124,6 +123,7 @@ fn save_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dmabuf_uapi::mapping::MappingAccess;
 
     #[test]
     fn the_table_is_whole() {
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn buffers_are_written_to_their_places() {
         let memfd = dmabuf_uapi::memfd::create_sealed(c"test", 8192).unwrap();
-        let filler = Mapping::shared(&memfd, 8192, MappingAccess::ReadWrite).unwrap();
+        let filler = MappedRange::new(&memfd, 0..8192, MappingAccess::ReadWrite).unwrap();
         filler.write(0, &[7; 8192]).unwrap();
         let path = tempfile::NamedTempFile::new().unwrap();
         let file = Mode::Buffered.open_output(path.path()).unwrap();

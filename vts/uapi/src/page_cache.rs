@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How much of a file sits in the page cache.
+//! The page cache: how many pages of a file are in it.
 //!
 //! Source: `include/uapi/linux/mman.h` of Linux 6.5 and later (`cachestat(2)`).
 
 use std::os::fd::{AsFd, AsRawFd};
 
+use dmabuf_uapi::last_errno;
 use rustix::io::Result;
-
-use crate::last_errno;
 
 /// `SYS_cachestat`: the same number on every architecture.
 const SYS_CACHESTAT: libc::c_long = 451;
@@ -40,8 +39,9 @@ pub fn cached_pages(file: impl AsFd) -> Result<u64> {
     let mut range = CachestatRange { off: 0, len: 0 };
     let mut stat = Cachestat::default();
     let flags: libc::c_uint = 0;
-    // SAFETY: cachestat reads one `struct cachestat_range` and fills one `struct cachestat`; both are repr(C), of the
-    // kernel's size (checked by a test), exclusively borrowed and alive across the call.
+    // SAFETY: cachestat reads one `struct cachestat_range` and fills one `struct cachestat`; both
+    // are repr(C), of the kernel's size (checked by a test), exclusively borrowed and alive across
+    // the call.
     let returned = unsafe {
         libc::syscall(SYS_CACHESTAT, file.as_fd().as_raw_fd(), &raw mut range, &raw mut stat, flags)
     };
@@ -66,13 +66,13 @@ mod tests {
 
     #[test]
     fn written_pages_are_counted() {
-        let memfd = crate::memfd::create_sealed(c"cached", 8192).unwrap();
+        let memfd = dmabuf_uapi::memfd::create_sealed(c"cached", 8192).unwrap();
         let mut file = std::fs::File::from(memfd);
         match cached_pages(&file) {
             Err(Errno::NOSYS) => return,
             before => assert_eq!(before, Ok(0)),
         }
         file.write_all(&[1; 8192]).unwrap();
-        assert_eq!(cached_pages(&file), Ok((8192 / crate::page_size_bytes()) as u64));
+        assert_eq!(cached_pages(&file), Ok((8192 / dmabuf_uapi::page_size_bytes()) as u64));
     }
 }

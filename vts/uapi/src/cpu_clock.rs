@@ -1,42 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How much CPU time a process, all its threads together, or a thread has had, in user space and in the kernel.
+//! CPU clocks: the time that a process or a thread has run, in user space and in the kernel.
 //!
 //! Source: `clock_getcpuclockid(3)`, `clock_gettime(2)`.
 
 use std::time::Duration;
 
+use nix::time::{clock_getcpuclockid, clock_gettime, ClockId};
+use nix::unistd::Pid;
 use rustix::io::{Errno, Result};
 
-/// `PID_MAX_LIMIT`: a clock id has no room for larger numbers, and would silently name another process.
+use crate::from_nix;
+
+/// `PID_MAX_LIMIT`: a clock id has no room for larger numbers, and would silently name another
+/// process.
 const MAX_PID: libc::pid_t = 4 << 20;
 
-/// The CPU clock of one process, or of the calling thread. That of a process counts the threads that have ended, too.
+/// The CPU clock of one process, or of the calling thread. That of a process counts the threads
+/// that have ended as well.
 ///
-/// Of another process it is exact while that process does not run; while it runs, it may lack what the processors have
-/// not yet accounted for: a scheduler tick at most.
+/// Of another process it is exact while that process does not run; while it runs, it may lack what
+/// the processors have not yet accounted for: a scheduler tick at most.
 #[derive(Clone, Copy, Debug)]
-pub struct CpuClock(libc::clockid_t);
+pub struct CpuClock(ClockId);
 
 impl CpuClock {
     /// The clock of this process.
-    pub const OWN: Self = Self(libc::CLOCK_PROCESS_CPUTIME_ID);
+    pub const OWN: Self = Self(ClockId::CLOCK_PROCESS_CPUTIME_ID);
 
     /// The clock of the thread that asks it.
-    pub const CALLING_THREAD: Self = Self(libc::CLOCK_THREAD_CPUTIME_ID);
+    pub const CALLING_THREAD: Self = Self(ClockId::CLOCK_THREAD_CPUTIME_ID);
 
     /// The clock of the process with that id.
     ///
     /// # Errors
-    /// `SRCH`: there is no such process. `INVAL`: `pid` is no process id.
+    /// `SRCH`: no process has that id. `INVAL`: `pid` is not a process id.
     pub fn of_process(pid: u32) -> Result<Self> {
         let in_range = |pid: &libc::pid_t| (1..=MAX_PID).contains(pid);
         let pid = libc::pid_t::try_from(pid).ok().filter(in_range).ok_or(Errno::INVAL)?;
-        let mut clock = 0;
-        // SAFETY: the function writes one clock id to `clock`, which is exclusively borrowed.
-        match unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) } {
-            0 => Ok(Self(clock)),
-            number => Err(Errno::from_raw_os_error(number)),
-        }
+        clock_getcpuclockid(Pid::from_raw(pid)).map(Self).map_err(from_nix)
     }
 
     /// The CPU time so far.
@@ -44,15 +45,7 @@ impl CpuClock {
     /// # Errors
     /// `INVAL`: the process is gone.
     pub fn time(self) -> Result<Duration> {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: clock_gettime fills the one structure it is given, which is exclusively borrowed.
-        if unsafe { libc::clock_gettime(self.0, &raw mut time) } != 0 {
-            let error = std::io::Error::last_os_error();
-            return Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL));
-        }
-        let seconds = u64::try_from(time.tv_sec).map_err(|_| Errno::RANGE)?;
-        let nanoseconds = u32::try_from(time.tv_nsec).map_err(|_| Errno::RANGE)?;
-        Ok(Duration::new(seconds, nanoseconds))
+        clock_gettime(self.0).map(Duration::from).map_err(from_nix)
     }
 }
 

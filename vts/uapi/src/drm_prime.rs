@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! DRM PRIME: attaching a dma-buf to a DRM device and exporting that device's own memory as one.
 //!
-//! With the driver vgem, which needs no hardware, this makes any machine an importer and an exporter of dma-bufs.
+//! With the driver vgem, which needs no hardware, this makes any machine an importer and an
+//! exporter of dma-bufs.
 //!
 //! Source: `include/uapi/drm/drm.h`, `include/uapi/drm/drm_mode.h` of Linux 6.12.
 
@@ -50,7 +51,8 @@ const DRM_IOCTL_PRIME_FD_TO_HANDLE: rustix::ioctl::Opcode =
 const DRM_IOCTL_MODE_CREATE_DUMB: rustix::ioctl::Opcode =
     opcode::read_write::<DrmModeCreateDumb>(b'd', 0xb2);
 
-/// The node of the first primary DRM device (`cardN`) whose parent device is called `name`, for example `vgem`.
+/// The node of the first primary DRM device (`cardN`) whose parent device is called `name`, for
+/// example `vgem`.
 pub fn find_card(name: &str) -> Option<PathBuf> {
     let entries = std::fs::read_dir(DRM_CLASS_DIR).ok()?;
     entries.flatten().find_map(|entry| {
@@ -81,14 +83,15 @@ impl<'card> GemHandle<'card> {
     /// Attaches a dma-buf to the device; it stays attached until this is dropped.
     ///
     /// # Errors
-    /// - `INVAL`: the fd is no dma-buf.
+    /// - `INVAL`: the fd is not a dma-buf.
     /// - `BUSY`: the buffer is in use in a way that forbids it.
     /// - `NOSYS`, `OPNOTSUPP`: the driver does not import.
     pub fn import(card: BorrowedFd<'card>, buffer: impl AsFd) -> Result<Self> {
         let fd = buffer.as_fd().as_raw_fd();
         let mut data = DrmPrimeHandle { handle: 0, flags: 0, fd };
-        // SAFETY: the opcode is DRM_IOCTL_PRIME_FD_TO_HANDLE and `data` has the layout the kernel defines for it
-        // (repr(C), 12 bytes, checked by a test); a file that is no DRM device does not touch it.
+        // SAFETY: the opcode is DRM_IOCTL_PRIME_FD_TO_HANDLE and `data` has the layout the kernel
+        // defines for it (repr(C), 12 bytes, checked by a test); a file that is not a DRM device
+        // does not touch it.
         unsafe { ioctl(card, Updater::<DRM_IOCTL_PRIME_FD_TO_HANDLE, _>::new(&mut data))? };
         Ok(Self { card, handle: data.handle })
     }
@@ -109,8 +112,9 @@ impl<'card> GemHandle<'card> {
             pitch: 0,
             size: 0,
         };
-        // SAFETY: the opcode is DRM_IOCTL_MODE_CREATE_DUMB and `data` has the layout the kernel defines for it (repr(C),
-        // 32 bytes, checked by a test); a file that is no DRM device does not touch it.
+        // SAFETY: the opcode is DRM_IOCTL_MODE_CREATE_DUMB and `data` has the layout the kernel
+        // defines for it (repr(C), 32 bytes, checked by a test); a file that is not a DRM device
+        // does not touch it.
         unsafe { ioctl(card, Updater::<DRM_IOCTL_MODE_CREATE_DUMB, _>::new(&mut data))? };
         Ok(Self { card, handle: data.handle })
     }
@@ -128,7 +132,8 @@ impl<'card> GemHandle<'card> {
         if data.fd < 0 {
             return Err(Errno::BADF);
         }
-        // SAFETY: on success the kernel has installed a new fd in this process and passed its ownership to the caller.
+        // SAFETY: on success the kernel has installed a new fd in this process and passed its
+        // ownership to the caller.
         Ok(unsafe { OwnedFd::from_raw_fd(data.fd) })
     }
 }
@@ -136,7 +141,8 @@ impl<'card> GemHandle<'card> {
 impl Drop for GemHandle<'_> {
     fn drop(&mut self) {
         let data = DrmGemClose { handle: self.handle, pad: 0 };
-        // SAFETY: the opcode is DRM_IOCTL_GEM_CLOSE, which reads one `struct drm_gem_close` and writes nothing back.
+        // SAFETY: the opcode is DRM_IOCTL_GEM_CLOSE, which reads one `struct drm_gem_close` and
+        // writes nothing back.
         let _ = unsafe { ioctl(self.card, Setter::<DRM_IOCTL_GEM_CLOSE, _>::new(data)) };
     }
 }

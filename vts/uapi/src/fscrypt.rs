@@ -94,7 +94,8 @@ const FS_IOC_SET_ENCRYPTION_POLICY: Opcode = opcode::read::<PolicyV1>(b'f', 19);
 const FS_IOC_ADD_ENCRYPTION_KEY: Opcode = opcode::read_write::<AddKeyHeader>(b'f', 23);
 const FS_IOC_REMOVE_ENCRYPTION_KEY: Opcode = opcode::read_write::<RemoveKeyArg>(b'f', 24);
 
-/// Gives a file system a master key, in the name of the caller's uid. `on` is any file or directory of it.
+/// Gives a file system a master key, in the name of the caller's uid. `on` is any file or directory
+/// of it.
 ///
 /// # Errors
 /// - `NOTTY`, `OPNOTSUPP`: the file system has no encryption, or not on this disk.
@@ -109,9 +110,9 @@ pub fn add_key(on: impl AsFd, key: &[u8; MASTER_KEY_BYTES]) -> Result<KeyIdentif
         },
         raw: *key,
     };
-    // SAFETY: the opcode is FS_IOC_ADD_ENCRYPTION_KEY; `arg` is the 80-byte header (checked by a test) followed by as
-    // many bytes as its `raw_size` says. The kernel writes only the identifier, in which every bit pattern is valid;
-    // nothing else refers to `arg`.
+    // SAFETY: the opcode is FS_IOC_ADD_ENCRYPTION_KEY; `arg` is the 80-byte header (checked by a
+    // test) followed by as many bytes as its `raw_size` says. The kernel writes only the
+    // identifier, in which every bit pattern is valid; nothing else refers to `arg`.
     unsafe { ioctl(on.as_fd(), Updater::<FS_IOC_ADD_ENCRYPTION_KEY, _>::new(&mut arg))? };
     Ok(arg.header.key_spec.identifier)
 }
@@ -126,12 +127,13 @@ pub fn remove_key(on: impl AsFd, identifier: KeyIdentifier) -> Result<()> {
         removal_status_flags: 0,
         reserved: [0; 5],
     };
-    // SAFETY: the opcode is FS_IOC_REMOVE_ENCRYPTION_KEY, which reads and writes one `struct fscrypt_remove_key_arg`
-    // (repr(C), its size checked by a test), exclusively borrowed.
+    // SAFETY: the opcode is FS_IOC_REMOVE_ENCRYPTION_KEY, which reads and writes one `struct
+    // fscrypt_remove_key_arg` (repr(C), its size checked by a test), exclusively borrowed.
     unsafe { ioctl(on.as_fd(), Updater::<FS_IOC_REMOVE_ENCRYPTION_KEY, _>::new(&mut arg)) }
 }
 
-/// Encrypts what an empty directory will hold: content by AES-256-XTS in units of a block, names by AES-256-CTS.
+/// Encrypts what an empty directory will hold: content by AES-256-XTS in units of a block, names by
+/// AES-256-CTS.
 ///
 /// # Errors
 /// - `NOTTY`, `OPNOTSUPP`: the file system has no encryption, or not on this disk.
@@ -147,8 +149,9 @@ pub fn set_policy(directory: impl AsFd, identifier: KeyIdentifier) -> Result<()>
         reserved: [0; 3],
         master_key_identifier: identifier,
     };
-    // SAFETY: FS_IOC_SET_ENCRYPTION_POLICY reads as many bytes as the policy's first byte, its version, implies: for
-    // version 2 the 24 of `struct fscrypt_policy_v2` (repr(C), checked by a test). It writes nothing.
+    // SAFETY: FS_IOC_SET_ENCRYPTION_POLICY reads as many bytes as the policy's first byte, its
+    // version, implies: for version 2 the 24 of `struct fscrypt_policy_v2` (repr(C), checked by a
+    // test). It writes nothing.
     unsafe { ioctl(directory.as_fd(), Setter::<FS_IOC_SET_ENCRYPTION_POLICY, _>::new(policy)) }
 }
 
@@ -175,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_memfd_takes_no_key_and_no_policy() {
-        let memfd = crate::memfd::create_sealed(c"test", 4096).unwrap();
+        let memfd = dmabuf_uapi::memfd::create_sealed(c"test", 4096).unwrap();
         assert_eq!(add_key(&memfd, &[0; MASTER_KEY_BYTES]), Err(Errno::NOTTY));
         assert_eq!(set_policy(&memfd, KeyIdentifier([0; 16])), Err(Errno::NOTTY));
         assert_eq!(remove_key(&memfd, KeyIdentifier([0; 16])), Err(Errno::NOTTY));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where on its block device a file lies.
+//! FIEMAP: the extents of a file on its block device.
 //!
 //! Source: `include/uapi/linux/fiemap.h` of Linux 6.12, `FS_IOC_FIEMAP`.
 
@@ -26,7 +26,7 @@ bitflags! {
         const DELAYED_ALLOCATION = 0x4;
         /// Its bytes are stored in another form.
         const ENCODED = 0x8;
-        /// Its place is no multiple of the block size.
+        /// Its place is not a multiple of the block size.
         const NOT_ALIGNED = 0x100;
         /// It lies inside the inode.
         const INLINE = 0x200;
@@ -85,7 +85,8 @@ struct Request {
 
 const FS_IOC_FIEMAP: Opcode = opcode::read_write::<Header>(b'f', 11);
 
-/// The extents of a file, in the order of the file, after what is dirty has been written. Holes have none.
+/// The extents of a file, in the order of the file, after what is dirty has been written. Holes
+/// have none.
 ///
 /// # Errors
 /// `OPNOTSUPP`, `NOTTY`: the file system has no extents to tell of.
@@ -104,8 +105,9 @@ pub fn extents(file: impl AsFd) -> Result<Vec<Extent>> {
             },
             extents: [RawExtent::default(); EXTENTS_PER_CALL],
         };
-        // SAFETY: the opcode is FS_IOC_FIEMAP; `request` is the 32-byte header (checked by a test) followed by the
-        // number of extents that the header names, all of which the kernel may write and nothing else refers to.
+        // SAFETY: the opcode is FS_IOC_FIEMAP; `request` is the 32-byte header (checked by a test)
+        // followed by the number of extents that the header names, all of which the kernel may
+        // write and nothing else refers to.
         unsafe { ioctl(file, Updater::<FS_IOC_FIEMAP, _>::new(&mut request))? };
         let mapped = (request.header.fm_mapped_extents as usize).min(EXTENTS_PER_CALL);
         all.extend(request.extents[..mapped].iter().map(|raw| Extent {
@@ -136,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_file_without_a_device_has_no_extents() {
-        let memfd = crate::memfd::create_sealed(c"test", 4096).unwrap();
+        let memfd = dmabuf_uapi::memfd::create_sealed(c"test", 4096).unwrap();
         let answer = extents(&memfd);
         assert!(matches!(answer, Err(Errno::OPNOTSUPP | Errno::NOTTY)), "{answer:?}");
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What only F2FS knows of a file: that its blocks must stay where they are.
+//! F2FS: pinning a file, so that its blocks stay where they are.
 //!
 //! Source: `include/uapi/linux/f2fs.h` of Linux 6.12.
 
@@ -12,7 +12,8 @@ const F2FS_IOCTL_MAGIC: u8 = 0xf5;
 
 const F2FS_IOC_SET_PIN_FILE: Opcode = opcode::write::<u32>(F2FS_IOCTL_MAGIC, 13);
 
-/// Pins a file that has no blocks yet: what is written to it later is overwritten in place and not moved.
+/// Pins a file that has no blocks yet: what is written to it later is overwritten in place and not
+/// moved.
 ///
 /// # Errors
 /// - `FBIG`: the file has blocks.
@@ -20,7 +21,8 @@ const F2FS_IOC_SET_PIN_FILE: Opcode = opcode::write::<u32>(F2FS_IOCTL_MAGIC, 13)
 /// - `OPNOTSUPP`: the file is compressed.
 /// - `NOTTY`: the file system is not F2FS.
 pub fn pin(file: impl AsFd) -> Result<()> {
-    // SAFETY: F2FS_IOC_SET_PIN_FILE reads one `__u32` through the pointer that Setter passes, and writes nothing.
+    // SAFETY: F2FS_IOC_SET_PIN_FILE reads one `__u32` through the pointer that Setter passes, and
+    // writes nothing.
     unsafe { ioctl(file.as_fd(), Setter::<F2FS_IOC_SET_PIN_FILE, u32>::new(1)) }
 }
 
@@ -36,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_file_of_another_file_system_cannot_be_pinned() {
-        let memfd = crate::memfd::create_sealed(c"test", 4096).unwrap();
+        let memfd = dmabuf_uapi::memfd::create_sealed(c"test", 4096).unwrap();
         assert_eq!(pin(&memfd), Err(Errno::NOTTY));
     }
 }

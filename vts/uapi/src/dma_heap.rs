@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Buffers of a DMA-BUF heap that their holder cannot write.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use dmabuf_uapi::dma_heap::allocate_in_mode;
+use rustix::fs::OFlags;
+use rustix::io::Result;
+
+/// As [`dmabuf_uapi::dma_heap::allocate`], with an fd that is open for reading only: whoever is
+/// given it cannot change what is in the buffer.
+///
+/// # Errors
+/// As for [`dmabuf_uapi::dma_heap::allocate`].
+pub fn allocate_read_only(heap: impl AsFd, len_bytes: u64) -> Result<OwnedFd> {
+    allocate_in_mode(heap, len_bytes, OFlags::RDONLY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_file_that_is_no_heap_is_refused() {
+        let null = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(allocate_read_only(&null, 4096).unwrap_err(), Errno::NOTTY);
+    }
+}
