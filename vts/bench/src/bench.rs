@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The benchmark as a whole: what it works on, and its output.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
 use anyhow::{Context, Result};
 use dmabuf_loader_client::Loader;
-use vts_bench_record::{CallTree, Direction, Kind, Machine, Measurement, Outcome, Phases, Record};
+pub use vts_bench_record::Case;
+use vts_bench_record::{CallTree, Machine, Measurement, Outcome, Phases, Record};
 use vts_support::files::Files;
 
 use crate::arguments::Arguments;
@@ -41,46 +41,6 @@ impl Setup {
     /// Bytes of all buffers of a measurement.
     pub fn total_bytes(&self) -> u64 {
         u64::from(self.buffers) * self.buffer_bytes
-    }
-}
-
-/// What is measured.
-#[derive(Clone, Debug)]
-pub struct Case {
-    /// What kind of thing.
-    pub kind: Kind,
-    /// Its name.
-    pub method: String,
-    /// Which way the bytes go.
-    pub direction: Direction,
-    /// The row of the public series' table.
-    pub row: Option<u32>,
-    /// What else distinguishes it.
-    pub parameters: BTreeMap<String, u64>,
-    /// Bytes that move.
-    pub bytes: u64,
-    /// Buffers or calls.
-    pub operations: u64,
-}
-
-impl Case {
-    /// A case with neither a row nor parameters.
-    pub fn new(
-        kind: Kind,
-        method: impl Into<String>,
-        direction: Direction,
-        bytes: u64,
-        operations: u64,
-    ) -> Self {
-        let parameters = BTreeMap::new();
-        Self { kind, method: method.into(), direction, row: None, parameters, bytes, operations }
-    }
-
-    /// The same with one more parameter.
-    #[must_use]
-    pub fn with(mut self, name: &str, value: u64) -> Self {
-        self.parameters.insert(name.to_owned(), value);
-        self
     }
 }
 
@@ -151,17 +111,7 @@ impl Bench {
             self.failures += 1;
         }
         self.measurements += 1;
-        write(&Record::Measurement(Measurement {
-            kind: case.kind,
-            method: case.method,
-            direction: case.direction,
-            row: case.row,
-            parameters: case.parameters,
-            repetition: self.repetition,
-            bytes: case.bytes,
-            operations: case.operations,
-            outcome,
-        }))
+        write(&Record::Measurement(Measurement { case, repetition: self.repetition, outcome }))
     }
 
     /// Traces a method of the public series, where the kernel can, and writes the tree.

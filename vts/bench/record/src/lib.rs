@@ -5,9 +5,11 @@
 
 #![deny(missing_docs)]
 
-use std::collections::BTreeMap;
+mod case;
 
 use serde::{Deserialize, Serialize};
+
+pub use case::{Case, Direction, Kind};
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,62 +96,15 @@ pub struct CallNode {
     pub ns: u64,
 }
 
-/// What kind of thing is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A method of the public series' tables.
-    Seed,
-    /// A path of the engine, called in-process.
-    Engine,
-    /// A path of the service, called over binder.
-    Binder,
-    /// The block device read into prefaulted memory of the process.
-    Raw,
-    /// Buffers made and closed, without I/O.
-    Allocation,
-    /// One binder call, many times over.
-    Call,
-    /// A load while other buffers are alive.
-    LiveBuffers,
-    /// A file of some size, loaded piece by piece.
-    FileSize,
-}
-
-/// Which way the bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// File to buffer.
-    Load,
-    /// Buffer to file.
-    Save,
-    /// No bytes move.
-    None,
-}
-
-/// One measurement.
+/// One repetition of a measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
-    /// What kind of thing is measured.
-    pub kind: Kind,
-    /// What is measured, unique within its kind and direction together with the parameters.
-    pub method: String,
-    /// Which way the bytes go.
-    pub direction: Direction,
-    /// The row of the public series' table, from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub row: Option<u32>,
-    /// What else distinguishes it, by name; sizes in bytes, counts as they are.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub parameters: BTreeMap<String, u64>,
+    /// What is measured.
+    #[serde(flatten)]
+    pub case: Case,
     /// Which repetition, from 0.
     pub repetition: u32,
-    /// Bytes that moved, or that were allocated where none moved; 0 for calls.
-    pub bytes: u64,
-    /// Buffers, or calls.
-    pub operations: u64,
-    /// What it came to.
+    /// The result.
     pub outcome: Outcome,
 }
 
@@ -246,15 +201,10 @@ mod tests {
     use super::*;
 
     fn measurement(outcome: Outcome) -> Record {
+        let case = Case::new(Kind::Seed, "dmabuf direct c_f_r", Direction::Load, 1 << 30, 32);
         Record::Measurement(Measurement {
-            kind: Kind::Seed,
-            method: "dmabuf direct c_f_r".to_owned(),
-            direction: Direction::Load,
-            row: Some(22),
-            parameters: BTreeMap::from([("depth".to_owned(), 2)]),
+            case: Case { row: Some(22), ..case }.with("depth", 2),
             repetition: 0,
-            bytes: 1 << 30,
-            operations: 32,
             outcome,
         })
     }

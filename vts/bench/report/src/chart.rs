@@ -49,7 +49,7 @@ fn total(results: &Results, rows: &[&Series], word: &str) -> String {
         svg.legend(index, label, colour);
     }
     for (index, series) in rows.iter().enumerate() {
-        svg.label(index, &name(series));
+        svg.label(index, &name(&series.case));
         let mut x = LABEL_WIDTH;
         for (phase, _, colour) in PHASES {
             let width = millions(series, &[phase], clock).unwrap_or(0.0) / largest * BAR_WIDTH;
@@ -75,7 +75,7 @@ fn io(results: &Results, rows: &[&Series], word: &str) -> String {
         svg.grid(x, rows.len(), 10_f64.powf(smallest + f64::from(decade)));
     }
     for (index, series) in rows.iter().enumerate() {
-        svg.label(index, &name(series));
+        svg.label(index, &name(&series.case));
         if let Some(io) = value(series) {
             let width = (io.log10() - smallest) / decades * BAR_WIDTH;
             svg.bar(index, LABEL_WIDTH, width, PHASES[1].2);

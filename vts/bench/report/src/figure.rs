@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use vts_bench_record::{Cost, Direction, Kind, Phases};
+use vts_bench_record::{Case, Cost, Direction, Kind, Phases};
 
 use crate::results::{Results, Series};
 
@@ -82,14 +82,11 @@ fn load() -> Direction {
 }
 
 impl Selector {
-    fn matches(&self, series: &Series) -> bool {
-        series.kind == self.kind
-            && series.method == self.method
-            && series.direction == self.direction
-            && self
-                .parameters
-                .iter()
-                .all(|(name, value)| series.parameters.get(name) == Some(value))
+    fn matches(&self, case: &Case) -> bool {
+        case.kind == self.kind
+            && case.method == self.method
+            && case.direction == self.direction
+            && self.parameters.iter().all(|(name, value)| case.parameters.get(name) == Some(value))
     }
 }
 
@@ -118,7 +115,7 @@ impl Figure {
     /// What was not measured, in words.
     pub fn value(&self, results: &Results) -> Result<f64, String> {
         let values = self.cheapest_of.iter().flat_map(|selector| {
-            results.measurements.iter().filter(move |series| selector.matches(series))
+            results.measurements.iter().filter(move |series| selector.matches(&series.case))
         });
         let cheapest = values
             .filter_map(|series| self.of_series(series))
@@ -136,17 +133,18 @@ impl Figure {
 
     /// The numbers of all the measurements.
     pub fn all(&self, results: &Results) -> Vec<f64> {
-        let selected = |series: &&Series| self.cheapest_of.iter().any(|one| one.matches(series));
+        let selected =
+            |series: &&Series| self.cheapest_of.iter().any(|one| one.matches(&series.case));
         let values = results.measurements.iter().filter(selected);
         values.filter_map(|series| self.of_series(series)).collect()
     }
 
     fn of_series(&self, series: &Series) -> Option<f64> {
         let ns = typical_ns(series, &self.phases, self.clock)?;
-        let units = if self.per_operation || series.bytes == 0 {
-            series.operations as f64
+        let units = if self.per_operation || series.case.bytes == 0 {
+            series.case.operations as f64
         } else {
-            series.bytes as f64 / GIB
+            series.case.bytes as f64 / GIB
         };
         (units > 0.0).then(|| ns / units)
     }
@@ -155,7 +153,8 @@ impl Figure {
         let names: Vec<&str> =
             self.cheapest_of.iter().map(|selector| selector.method.as_str()).collect();
         let reason = self.cheapest_of.iter().find_map(|selector| {
-            let series = results.measurements.iter().find(|series| selector.matches(series))?;
+            let series =
+                results.measurements.iter().find(|series| selector.matches(&series.case))?;
             series.not_possible.as_ref().or(series.failed.as_ref())
         });
         match reason {
@@ -237,7 +236,7 @@ mod tests {
     #[test]
     fn the_cheapest_is_taken_and_parameters_choose() {
         let mut deep = series(Kind::Seed, "a", 0, 5, 0);
-        deep.parameters.insert("depth".to_owned(), 2);
+        deep.case.parameters.insert("depth".to_owned(), 2);
         let all = results(vec![series(Kind::Seed, "a", 0, 7, 0), deep]);
         assert_eq!(figure("a", &[Phase::Io]).value(&all), Ok(5.0));
         assert_eq!(figure("a", &[Phase::Io]).all(&all), [7.0, 5.0]);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The measurements of a run, repetitions put together.
 
-use std::collections::BTreeMap;
-
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
-use vts_bench_record::{CallTree, Direction, Kind, Machine, Measurement, Outcome, Phases, Record};
+use vts_bench_record::{
+    CallTree, Case, Direction, Kind, Machine, Measurement, Outcome, Phases, Record,
+};
 
 use crate::Mode;
 
@@ -27,25 +27,12 @@ pub struct Results {
     pub call_trees: Vec<(String, CallTree)>,
 }
 
-/// One thing that was measured, with all its repetitions.
+/// All repetitions of one case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Series {
-    /// What kind of thing.
-    pub kind: Kind,
-    /// Its name.
-    pub method: String,
-    /// Which way the bytes go.
-    pub direction: Direction,
-    /// The row of the public series' table.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub row: Option<u32>,
-    /// What else distinguishes it.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub parameters: BTreeMap<String, u64>,
-    /// Bytes that moved in each repetition.
-    pub bytes: u64,
-    /// Buffers or calls of each repetition.
-    pub operations: u64,
+    /// What was measured.
+    #[serde(flatten)]
+    pub case: Case,
     /// What each repetition cost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<Phases>,
@@ -107,48 +94,28 @@ impl Results {
     pub fn of(&self, kind: Kind, direction: Direction) -> impl Iterator<Item = &Series> {
         self.measurements
             .iter()
-            .filter(move |series| series.kind == kind && series.direction == direction)
+            .filter(move |series| series.case.kind == kind && series.case.direction == direction)
     }
 
     /// What went wrong, if anything.
     pub fn failures(&self) -> Vec<String> {
         let failed = |series: &Series| {
-            series.failed.as_ref().map(|reason| format!("{}: {reason}", series.method))
+            series.failed.as_ref().map(|reason| format!("{}: {reason}", series.case.method))
         };
         self.measurements.iter().filter_map(failed).collect()
     }
 }
 
-fn add(all: &mut Vec<Series>, one: Measurement) {
-    let same = |series: &&mut Series| {
-        series.kind == one.kind
-            && series.method == one.method
-            && series.direction == one.direction
-            && series.parameters == one.parameters
-    };
-    let position = match all.iter_mut().find(same) {
-        Some(series) => series,
-        None => {
-            all.push(Series {
-                kind: one.kind,
-                method: one.method,
-                direction: one.direction,
-                row: one.row,
-                parameters: one.parameters,
-                bytes: one.bytes,
-                operations: one.operations,
-                samples: Vec::new(),
-                not_possible: None,
-                failed: None,
-            });
-            let last = all.len() - 1;
-            &mut all[last]
-        }
-    };
-    match one.outcome {
-        Outcome::Measured(phases) => position.samples.push(phases),
-        Outcome::NotPossible { reason } => position.not_possible = Some(reason),
-        Outcome::Failed { reason } => position.failed = Some(reason),
+fn add(all: &mut Vec<Series>, Measurement { case, outcome, .. }: Measurement) {
+    let index = all.iter().position(|series| series.case == case).unwrap_or_else(|| {
+        all.push(Series { case, samples: Vec::new(), not_possible: None, failed: None });
+        all.len() - 1
+    });
+    let series = &mut all[index];
+    match outcome {
+        Outcome::Measured(phases) => series.samples.push(phases),
+        Outcome::NotPossible { reason } => series.not_possible = Some(reason),
+        Outcome::Failed { reason } => series.failed = Some(reason),
     }
 }
 
@@ -167,13 +134,7 @@ pub(crate) mod tests {
         let phases =
             Phases { create: Some(cost(create)), io: Some(cost(io)), close: Some(cost(close)) };
         Series {
-            kind,
-            method: method.to_owned(),
-            direction: Direction::Load,
-            row: None,
-            parameters: BTreeMap::new(),
-            bytes: 1 << 30,
-            operations: 32,
+            case: Case::new(kind, method, Direction::Load, 1 << 30, 32),
             samples: vec![phases],
             not_possible: None,
             failed: None,
@@ -207,14 +168,8 @@ pub(crate) mod tests {
 
     fn measurement(repetition: u32, outcome: Outcome) -> Record {
         Record::Measurement(Measurement {
-            kind: Kind::Seed,
-            method: "m".to_owned(),
-            direction: Direction::Load,
-            row: Some(1),
-            parameters: BTreeMap::new(),
+            case: Case::new(Kind::Seed, "m", Direction::Load, 1, 1),
             repetition,
-            bytes: 1,
-            operations: 1,
             outcome,
         })
     }
