@@ -10,8 +10,10 @@ pub mod bounds;
 pub mod call_tree;
 pub mod chart;
 pub mod figure;
+mod json;
 pub mod published;
 pub mod results;
+pub mod saved;
 pub mod table;
 
 /// How a run was made.

@@ -61,7 +61,8 @@ fn head(results: &Results) -> String {
     )
 }
 
-fn unit(results: &Results) -> &'static str {
+/// The unit of the tables.
+pub fn unit(results: &Results) -> &'static str {
     match clock(results) {
         Clock::System => "million instructions per GiB, all of the device's",
         Clock::Processes | Clock::Caller => "million instructions per GiB, client and service",
@@ -120,27 +121,26 @@ fn of_rows(results: &Results, rows: &[&Series], direction: Direction) -> String 
     text
 }
 
-/// The name with what kind it is and its parameters.
-pub fn name(case: &Case) -> String {
+/// The name with its kind and its parameters.
+fn name(case: &Case) -> String {
     let prefix = match case.kind {
         Kind::Engine => "engine: ",
         Kind::Binder => "service: ",
         Kind::Raw => "raw: ",
         _ => "",
     };
-    let parameters: Vec<String> = case
-        .parameters
-        .iter()
-        .map(|(name, value)| match name.strip_suffix("_bytes") {
+    format!("{prefix}{}", label(case))
+}
+
+/// The method with its parameters.
+pub fn label(case: &Case) -> String {
+    let parameters =
+        case.parameters.iter().map(|(name, value)| match name.strip_suffix("_bytes") {
             Some(name) if value % (1 << 20) == 0 => format!("{name} {} MiB", value >> 20),
             _ => format!("{name} {value}"),
-        })
-        .collect();
-    if parameters.is_empty() {
-        format!("{prefix}{}", case.method)
-    } else {
-        format!("{prefix}{}, {}", case.method, parameters.join(", "))
-    }
+        });
+    let words: Vec<String> = std::iter::once(case.method.clone()).chain(parameters).collect();
+    words.join(", ")
 }
 
 /// Millions of nanoseconds, which are milliseconds or millions of instructions, per GiB.
