@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! JSON with a line for each member of the outer object and for each element of the arrays there.
+//! Writes JSON with a line for each member of the outer object, and for each element of its arrays.
 
 use std::io::{self, Write};
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The measurements of a run, repetitions put together.
+//! The measurements of a run, with repetitions of the same case in one series.
 
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,15 @@ use vts_bench_record::{
     CallTree, Case, Direction, Kind, Machine, Measurement, Outcome, Phases, Record,
 };
 
-use crate::Mode;
+/// How a run was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// One guest instruction per nanosecond of guest time: CPU times are counts of instructions.
+    Cost,
+    /// Real time.
+    Speed,
+}
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,13 +24,13 @@ pub struct Results {
     pub command: String,
     /// The kernel of the device: `patched` or `stock`.
     pub flavour: String,
-    /// How it was made.
+    /// How the run was made.
     pub mode: Mode,
     /// The device.
     pub machine: Machine,
     /// What was measured, in the order of the run.
     pub measurements: Vec<Series>,
-    /// Where the kernel's time goes, by method.
+    /// The kernel's call trees, by method.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub call_trees: Vec<(String, CallTree)>,
 }
@@ -33,22 +41,22 @@ pub struct Series {
     /// What was measured.
     #[serde(flatten)]
     pub case: Case,
-    /// What each repetition cost.
+    /// The cost of each repetition.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<Phases>,
-    /// Why the machine cannot do it.
+    /// Why the machine does not support it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_possible: Option<String>,
-    /// What went wrong.
+    /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
 }
 
 impl Results {
-    /// Puts the lines of a run together; lines that are none of the benchmark's are passed over.
+    /// Collects the records of a run; lines that are not records are skipped.
     ///
     /// # Errors
-    /// Where the run did not come to its end.
+    /// If the run is incomplete.
     pub fn from_lines<'a>(
         command: &str,
         flavour: &str,
@@ -78,13 +86,13 @@ impl Results {
         match end {
             Some(end) if end == count => {}
             Some(end) => bail!("{count} of {end} measurements arrived"),
-            None => bail!("the benchmark did not come to its end ({count} measurements)"),
+            None => bail!("the benchmark has not ended ({count} measurements)"),
         }
         Ok(Self {
             command: command.to_owned(),
             flavour: flavour.to_owned(),
             mode,
-            machine: machine.context("the benchmark did not say on what machine it was")?,
+            machine: machine.context("the record of the machine is missing")?,
             measurements,
             call_trees,
         })
@@ -97,7 +105,7 @@ impl Results {
             .filter(move |series| series.case.kind == kind && series.case.direction == direction)
     }
 
-    /// What went wrong, if anything.
+    /// The measurements that failed, with the reason.
     pub fn failures(&self) -> Vec<String> {
         let failed = |series: &Series| {
             series.failed.as_ref().map(|reason| format!("{}: {reason}", series.case.method))
@@ -124,7 +132,7 @@ pub(crate) mod tests {
     use super::*;
     use vts_bench_record::Cost;
 
-    /// A cost of which every clock shows the same.
+    /// A cost with the same time on every clock.
     pub(crate) fn cost(ns: u64) -> Cost {
         Cost { process_ns: ns, caller_ns: ns, service_ns: 0, system_ns: Some(ns), wall_ns: ns }
     }
@@ -186,7 +194,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn repetitions_are_put_together() {
+    fn repetitions_of_a_case_are_one_series() {
         let phases = Phases { io: Some(cost(7)), ..Phases::default() };
         let all = read(&[
             Record::Machine(machine()),
@@ -202,7 +210,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_run_that_was_cut_is_refused() {
+    fn an_incomplete_run_is_refused() {
         let failed = Outcome::Failed { reason: "x".to_owned() };
         let lines = [Record::Machine(machine()), measurement(0, failed)];
         assert!(read(&lines).is_err());

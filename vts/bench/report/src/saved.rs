@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Saved runs: what a directory of results holds, and how it is made from the JSON in it.
+//! Saved runs: one JSON file for each, and the tables and charts that are made from it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::{chart, json, table};
 /// A run's JSON file, from which the other files of its directory are made.
 pub const RESULTS_FILE: &str = "results.json";
 
-/// The chart of the runs [`SUMMARY_RUNS`], beside their directories.
+/// The chart of the cost runs of both kernels, beside the directories of the runs.
 pub const SUMMARY_FILE: &str = "summary.svg";
 
 /// The directories of the stock kernel's run and of the patched kernel's.
@@ -23,13 +23,13 @@ const SUMMARY_RUNS: [&str; 2] = ["stock-cost", "patched-cost"];
 /// The largest JSON file that is kept.
 pub const MAX_JSON_BYTES: u64 = 200 * 1000;
 
-/// A run, with the bounds as they were then.
+/// A run, and how it kept the bounds of its time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
     /// What was measured.
     #[serde(flatten)]
     pub results: Results,
-    /// The bounds.
+    /// The checks of the bounds.
     pub checks: Vec<Checked>,
 }
 
@@ -37,14 +37,14 @@ impl Saved {
     /// Reads the JSON file of a directory.
     ///
     /// # Errors
-    /// If the file cannot be read, or does not hold a run.
+    /// If the file cannot be read or is not a run.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(RESULTS_FILE);
         let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{}", path.display()))
     }
 
-    /// The tables and the bounds, for people.
+    /// The tables and the checks, as text.
     pub fn tables(&self) -> String {
         format!("{}\n{}", table::tables(&self.results), bounds::lines(&self.checks))
     }
@@ -72,7 +72,8 @@ impl Saved {
 /// Makes every file of every run in a directory anew from its JSON, and the summary.
 ///
 /// # Errors
-/// As [`Saved::write`]; if a JSON file is larger than [`MAX_JSON_BYTES`]; if the summary lacks a run or a measurement.
+/// As [`Saved::write`], if a JSON file is larger than [`MAX_JSON_BYTES`], or if the summary lacks a
+/// run or a measurement.
 pub fn remake(results_dir: &Path) -> Result<()> {
     for dir in runs(results_dir)? {
         Saved::read(&dir)?.write(&dir)?;

@@ -1,28 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tables, for a terminal: in the public series' shape, ours beside it.
+//! The tables of a run, as text: the public series' table with the paths of this project below it.
 
 use std::fmt::Write as _;
 
 use vts_bench_record::{Case, Direction, Kind};
 
 use crate::call_tree;
-use crate::figure::{per_gib, range_ns, typical_ns, Clock, Phase};
+use crate::display::{clock, label, millions, unit};
+use crate::figure::{range_ns, typical_ns, Clock, Phase};
 use crate::published;
-use crate::results::{Results, Series};
-use crate::Mode;
+use crate::results::{Mode, Results, Series};
 
-/// A phone's gigabyte per second is a decimal one.
+/// Rates of storage are in decimal megabytes.
 const MB: f64 = 1e6;
-
-/// What the tables of a run count: instructions of the whole device where they are known, else of the two processes, or
-/// time that passed.
-pub fn clock(results: &Results) -> Clock {
-    match results.mode {
-        Mode::Speed => Clock::Wall,
-        Mode::Cost if results.machine.system_time => Clock::System,
-        Mode::Cost => Clock::Processes,
-    }
-}
 
 /// Every table of the run.
 pub fn tables(results: &Results) -> String {
@@ -59,15 +49,6 @@ fn head(results: &Results) -> String {
         machine.buffer_bytes >> 20,
         machine.repetitions,
     )
-}
-
-/// The unit of the tables.
-pub fn unit(results: &Results) -> &'static str {
-    match clock(results) {
-        Clock::System => "million instructions per GiB, all of the device's",
-        Clock::Processes | Clock::Caller => "million instructions per GiB, client and service",
-        Clock::Wall => "milliseconds per GiB, medians",
-    }
 }
 
 fn of_rows(results: &Results, rows: &[&Series], direction: Direction) -> String {
@@ -121,7 +102,7 @@ fn of_rows(results: &Results, rows: &[&Series], direction: Direction) -> String 
     text
 }
 
-/// The name with its kind and its parameters.
+/// The label with its kind.
 fn name(case: &Case) -> String {
     let prefix = match case.kind {
         Kind::Engine => "engine: ",
@@ -130,22 +111,6 @@ fn name(case: &Case) -> String {
         _ => "",
     };
     format!("{prefix}{}", label(case))
-}
-
-/// The method with its parameters.
-pub fn label(case: &Case) -> String {
-    let parameters =
-        case.parameters.iter().map(|(name, value)| match name.strip_suffix("_bytes") {
-            Some(name) if value % (1 << 20) == 0 => format!("{name} {} MiB", value >> 20),
-            _ => format!("{name} {value}"),
-        });
-    let words: Vec<String> = std::iter::once(case.method.clone()).chain(parameters).collect();
-    words.join(", ")
-}
-
-/// Millions of nanoseconds, which are milliseconds or millions of instructions, per GiB.
-pub fn millions(series: &Series, phases: &[Phase], clock: Clock) -> Option<f64> {
-    typical_ns(series, phases, clock).map(|ns| per_gib(ns, series.case.bytes.max(1)) / 1e6)
 }
 
 fn rate(io_ms_per_gib: Option<f64>) -> String {
@@ -184,7 +149,11 @@ fn flatness(results: &Results) -> String {
     for kind in [Kind::LiveBuffers, Kind::FileSize] {
         for series in results.of(kind, Direction::Load) {
             if text.is_empty() {
-                let _ = write!(text, "\nI/O that should not grow, {}\n", unit(results));
+                let _ = write!(
+                    text,
+                    "\nI/O by number of live buffers and by size of file, {}\n",
+                    unit(results)
+                );
             }
             let io = millions(series, &[Phase::Io], clock)
                 .map(|value| format!("{value:.2}"))
@@ -201,7 +170,7 @@ mod tests {
     use crate::results::tests::{results, series};
 
     #[test]
-    fn a_row_has_its_phases_and_its_share() {
+    fn a_row_has_its_phases_and_its_percentage() {
         let mut first =
             series(Kind::Seed, "dmabuf buffer R/W", 1_300_000_000, 1_800_000_000, 28_000_000);
         first.case.row = Some(1);
@@ -228,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_counted_each() {
+    fn calls_have_the_cost_of_one() {
         let mut call = series(Kind::Call, "empty call", 0, 0, 0);
         call.samples = series(Kind::Call, "x", 0, 640_000, 0).samples;
         let text = tables(&results(vec![call]));

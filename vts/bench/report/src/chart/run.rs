@@ -6,9 +6,9 @@ use plotters::style::RGBColor;
 use vts_bench_record::{Direction, Kind};
 
 use super::bars::{Bar, BarChart, Group, Key, Scale};
+use crate::display::{clock, label, millions, unit};
 use crate::figure::Phase;
 use crate::results::{Results, Series};
-use crate::table::{clock, label, millions, unit};
 
 const PHASES: [(Phase, RGBColor, &str); 3] = [
     (Phase::Create, RGBColor(0x8d, 0xa0, 0xcb), "create"),

@@ -9,8 +9,7 @@ use vts_bench_record::{Direction, Kind};
 
 use super::bars::{Bar, BarChart, Group, Key, Scale};
 use crate::figure::{Clock, Figure, Phase, Selector};
-use crate::results::Results;
-use crate::Mode;
+use crate::results::{Mode, Results};
 
 const TODAY: RGBColor = RGBColor(0x99, 0x99, 0x99);
 const OURS: RGBColor = RGBColor(0x00, 0x72, 0xb2);
@@ -59,12 +58,16 @@ const PATCHED: [Row; 6] = [
 /// The chart of two runs.
 ///
 /// # Errors
-/// If a run does not count the instructions of the device, if it has not measured a path of the chart, or if the plotting
+/// If a run does not count instructions, if it lacks a path of the chart, or if the plotting
 /// library reports an error.
 pub fn summary(stock: &Results, patched: &Results) -> Result<String> {
     let runs = [(stock, "Stock kernel", STOCK), (patched, "Kernel with the patch", PATCHED)];
     let groups = runs.into_iter().map(|(results, heading, rows)| {
-        ensure!(results.mode == Mode::Cost, "the run on {} does not count", results.flavour);
+        ensure!(
+            results.mode == Mode::Cost,
+            "the run on {} does not count instructions",
+            results.flavour
+        );
         let bars = rows.iter().map(|row| row.bar(results)).collect::<Result<_>>()?;
         Ok(Group { heading: format!("{heading}, {}", results.machine.kernel), bars })
     });
