@@ -88,6 +88,8 @@ pub struct Bar {
     pub label: String,
     /// Its parts from left to right; on a logarithmic axis there is one.
     pub parts: Vec<(f64, RGBColor)>,
+    /// The value of the bar. It may differ from the sum of the parts: medians do not add up.
+    pub value: f64,
     /// A larger value that is marked in the same row.
     pub mark: Option<f64>,
 }
@@ -269,8 +271,8 @@ impl Bar {
 
     /// The values of the bar and of the mark in one text.
     fn text(&self) -> String {
-        let end = number(self.end());
-        self.mark.map_or(end.clone(), |mark| format!("{end} / {}", number(mark)))
+        let value = number(self.value);
+        self.mark.map_or(value.clone(), |mark| format!("{value} / {}", number(mark)))
     }
 
     /// Draws a row of which `row` is the upper edge and `first` the left one.
@@ -300,10 +302,10 @@ impl Bar {
         let line = [(mark, row + 0.05), (mark, row + 0.95)];
         plot.draw(&PathElement::new(line, MARK.stroke_width(2)))?;
         let pixel = |value| plot.map_coordinate(&(value, row)).0;
-        if pixel(mark) - pixel(end) < text_width(&number(end)) as i32 + 2 * GAP {
+        if pixel(mark) - pixel(end) < text_width(&number(self.value)) as i32 + 2 * GAP {
             return draw_text(plot, (mark, middle), GAP, &self.text(), left());
         }
-        draw_text(plot, (end, middle), GAP, &number(end), left())?;
+        draw_text(plot, (end, middle), GAP, &number(self.value), left())?;
         draw_text(plot, (mark, middle), GAP, &number(mark), left())
     }
 }
@@ -353,7 +355,7 @@ mod tests {
     }
 
     fn bar(label: &str, value: f64, mark: Option<f64>) -> Bar {
-        Bar { label: label.to_owned(), parts: vec![(value, BLACK)], mark }
+        Bar { label: label.to_owned(), parts: vec![(value, BLACK)], value, mark }
     }
 
     fn texts(svg: &str) -> Vec<&str> {

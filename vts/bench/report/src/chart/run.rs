@@ -84,16 +84,17 @@ fn bar(results: &Results, series: &Series, phases: &[(Phase, RGBColor, &str)]) -
     let clock = clock(results);
     let of = |phases: &[Phase]| millions(series, phases, clock);
     let all: Vec<Phase> = phases.iter().map(|(phase, ..)| *phase).collect();
-    of(&all).filter(|sum| *sum > 0.0)?;
+    let value = of(&all).filter(|value| *value > 0.0)?;
     let parts = phases.iter().filter_map(|(phase, colour, _)| Some((of(&[*phase])?, *colour)));
     let row = series.case.row.map_or(String::new(), |row| format!("{row}. "));
-    Some(Bar { label: row + &label(&series.case), parts: parts.collect(), mark: None })
+    Some(Bar { label: row + &label(&series.case), parts: parts.collect(), value, mark: None })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::results::tests::{results, series};
+    use crate::results::Mode;
 
     #[test]
     fn every_series_is_drawn_with_its_values() {
@@ -113,11 +114,26 @@ mod tests {
     }
 
     #[test]
+    fn the_value_of_a_bar_is_the_median_of_sums() {
+        let mut repeated = series(Kind::Seed, "a", 10_000_000, 40_000_000, 0);
+        for (create, io) in [(20, 10), (30, 30)] {
+            let one = series(Kind::Seed, "a", create * 1_000_000, io * 1_000_000, 0);
+            repeated.samples.extend(one.samples);
+        }
+        let all = Results { mode: Mode::Speed, ..results(vec![repeated]) };
+        let drawn = chart(&all, Direction::Load, Scale::Linear);
+        let bar = &drawn.groups[0].bars[0];
+        let lengths: Vec<f64> = bar.parts.iter().map(|part| part.0).collect();
+        assert_eq!((lengths, bar.value), (vec![20.0, 30.0, 0.0], 50.0));
+    }
+
+    #[test]
     fn phases_follow_each_other_in_a_bar() {
         let all = results(vec![series(Kind::Seed, "a", 10_000_000, 40_000_000, 5_000_000)]);
         let drawn = chart(&all, Direction::Load, Scale::Linear);
         let lengths: Vec<f64> = drawn.groups[0].bars[0].parts.iter().map(|part| part.0).collect();
         assert_eq!(lengths, [10.0, 40.0, 5.0]);
+        assert_eq!(drawn.groups[0].bars[0].value, 55.0);
         let io = chart(&all, Direction::Load, Scale::Logarithmic);
         assert_eq!(io.groups[0].bars[0].parts.len(), 1);
     }

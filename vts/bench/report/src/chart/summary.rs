@@ -99,7 +99,7 @@ impl Row {
         let io = self.millions(results, &[Phase::Io])?;
         let total = self.millions(results, &Phase::ALL)?;
         let mark = (self.kind != Kind::Raw).then_some(total);
-        Ok(Bar { label: self.label.to_owned(), parts: vec![(io, self.colour)], mark })
+        Ok(Bar { label: self.label.to_owned(), parts: vec![(io, self.colour)], value: io, mark })
     }
 
     fn millions(&self, results: &Results, phases: &[Phase]) -> Result<f64> {
