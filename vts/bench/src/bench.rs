@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The benchmark as a whole: what it works on, and its output.
+//! The benchmark: what its measurements share, and its output.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
 use anyhow::{Context, Result};
 use dmabuf_loader_client::Loader;
-use vts_bench_record::{CallTree, Direction, Kind, Machine, Measurement, Outcome, Phases, Record};
+pub use vts_bench_record::Case;
+use vts_bench_record::{CallTree, Machine, Measurement, Outcome, Phases, Record};
 use vts_support::files::Files;
 
 use crate::arguments::Arguments;
@@ -17,9 +17,9 @@ use crate::{outcome, tuning};
 
 const SERVICE_PROGRAM: &[u8] = b"/vendor/bin/hw/vendor.dmabuf.loader-service\0";
 
-/// What every measurement works with.
+/// What measurements share.
 pub struct Setup {
-    /// Measures.
+    /// Measures the cost of a phase.
     pub meter: Meter,
     /// The directory of the files.
     pub files: Files,
@@ -27,7 +27,7 @@ pub struct Setup {
     pub source: Source,
     /// Where buffers come from.
     pub devices: Devices,
-    /// The service, or why it is not there.
+    /// The service, or why it is not available.
     pub loader: Result<Loader, String>,
     /// Buffers per measurement.
     pub buffers: u32,
@@ -44,49 +44,9 @@ impl Setup {
     }
 }
 
-/// What is measured.
-#[derive(Clone, Debug)]
-pub struct Case {
-    /// What kind of thing.
-    pub kind: Kind,
-    /// Its name.
-    pub method: String,
-    /// Which way the bytes go.
-    pub direction: Direction,
-    /// The row of the public series' table.
-    pub row: Option<u32>,
-    /// What else distinguishes it.
-    pub parameters: BTreeMap<String, u64>,
-    /// Bytes that move.
-    pub bytes: u64,
-    /// Buffers or calls.
-    pub operations: u64,
-}
-
-impl Case {
-    /// A case with neither a row nor parameters.
-    pub fn new(
-        kind: Kind,
-        method: impl Into<String>,
-        direction: Direction,
-        bytes: u64,
-        operations: u64,
-    ) -> Self {
-        let parameters = BTreeMap::new();
-        Self { kind, method: method.into(), direction, row: None, parameters, bytes, operations }
-    }
-
-    /// The same with one more parameter.
-    #[must_use]
-    pub fn with(mut self, name: &str, value: u64) -> Self {
-        self.parameters.insert(name.to_owned(), value);
-        self
-    }
-}
-
 /// The benchmark.
 pub struct Bench {
-    /// What measurements work with.
+    /// What measurements share.
     pub setup: Setup,
     methods: Vec<String>,
     repetition: u32,
@@ -95,7 +55,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Makes the file, connects to the service, and says on what machine it is.
+    /// Creates the file, connects to the service, and writes the record of the machine.
     pub fn new(arguments: &Arguments) -> Result<Self> {
         let loader = Loader::check("default").map_err(|error| error.to_string());
         let service = loader.as_ref().ok().and_then(|_| service_pid());
@@ -118,12 +78,12 @@ impl Bench {
         Ok(Self { setup, methods, repetition: 0, measurements: 0, failures: 0 })
     }
 
-    /// Begins another round.
+    /// Begins another repetition.
     pub fn begin_repetition(&mut self, repetition: u32) {
         self.repetition = repetition;
     }
 
-    /// Whether this is the first round.
+    /// Whether this is the first repetition.
     pub fn is_first_repetition(&self) -> bool {
         self.repetition == 0
     }
@@ -133,7 +93,8 @@ impl Bench {
         self.methods.is_empty() || self.methods.iter().any(|wanted| wanted == method)
     }
 
-    /// Makes one measurement with an empty page cache and no pages on their way to being free, and writes it.
+    /// Makes one measurement and writes its record. The page cache and the per-processor lists of
+    /// free pages are emptied before.
     pub fn measure(
         &mut self,
         case: Case,
@@ -151,20 +112,10 @@ impl Bench {
             self.failures += 1;
         }
         self.measurements += 1;
-        write(&Record::Measurement(Measurement {
-            kind: case.kind,
-            method: case.method,
-            direction: case.direction,
-            row: case.row,
-            parameters: case.parameters,
-            repetition: self.repetition,
-            bytes: case.bytes,
-            operations: case.operations,
-            outcome,
-        }))
+        write(&Record::Measurement(Measurement { case, repetition: self.repetition, outcome }))
     }
 
-    /// Traces a method of the public series, where the kernel can, and writes the tree.
+    /// Traces a method of the public series, if the kernel supports it, and writes the tree.
     pub fn trace(
         &mut self,
         method: &str,
@@ -187,7 +138,7 @@ impl Bench {
         }
     }
 
-    /// Writes the end; returns whether nothing failed.
+    /// Writes the last record; returns whether nothing failed.
     pub fn finish(self) -> Result<bool> {
         write(&Record::End { measurements: self.measurements })?;
         Ok(self.failures == 0)
@@ -213,7 +164,7 @@ fn machine(arguments: &Arguments, system_time: bool) -> Machine {
     }
 }
 
-/// The process of the service that a device declares.
+/// The process of the service.
 fn service_pid() -> Option<u32> {
     let processes = std::fs::read_dir("/proc").ok()?.flatten();
     processes

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The difference between what a machine cannot do and what went wrong.
+//! Tells methods that the machine does not support from failures.
 
 use std::fmt;
 
 use vts_bench_record::{Outcome, Phases};
 
-/// The error of a method that this kernel or machine cannot do.
+/// The error of a method that this kernel or machine does not support.
 #[derive(Debug)]
 struct NotPossible(String);
 
@@ -22,12 +22,12 @@ pub fn not_possible(reason: impl Into<String>) -> anyhow::Error {
     NotPossible(reason.into()).into()
 }
 
-/// Whether an error is more than a machine that cannot do something.
+/// Whether an error is a failure, not a missing feature of the machine.
 pub fn is_failure(error: &anyhow::Error) -> bool {
     !error.is::<NotPossible>()
 }
 
-/// What a measurement came to.
+/// The outcome of a measurement.
 pub fn of(result: anyhow::Result<Phases>) -> Outcome {
     match result {
         Ok(phases) => Outcome::Measured(phases),

@@ -6,15 +6,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use serde::Serialize;
 use vts_bench_report::bounds::{self, Bounds, Checked};
 use vts_bench_report::results::Results;
-use vts_bench_report::{chart, table};
+use vts_bench_report::saved::{self, Saved};
 use vts_init::plan::{Step, SHELL_PATH};
 
 use crate::device::Device;
@@ -120,26 +118,28 @@ pub fn run(
             };
             let results = measure(&device, progress, measurement, &command, &arguments)?;
             let checks = bounds.check(&results);
-            progress.print(&format!("\n{}\n{}", table::tables(&results), bounds::lines(&checks)));
+            let saved = Saved { results, checks };
+            progress.print(&format!("\n{}", saved.tables()));
             let dir = workspace.run_dir(flavour, mode.run_name())?;
-            write(&dir, &results, &checks, progress)?;
+            saved.write(&dir)?;
+            progress.print(&format!("results and charts are in {}", dir.display()));
             if options.save {
-                let name = options.results_name(flavour, mode);
-                write(
-                    &workspace.source("vts/bench/results").join(name),
-                    &results,
-                    &checks,
-                    progress,
-                )?;
+                let dir = workspace.source("vts/bench/results");
+                saved.write(&dir.join(options.results_name(flavour, mode)))?;
+                progress.print(&format!("results and charts are in {}", dir.display()));
             }
             let missing_is_fine = !options.groups.is_empty();
             let holds =
                 |check: &Checked| check.pass || (check.missing.is_some() && missing_is_fine);
-            for failure in results.failures() {
+            for failure in saved.results.failures() {
                 progress.print(&format!("FAILED {failure}"));
             }
-            fine &= results.failures().is_empty() && checks.iter().all(holds);
+            fine &= saved.results.failures().is_empty() && saved.checks.iter().all(holds);
         }
+    }
+    if options.save {
+        // The summary takes figures from the runs of both flavours.
+        saved::remake(&workspace.source("vts/bench/results"))?;
     }
     Ok(fine)
 }
@@ -219,30 +219,6 @@ fn measure(
         Ok(results) if !results.failures().is_empty() => Ok(results),
         results => ended.and(results),
     }
-}
-
-/// What is kept of a run.
-#[derive(Serialize)]
-struct Saved<'a> {
-    #[serde(flatten)]
-    results: &'a Results,
-    checks: &'a [Checked],
-}
-
-/// Writes results and charts into a directory.
-fn write(dir: &Path, results: &Results, checks: &[Checked], progress: &Progress) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let mut json = serde_json::to_string_pretty(&Saved { results, checks })?;
-    json.push('\n');
-    let tables = format!("{}\n{}", table::tables(results), bounds::lines(checks));
-    let mut files = vec![("results.json".to_owned(), json), ("tables.txt".to_owned(), tables)];
-    files.extend(chart::charts(results));
-    for (name, content) in files {
-        let path: PathBuf = dir.join(name);
-        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    progress.print(&format!("results and charts are in {}", dir.display()));
-    Ok(())
 }
 
 impl Options {

@@ -1,23 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The benchmark's output: one JSON object per line, written on the device and read on the host.
 //!
-//! A complete output is one [`Record::Machine`], any number of [`Record::Measurement`], and [`Record::End`].
+//! A complete output is one [`Record::Machine`], any number of [`Record::Measurement`] and
+//! [`Record::CallTree`], and [`Record::End`].
+//!
+//! # Threading and lifetime
+//! Plain values; nothing here has state.
 
 #![deny(missing_docs)]
 
-use std::collections::BTreeMap;
+mod case;
 
 use serde::{Deserialize, Serialize};
+
+pub use case::{Case, Direction, Kind};
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub enum Record {
-    /// Where and with what sizes the benchmark runs.
+    /// The machine and the sizes of the run.
     Machine(Machine),
     /// One measurement.
     Measurement(Measurement),
-    /// Where the time of a method goes in the kernel.
+    /// Where a method spends its time in the kernel.
     CallTree {
         /// The method, of the public series' read table.
         method: String,
@@ -25,9 +31,9 @@ pub enum Record {
         #[serde(flatten)]
         tree: CallTree,
     },
-    /// The benchmark came to its end.
+    /// The benchmark has ended.
     End {
-        /// How many measurements it wrote.
+        /// How many measurements it has written.
         measurements: u64,
     },
 }
@@ -36,18 +42,18 @@ impl Record {
     /// The line, without a line end.
     ///
     /// # Errors
-    /// None in practice: every value has a JSON form.
+    /// Never in practice: every value has a JSON form.
     pub fn to_line(&self) -> serde_json::Result<String> {
         serde_json::to_string(self)
     }
 
-    /// Reads a line; `None` where it is none of the benchmark's.
+    /// Parses a line; `None` if it is not a record.
     pub fn from_line(line: &str) -> Option<Self> {
         line.starts_with("{\"record\":").then(|| serde_json::from_str(line).ok()).flatten()
     }
 }
 
-/// Where and with what sizes the benchmark runs.
+/// The machine and the sizes of the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// Kernel release, as `uname -r`.
@@ -62,20 +68,20 @@ pub struct Machine {
     pub buffers: u32,
     /// Size of a buffer in bytes.
     pub buffer_bytes: u64,
-    /// How often each measurement is made.
+    /// How often each measurement is repeated.
     pub repetitions: u32,
     /// Whether CPU times include [`Cost::system_ns`].
     pub system_time: bool,
 }
 
-/// What was called by what, and how long it took, while one buffer was made and loaded.
+/// The kernel functions that ran while one buffer was created and loaded, by caller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallTree {
     /// Bytes that were loaded.
     pub bytes: u64,
-    /// CPU time of the same without the tracer.
+    /// CPU time without the tracer.
     pub untraced_ns: u64,
-    /// CPU time with it: the difference is what tracing costs, a share of it in each call.
+    /// CPU time with the tracer, whose cost is spread over the calls.
     pub traced_ns: u64,
     /// The functions that were traced, each before those that it calls.
     pub nodes: Vec<CallNode>,
@@ -90,78 +96,31 @@ pub struct CallNode {
     pub function: String,
     /// How often it was called there.
     pub calls: u64,
-    /// Time in it and in what it calls, sleeping left out.
+    /// Time in it and in the functions that it calls, without sleeping.
     pub ns: u64,
 }
 
-/// What kind of thing is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A method of the public series' tables.
-    Seed,
-    /// A path of the engine, called in-process.
-    Engine,
-    /// A path of the service, called over binder.
-    Binder,
-    /// The block device read into prefaulted memory of the process.
-    Raw,
-    /// Buffers made and closed, without I/O.
-    Allocation,
-    /// One binder call, many times over.
-    Call,
-    /// A load while other buffers are alive.
-    LiveBuffers,
-    /// A file of some size, loaded piece by piece.
-    FileSize,
-}
-
-/// Which way the bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// File to buffer.
-    Load,
-    /// Buffer to file.
-    Save,
-    /// No bytes move.
-    None,
-}
-
-/// One measurement.
+/// One repetition of a measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
-    /// What kind of thing is measured.
-    pub kind: Kind,
-    /// What is measured, unique within its kind and direction together with the parameters.
-    pub method: String,
-    /// Which way the bytes go.
-    pub direction: Direction,
-    /// The row of the public series' table, from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub row: Option<u32>,
-    /// What else distinguishes it, by name; sizes in bytes, counts as they are.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub parameters: BTreeMap<String, u64>,
+    /// What is measured.
+    #[serde(flatten)]
+    pub case: Case,
     /// Which repetition, from 0.
     pub repetition: u32,
-    /// Bytes that moved, or that were allocated where none moved; 0 for calls.
-    pub bytes: u64,
-    /// Buffers, or calls.
-    pub operations: u64,
-    /// What it came to.
+    /// The result.
     pub outcome: Outcome,
 }
 
-/// What a measurement came to.
+/// The result of a measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    /// It ran, and what it moved was found to be right.
+    /// It ran and moved the right bytes.
     Measured(Phases),
     /// This kernel, or this machine, cannot do it.
     NotPossible {
-        /// What refused, with the errno.
+        /// What refused it, with the errno.
         reason: String,
     },
     /// It should have run and did not, or moved the wrong bytes.
@@ -174,10 +133,10 @@ pub enum Outcome {
 /// Cost by phase, of all operations together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phases {
-    /// Making the buffers; absent where the I/O phase contains it.
+    /// Creating the buffers; absent if the I/O phase includes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create: Option<Cost>,
-    /// Moving the bytes, with mapping the buffer where the method maps it; or making the calls.
+    /// Moving the bytes, and mapping the buffer if the method maps it; or making the calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub io: Option<Cost>,
     /// Unmapping and closing the buffers.
@@ -195,26 +154,26 @@ impl Phases {
     }
 }
 
-/// What a phase cost, in nanoseconds. With one guest instruction per nanosecond of guest time, CPU times are counts of
-/// instructions, and the wall time, in which idle time is skipped, means nothing.
+/// The cost of a phase, in nanoseconds. With one guest instruction per nanosecond of guest time,
+/// CPU times are counts of instructions, and the wall time means little.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// CPU time of the benchmark's process, in user space and in the kernel.
     pub process_ns: u64,
-    /// CPU time of that process's thread that makes the calls: the request path, without threads that work beside it.
+    /// CPU time of the thread of that process that makes the calls, without threads beside it.
     pub caller_ns: u64,
     /// CPU time of the service's process.
     pub service_ns: u64,
-    /// All time in which the processor was not idle: every task, kernel threads, interrupts. Known with one processor
-    /// only.
+    /// All time in which the processor was not idle: every task, kernel threads, interrupts. Known
+    /// with one processor only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_ns: Option<u64>,
-    /// Time that passed.
+    /// Elapsed time.
     pub wall_ns: u64,
 }
 
 impl Cost {
-    /// The sum of two; a system time that one of them has not is unknown.
+    /// The sum; it has a system time if both have one.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -225,7 +184,8 @@ impl Cost {
             wall_ns: self.wall_ns + other.wall_ns,
         }
     }
-    /// What is left without another cost, which is a part of this one; a system time that one of them has not is unknown.
+
+    /// This cost without a part of it; the rest has a system time if both have one.
     #[must_use]
     pub fn minus(self, part: Self) -> Self {
         let less = |whole: Option<u64>, part: Option<u64>| {
@@ -246,15 +206,10 @@ mod tests {
     use super::*;
 
     fn measurement(outcome: Outcome) -> Record {
+        let case = Case::new(Kind::Seed, "dmabuf direct c_f_r", Direction::Load, 1 << 30, 32);
         Record::Measurement(Measurement {
-            kind: Kind::Seed,
-            method: "dmabuf direct c_f_r".to_owned(),
-            direction: Direction::Load,
-            row: Some(22),
-            parameters: BTreeMap::from([("depth".to_owned(), 2)]),
+            case: Case { row: Some(22), ..case }.with("depth", 2),
             repetition: 0,
-            bytes: 1 << 30,
-            operations: 32,
             outcome,
         })
     }
@@ -277,14 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_none_of_ours() {
+    fn other_lines_are_not_records() {
         assert_eq!(Record::from_line("dmabuf direct c_f_r: 3 M"), None);
         assert_eq!(Record::from_line("{\"event\":\"done\"}"), None);
         assert_eq!(Record::from_line("{\"record\":\"unknown\"}"), None);
     }
 
     #[test]
-    fn totals_know_what_they_do_not_know() {
+    fn a_sum_has_a_system_time_only_if_each_part_has() {
         let known = Cost { process_ns: 1, system_ns: Some(5), wall_ns: 9, ..Cost::default() };
         let phases = Phases { create: Some(known), io: Some(known), close: Some(known) };
         assert_eq!(phases.total().system_ns, Some(15));

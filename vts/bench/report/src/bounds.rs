@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What must hold: figures compared with bounds that are committed.
+//! The committed bounds, and whether the figures of a run keep them.
 
 use std::fmt;
 
@@ -7,14 +7,13 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::figure::{Figure, Selector};
-use crate::results::Results;
-use crate::Mode;
+use crate::results::{Mode, Results};
 
 /// The committed bounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bounds {
-    /// One after the other.
+    /// The checks, in the order of the report.
     pub checks: Vec<Check>,
 }
 
@@ -22,13 +21,13 @@ pub struct Bounds {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
-    /// What holds if it passes.
+    /// What is true if it passes.
     pub name: String,
-    /// The device that it is about.
+    /// The flavour whose runs are checked.
     pub flavour: String,
-    /// The mode that it is about.
+    /// The mode whose runs are checked.
     pub mode: Mode,
-    /// Whether a reduced run measures it, too: without a value it fails there.
+    /// Whether the reduced run of `cargo vts` checks it too, and fails if the value is missing.
     #[serde(default)]
     pub gate: bool,
     /// What is compared.
@@ -45,7 +44,7 @@ pub enum Value {
     Millions(Figure),
     /// The first figure divided by the second.
     Ratio(Figure, Figure),
-    /// How much the largest of a figure's measurements is over the smallest: 0.03 for 3 %.
+    /// The largest of a figure's measurements divided by the smallest, minus 1: 0.03 for 3 %.
     Spread(Figure),
 }
 
@@ -68,22 +67,22 @@ impl fmt::Display for Bound {
     }
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checked {
     /// Its name.
     pub name: String,
-    /// The number, where it was measured.
+    /// The number, if it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<f64>,
     /// The bound.
     pub bound: Bound,
-    /// Whether it holds. What was not measured does not.
+    /// Whether the bound holds; false if the number is missing.
     pub pass: bool,
-    /// Why there is no number.
+    /// Why the number is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
-    /// Whether a reduced run has to measure it.
+    /// Whether the reduced run must measure it.
     pub gate: bool,
 }
 
@@ -91,7 +90,7 @@ impl Bounds {
     /// Reads the committed file.
     ///
     /// # Errors
-    /// Where it is not well-formed.
+    /// If it is not well-formed.
     pub fn parse(text: &str) -> Result<Self> {
         serde_json::from_str(text).context("the file of bounds")
     }
@@ -102,7 +101,7 @@ impl Bounds {
         self.checks.iter().filter(concerned).flat_map(|check| check.value.selectors()).collect()
     }
 
-    /// Compares what concerns the run.
+    /// Makes the checks of the run's flavour and mode.
     pub fn check(&self, results: &Results) -> Vec<Checked> {
         let concerned =
             |check: &&Check| check.flavour == results.flavour && check.mode == results.mode;
@@ -162,7 +161,7 @@ impl Value {
     }
 }
 
-/// The checks as lines for people.
+/// The checks as text, a line each.
 pub fn lines(checks: &[Checked]) -> String {
     let line = |check: &Checked| {
         let verdict = match (check.pass, &check.missing) {
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gate_names_what_it_needs() {
+    fn the_gate_names_the_methods_of_its_checks() {
         let text = format!(
             r#"{{"checks": [{{"name": "n", "flavour": "patched", "mode": "cost", "gate": true,
                 "value": {{"ratio": [{}, {}]}}, "bound": {{"at_most": 1}}}}]}}"#,
@@ -247,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_does_not_pass() {
+    fn a_missing_figure_does_not_pass() {
         let millions = format!(r#"{{"millions": {}}}"#, figure(&["c"]));
         let checked = check(&millions, r#""at_most": 1e9"#);
         assert!(!checked.pass && checked.measured.is_none());

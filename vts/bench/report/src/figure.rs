@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Figures: a number out of the measurements, by name.
+//! Figures: numbers that are selected from the measurements of a run and computed from them.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use vts_bench_record::{Cost, Direction, Kind, Phases};
+use vts_bench_record::{Case, Cost, Direction, Kind, Phases};
 
 use crate::results::{Results, Series};
 
 const GIB: f64 = (1_u64 << 30) as f64;
 
-/// Which time is taken.
+/// The clock whose time is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clock {
@@ -20,12 +20,12 @@ pub enum Clock {
     Caller,
     /// Every instruction of the device that was not idle: tasks, kernel threads, interrupts.
     System,
-    /// Time that passed.
+    /// Elapsed time.
     Wall,
 }
 
 impl Clock {
-    /// Nanoseconds of a cost, unless it does not know them.
+    /// The nanoseconds of a cost, if the cost has this clock.
     pub fn ns(self, cost: Cost) -> Option<u64> {
         match self {
             Self::Processes => Some(cost.process_ns + cost.service_ns),
@@ -40,7 +40,7 @@ impl Clock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Making the buffers.
+    /// Creating the buffers.
     Create,
     /// Moving the bytes.
     Io,
@@ -49,7 +49,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// All of them.
+    /// All phases.
     pub const ALL: [Self; 3] = [Self::Create, Self::Io, Self::Close];
 
     fn of(self, phases: &Phases) -> Option<Cost> {
@@ -61,18 +61,18 @@ impl Phase {
     }
 }
 
-/// Which measurements are meant.
+/// Selects measurements.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selector {
-    /// What kind.
+    /// The kind.
     pub kind: Kind,
     /// The name.
     pub method: String,
-    /// Which way the bytes go; loads if not said.
+    /// The direction; loads by default.
     #[serde(default = "load")]
     pub direction: Direction,
-    /// Parameters that it must have; it may have more.
+    /// Parameters that a case must have; it may have more.
     #[serde(default)]
     pub parameters: BTreeMap<String, u64>,
 }
@@ -82,43 +82,40 @@ fn load() -> Direction {
 }
 
 impl Selector {
-    fn matches(&self, series: &Series) -> bool {
-        series.kind == self.kind
-            && series.method == self.method
-            && series.direction == self.direction
-            && self
-                .parameters
-                .iter()
-                .all(|(name, value)| series.parameters.get(name) == Some(value))
+    fn matches(&self, case: &Case) -> bool {
+        case.kind == self.kind
+            && case.method == self.method
+            && case.direction == self.direction
+            && self.parameters.iter().all(|(name, value)| case.parameters.get(name) == Some(value))
     }
 }
 
-/// A number out of the measurements: nanoseconds per GiB, or per operation where no bytes moved.
+/// A number: nanoseconds per GiB, or per operation if no bytes moved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
-    /// The measurements, of which the cheapest is taken.
+    /// The measurements; the cheapest is taken.
     pub cheapest_of: Vec<Selector>,
-    /// The phases that are added up; those that a measurement has not are left out.
+    /// The phases that are added up; a phase that a measurement lacks adds nothing.
     pub phases: Vec<Phase>,
-    /// Which time.
+    /// The clock.
     pub clock: Clock,
-    /// What is taken out.
+    /// The figure that is subtracted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub less: Option<Box<Figure>>,
-    /// Per operation, whether or not bytes moved.
+    /// Per operation even if bytes moved.
     #[serde(default)]
     pub per_operation: bool,
 }
 
 impl Figure {
-    /// The number, or what is missing for it.
+    /// The number.
     ///
     /// # Errors
-    /// What was not measured, in words.
+    /// What was not measured, and why.
     pub fn value(&self, results: &Results) -> Result<f64, String> {
         let values = self.cheapest_of.iter().flat_map(|selector| {
-            results.measurements.iter().filter(move |series| selector.matches(series))
+            results.measurements.iter().filter(move |series| selector.matches(&series.case))
         });
         let cheapest = values
             .filter_map(|series| self.of_series(series))
@@ -128,7 +125,7 @@ impl Figure {
         Ok(cheapest - less)
     }
 
-    /// The measurements it needs.
+    /// The measurements that it needs.
     pub fn selectors(&self) -> Vec<&Selector> {
         let less = self.less.as_ref().map_or(Vec::new(), |less| less.selectors());
         self.cheapest_of.iter().chain(less).collect()
@@ -136,17 +133,18 @@ impl Figure {
 
     /// The numbers of all the measurements.
     pub fn all(&self, results: &Results) -> Vec<f64> {
-        let selected = |series: &&Series| self.cheapest_of.iter().any(|one| one.matches(series));
+        let selected =
+            |series: &&Series| self.cheapest_of.iter().any(|one| one.matches(&series.case));
         let values = results.measurements.iter().filter(selected);
         values.filter_map(|series| self.of_series(series)).collect()
     }
 
     fn of_series(&self, series: &Series) -> Option<f64> {
         let ns = typical_ns(series, &self.phases, self.clock)?;
-        let units = if self.per_operation || series.bytes == 0 {
-            series.operations as f64
+        let units = if self.per_operation || series.case.bytes == 0 {
+            series.case.operations as f64
         } else {
-            series.bytes as f64 / GIB
+            series.case.bytes as f64 / GIB
         };
         (units > 0.0).then(|| ns / units)
     }
@@ -155,7 +153,8 @@ impl Figure {
         let names: Vec<&str> =
             self.cheapest_of.iter().map(|selector| selector.method.as_str()).collect();
         let reason = self.cheapest_of.iter().find_map(|selector| {
-            let series = results.measurements.iter().find(|series| selector.matches(series))?;
+            let series =
+                results.measurements.iter().find(|series| selector.matches(&series.case))?;
             series.not_possible.as_ref().or(series.failed.as_ref())
         });
         match reason {
@@ -165,8 +164,8 @@ impl Figure {
     }
 }
 
-/// What the sum of some phases comes to over the repetitions, in nanoseconds: the median of time that passed, the least of
-/// CPU time, to which whatever else the device happens to do can only add.
+/// The sum of some phases over the repetitions, in nanoseconds: the median of elapsed time, the
+/// least of CPU time, because whatever else the device does can only add to it.
 pub fn typical_ns(series: &Series, phases: &[Phase], clock: Clock) -> Option<f64> {
     let mut sums = series
         .samples
@@ -188,14 +187,14 @@ pub fn typical_ns(series: &Series, phases: &[Phase], clock: Clock) -> Option<f64
     Some((sums[middle] as f64 + upper as f64) / 2.0)
 }
 
-/// Smallest and largest over the repetitions, in nanoseconds.
+/// The smallest and the largest value of a phase over the repetitions, in nanoseconds.
 pub fn range_ns(series: &Series, phase: Phase, clock: Clock) -> Option<(f64, f64)> {
     let values = series.samples.iter().map(|sample| clock.ns(phase.of(sample)?));
     let values = values.collect::<Option<Vec<u64>>>()?;
     Some((*values.iter().min()? as f64, *values.iter().max()? as f64))
 }
 
-/// Nanoseconds of a series, per GiB.
+/// Converts nanoseconds for some bytes into nanoseconds per GiB.
 pub fn per_gib(ns: f64, bytes: u64) -> f64 {
     ns * GIB / bytes as f64
 }
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn phases_add_up_and_something_may_be_taken_out() {
+    fn phases_add_up_and_a_figure_is_subtracted() {
         let all =
             results(vec![series(Kind::Seed, "a", 100, 20, 3), series(Kind::Seed, "z", 90, 1, 1)]);
         assert_eq!(figure("a", &[Phase::Io]).value(&all), Ok(20.0));
@@ -235,9 +234,9 @@ mod tests {
     }
 
     #[test]
-    fn the_cheapest_is_taken_and_parameters_choose() {
+    fn parameters_select_and_the_cheapest_is_taken() {
         let mut deep = series(Kind::Seed, "a", 0, 5, 0);
-        deep.parameters.insert("depth".to_owned(), 2);
+        deep.case.parameters.insert("depth".to_owned(), 2);
         let all = results(vec![series(Kind::Seed, "a", 0, 7, 0), deep]);
         assert_eq!(figure("a", &[Phase::Io]).value(&all), Ok(5.0));
         assert_eq!(figure("a", &[Phase::Io]).all(&all), [7.0, 5.0]);
@@ -247,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_possible_says_why() {
+    fn a_method_that_is_not_possible_says_why() {
         let mut refused = series(Kind::Seed, "a", 0, 0, 0);
         refused.samples.clear();
         refused.not_possible = Some("errno=18".to_owned());
@@ -256,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_median_of_time_and_the_least_of_cost() {
+    fn time_is_a_median_and_cost_a_minimum() {
         let mut repeated = series(Kind::Seed, "a", 0, 1, 0);
         for io in [9, 2] {
             repeated.samples.extend(series(Kind::Seed, "a", 0, io, 0).samples);

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the public series "Implement dmabuf direct I/O via copy_file_range", v4, published: one phone, a processor at
-//! 1 GHz, 32 buffers of 32 MiB, one file of 1 GiB on F2FS.
+//! The figures of the public series "Implement dmabuf direct I/O via copy_file_range", v4: one
+//! phone, a processor at 1 GHz, 32 buffers of 32 MiB, one file of 1 GiB on F2FS.
 //!
-//! Source: the cover letter, Message-ID `20250603095245.17478-1-tao.wangtao@honor.com` (loads), and its patch 4/4 (saves).
+//! Source: the cover letter, Message-ID `20250603095245.17478-1-tao.wangtao@honor.com` (loads), and
+//! its patch 4/4 (saves).
 
 use vts_bench_record::Direction;
 
 /// A row of a published table, in milliseconds per GiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// Making the buffers.
+    /// Creating the buffers.
     pub create_ms: u32,
-    /// Closing them.
+    /// Closing the buffers.
     pub close_ms: u32,
     /// Moving the bytes.
     pub io_ms: u32,
@@ -59,7 +60,7 @@ const SAVE: [Published; 9] = [
     row(50, 5, 1442),
 ];
 
-/// The row of a table, from 1.
+/// A row of a table, numbered from 1; `None` if the table has no such row.
 pub fn find(direction: Direction, row: u32) -> Option<Published> {
     let index = usize::try_from(row).ok()?.checked_sub(1)?;
     match direction {
@@ -70,12 +71,12 @@ pub fn find(direction: Direction, row: u32) -> Option<Published> {
 }
 
 impl Published {
-    /// The rate of the I/O in percent of the table's first row.
+    /// The rate of the I/O, in percent of that of the table's first row.
     pub fn percent_of_first(self, direction: Direction) -> Option<f64> {
         find(direction, 1).map(|first| 100.0 * f64::from(first.io_ms) / f64::from(self.io_ms))
     }
 
-    /// Create, I/O and close together.
+    /// The sum of create, I/O and close.
     pub fn total_ms(self) -> u32 {
         self.create_ms + self.io_ms + self.close_ms
     }
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_published_percentages_follow() {
+    fn percentages_are_those_that_were_published() {
         let percent = |direction, row| {
             find(direction, row).unwrap().percent_of_first(direction).unwrap().floor()
         };
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_other_rows() {
+    fn rows_outside_of_the_tables_are_none() {
         assert_eq!(find(Direction::Load, 0), None);
         assert_eq!(find(Direction::Load, 24), None);
         assert_eq!(find(Direction::None, 1), None);

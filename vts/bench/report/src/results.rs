@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The measurements of a run, repetitions put together.
-
-use std::collections::BTreeMap;
+//! The measurements of a run, with repetitions of the same case in one series.
 
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
-use vts_bench_record::{CallTree, Direction, Kind, Machine, Measurement, Outcome, Phases, Record};
+use vts_bench_record::{
+    CallTree, Case, Direction, Kind, Machine, Measurement, Outcome, Phases, Record,
+};
 
-use crate::Mode;
+/// How a run was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// One guest instruction per nanosecond of guest time: CPU times are counts of instructions.
+    Cost,
+    /// Real time.
+    Speed,
+}
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,52 +24,39 @@ pub struct Results {
     pub command: String,
     /// The kernel of the device: `patched` or `stock`.
     pub flavour: String,
-    /// How it was made.
+    /// How the run was made.
     pub mode: Mode,
     /// The device.
     pub machine: Machine,
     /// What was measured, in the order of the run.
     pub measurements: Vec<Series>,
-    /// Where the kernel's time goes, by method.
+    /// The kernel's call trees, by method.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub call_trees: Vec<(String, CallTree)>,
 }
 
-/// One thing that was measured, with all its repetitions.
+/// All repetitions of one case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Series {
-    /// What kind of thing.
-    pub kind: Kind,
-    /// Its name.
-    pub method: String,
-    /// Which way the bytes go.
-    pub direction: Direction,
-    /// The row of the public series' table.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub row: Option<u32>,
-    /// What else distinguishes it.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub parameters: BTreeMap<String, u64>,
-    /// Bytes that moved in each repetition.
-    pub bytes: u64,
-    /// Buffers or calls of each repetition.
-    pub operations: u64,
-    /// What each repetition cost.
+    /// What was measured.
+    #[serde(flatten)]
+    pub case: Case,
+    /// The cost of each repetition.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<Phases>,
-    /// Why the machine cannot do it.
+    /// Why the machine does not support it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_possible: Option<String>,
-    /// What went wrong.
+    /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
 }
 
 impl Results {
-    /// Puts the lines of a run together; lines that are none of the benchmark's are passed over.
+    /// Collects the records of a run; lines that are not records are skipped.
     ///
     /// # Errors
-    /// Where the run did not come to its end.
+    /// If the run is incomplete.
     pub fn from_lines<'a>(
         command: &str,
         flavour: &str,
@@ -91,13 +86,13 @@ impl Results {
         match end {
             Some(end) if end == count => {}
             Some(end) => bail!("{count} of {end} measurements arrived"),
-            None => bail!("the benchmark did not come to its end ({count} measurements)"),
+            None => bail!("the benchmark has not ended ({count} measurements)"),
         }
         Ok(Self {
             command: command.to_owned(),
             flavour: flavour.to_owned(),
             mode,
-            machine: machine.context("the benchmark did not say on what machine it was")?,
+            machine: machine.context("the record of the machine is missing")?,
             measurements,
             call_trees,
         })
@@ -107,48 +102,28 @@ impl Results {
     pub fn of(&self, kind: Kind, direction: Direction) -> impl Iterator<Item = &Series> {
         self.measurements
             .iter()
-            .filter(move |series| series.kind == kind && series.direction == direction)
+            .filter(move |series| series.case.kind == kind && series.case.direction == direction)
     }
 
-    /// What went wrong, if anything.
+    /// The measurements that failed, with the reason.
     pub fn failures(&self) -> Vec<String> {
         let failed = |series: &Series| {
-            series.failed.as_ref().map(|reason| format!("{}: {reason}", series.method))
+            series.failed.as_ref().map(|reason| format!("{}: {reason}", series.case.method))
         };
         self.measurements.iter().filter_map(failed).collect()
     }
 }
 
-fn add(all: &mut Vec<Series>, one: Measurement) {
-    let same = |series: &&mut Series| {
-        series.kind == one.kind
-            && series.method == one.method
-            && series.direction == one.direction
-            && series.parameters == one.parameters
-    };
-    let position = match all.iter_mut().find(same) {
-        Some(series) => series,
-        None => {
-            all.push(Series {
-                kind: one.kind,
-                method: one.method,
-                direction: one.direction,
-                row: one.row,
-                parameters: one.parameters,
-                bytes: one.bytes,
-                operations: one.operations,
-                samples: Vec::new(),
-                not_possible: None,
-                failed: None,
-            });
-            let last = all.len() - 1;
-            &mut all[last]
-        }
-    };
-    match one.outcome {
-        Outcome::Measured(phases) => position.samples.push(phases),
-        Outcome::NotPossible { reason } => position.not_possible = Some(reason),
-        Outcome::Failed { reason } => position.failed = Some(reason),
+fn add(all: &mut Vec<Series>, Measurement { case, outcome, .. }: Measurement) {
+    let index = all.iter().position(|series| series.case == case).unwrap_or_else(|| {
+        all.push(Series { case, samples: Vec::new(), not_possible: None, failed: None });
+        all.len() - 1
+    });
+    let series = &mut all[index];
+    match outcome {
+        Outcome::Measured(phases) => series.samples.push(phases),
+        Outcome::NotPossible { reason } => series.not_possible = Some(reason),
+        Outcome::Failed { reason } => series.failed = Some(reason),
     }
 }
 
@@ -157,7 +132,7 @@ pub(crate) mod tests {
     use super::*;
     use vts_bench_record::Cost;
 
-    /// A cost of which every clock shows the same.
+    /// A cost with the same time on every clock.
     pub(crate) fn cost(ns: u64) -> Cost {
         Cost { process_ns: ns, caller_ns: ns, service_ns: 0, system_ns: Some(ns), wall_ns: ns }
     }
@@ -167,13 +142,7 @@ pub(crate) mod tests {
         let phases =
             Phases { create: Some(cost(create)), io: Some(cost(io)), close: Some(cost(close)) };
         Series {
-            kind,
-            method: method.to_owned(),
-            direction: Direction::Load,
-            row: None,
-            parameters: BTreeMap::new(),
-            bytes: 1 << 30,
-            operations: 32,
+            case: Case::new(kind, method, Direction::Load, 1 << 30, 32),
             samples: vec![phases],
             not_possible: None,
             failed: None,
@@ -207,14 +176,8 @@ pub(crate) mod tests {
 
     fn measurement(repetition: u32, outcome: Outcome) -> Record {
         Record::Measurement(Measurement {
-            kind: Kind::Seed,
-            method: "m".to_owned(),
-            direction: Direction::Load,
-            row: Some(1),
-            parameters: BTreeMap::new(),
+            case: Case::new(Kind::Seed, "m", Direction::Load, 1, 1),
             repetition,
-            bytes: 1,
-            operations: 1,
             outcome,
         })
     }
@@ -231,7 +194,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn repetitions_are_put_together() {
+    fn repetitions_of_a_case_are_one_series() {
         let phases = Phases { io: Some(cost(7)), ..Phases::default() };
         let all = read(&[
             Record::Machine(machine()),
@@ -247,7 +210,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_run_that_was_cut_is_refused() {
+    fn an_incomplete_run_is_refused() {
         let failed = Outcome::Failed { reason: "x".to_owned() };
         let lines = [Record::Machine(machine()), measurement(0, failed)];
         assert!(read(&lines).is_err());

@@ -1,28 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tables, for a terminal: in the public series' shape, ours beside it.
+//! The tables of a run, as text: the public series' table with the paths of this project below it.
 
 use std::fmt::Write as _;
 
-use vts_bench_record::{Direction, Kind};
+use vts_bench_record::{Case, Direction, Kind};
 
 use crate::call_tree;
-use crate::figure::{per_gib, range_ns, typical_ns, Clock, Phase};
+use crate::display::{clock, label, millions, unit};
+use crate::figure::{range_ns, typical_ns, Clock, Phase};
 use crate::published;
-use crate::results::{Results, Series};
-use crate::Mode;
+use crate::results::{Mode, Results, Series};
 
-/// A phone's gigabyte per second is a decimal one.
+/// Rates of storage are in decimal megabytes.
 const MB: f64 = 1e6;
-
-/// What the tables of a run count: instructions of the whole device where they are known, else of the two processes, or
-/// time that passed.
-pub fn clock(results: &Results) -> Clock {
-    match results.mode {
-        Mode::Speed => Clock::Wall,
-        Mode::Cost if results.machine.system_time => Clock::System,
-        Mode::Cost => Clock::Processes,
-    }
-}
 
 /// Every table of the run.
 pub fn tables(results: &Results) -> String {
@@ -61,29 +51,21 @@ fn head(results: &Results) -> String {
     )
 }
 
-fn unit(results: &Results) -> &'static str {
-    match clock(results) {
-        Clock::System => "million instructions per GiB, all of the device's",
-        Clock::Processes | Clock::Caller => "million instructions per GiB, client and service",
-        Clock::Wall => "milliseconds per GiB, medians",
-    }
-}
-
 fn of_rows(results: &Results, rows: &[&Series], direction: Direction) -> String {
     let clock = clock(results);
     let speed = results.mode == Mode::Speed;
-    let width = rows.iter().map(|series| name(series).chars().count()).max().unwrap_or(0);
+    let width = rows.iter().map(|series| name(&series.case).chars().count()).max().unwrap_or(0);
     let mut text = format!(
         "{:>4} {:<width$} {:>9} {:>9} {:>9} {:>9}",
         "row", "method", "create", "close", "I/O", "total"
     );
     text += if speed { "      MB/s    range" } else { "" };
     text += "  % of row 1  published %\n";
-    let first = rows.iter().find(|series| series.row == Some(1));
+    let first = rows.iter().find(|series| series.case.row == Some(1));
     let first = first.and_then(|series| millions(series, &[Phase::Io], clock));
     for series in rows {
-        let number = series.row.map_or(String::new(), |row| row.to_string());
-        let _ = write!(text, "{number:>4} {:<width$} ", name(series));
+        let number = series.case.row.map_or(String::new(), |row| row.to_string());
+        let _ = write!(text, "{number:>4} {:<width$} ", name(&series.case));
         let Some(io_or_create) = millions(series, &Phase::ALL, clock) else {
             let reason = series.failed.as_ref().map(|reason| format!("FAILED: {reason}"));
             let reason = reason.or(series.not_possible.clone()).unwrap_or_default();
@@ -106,6 +88,7 @@ fn of_rows(results: &Results, rows: &[&Series], direction: Direction) -> String 
         }
         let percent = io.zip(first).map(|(io, first)| format!("{:.0}", 100.0 * first / io));
         let published = series
+            .case
             .row
             .and_then(|row| published::find(direction, row)?.percent_of_first(direction))
             .map(|percent| format!("{percent:.0}"));
@@ -119,32 +102,15 @@ fn of_rows(results: &Results, rows: &[&Series], direction: Direction) -> String 
     text
 }
 
-/// The name with what kind it is and its parameters.
-pub fn name(series: &Series) -> String {
-    let prefix = match series.kind {
+/// The label with its kind.
+fn name(case: &Case) -> String {
+    let prefix = match case.kind {
         Kind::Engine => "engine: ",
         Kind::Binder => "service: ",
         Kind::Raw => "raw: ",
         _ => "",
     };
-    let parameters: Vec<String> = series
-        .parameters
-        .iter()
-        .map(|(name, value)| match name.strip_suffix("_bytes") {
-            Some(name) if value % (1 << 20) == 0 => format!("{name} {} MiB", value >> 20),
-            _ => format!("{name} {value}"),
-        })
-        .collect();
-    if parameters.is_empty() {
-        format!("{prefix}{}", series.method)
-    } else {
-        format!("{prefix}{}, {}", series.method, parameters.join(", "))
-    }
-}
-
-/// Millions of nanoseconds, which are milliseconds or millions of instructions, per GiB.
-pub fn millions(series: &Series, phases: &[Phase], clock: Clock) -> Option<f64> {
-    typical_ns(series, phases, clock).map(|ns| per_gib(ns, series.bytes.max(1)) / 1e6)
+    format!("{prefix}{}", label(case))
 }
 
 fn rate(io_ms_per_gib: Option<f64>) -> String {
@@ -164,15 +130,15 @@ fn range(series: &Series) -> String {
 fn calls(results: &Results) -> String {
     let clock = clock(results);
     let mut text = String::new();
-    for series in results.measurements.iter().filter(|series| series.kind == Kind::Call) {
+    for series in results.measurements.iter().filter(|series| series.case.kind == Kind::Call) {
         if text.is_empty() {
             let unit = if clock == Clock::Wall { "microseconds" } else { "thousand instructions" };
             let _ = write!(text, "\nCalls over binder, {unit} each\n");
         }
         let each = typical_ns(series, &Phase::ALL, clock)
-            .map(|ns| format!("{:.1}", ns / series.operations as f64 / 1e3))
+            .map(|ns| format!("{:.1}", ns / series.case.operations as f64 / 1e3))
             .unwrap_or_else(|| series.not_possible.clone().unwrap_or_default());
-        let _ = writeln!(text, "{:>9}  {}", each, series.method);
+        let _ = writeln!(text, "{:>9}  {}", each, series.case.method);
     }
     text
 }
@@ -183,12 +149,16 @@ fn flatness(results: &Results) -> String {
     for kind in [Kind::LiveBuffers, Kind::FileSize] {
         for series in results.of(kind, Direction::Load) {
             if text.is_empty() {
-                let _ = write!(text, "\nI/O that should not grow, {}\n", unit(results));
+                let _ = write!(
+                    text,
+                    "\nI/O by number of live buffers and by size of file, {}\n",
+                    unit(results)
+                );
             }
             let io = millions(series, &[Phase::Io], clock)
                 .map(|value| format!("{value:.2}"))
                 .unwrap_or_else(|| series.not_possible.clone().unwrap_or_default());
-            let _ = writeln!(text, "{io:>9}  {}", name(series));
+            let _ = writeln!(text, "{io:>9}  {}", name(&series.case));
         }
     }
     text
@@ -200,13 +170,13 @@ mod tests {
     use crate::results::tests::{results, series};
 
     #[test]
-    fn a_row_has_its_phases_and_its_share() {
+    fn a_row_has_its_phases_and_its_percentage() {
         let mut first =
             series(Kind::Seed, "dmabuf buffer R/W", 1_300_000_000, 1_800_000_000, 28_000_000);
-        first.row = Some(1);
+        first.case.row = Some(1);
         let mut ours =
             series(Kind::Engine, "system COPY_FILE_RANGE", 1_300_000_000, 6_000_000, 28_000_000);
-        ours.parameters.insert("buffer_bytes".to_owned(), 32 << 20);
+        ours.case.parameters.insert("buffer_bytes".to_owned(), 32 << 20);
         let mut refused = series(Kind::Seed, "memfd buffer c_f_r", 0, 0, 0);
         refused.samples.clear();
         refused.not_possible = Some("errno=18".to_owned());
@@ -227,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_counted_each() {
+    fn calls_have_the_cost_of_one() {
         let mut call = series(Kind::Call, "empty call", 0, 0, 0);
         call.samples = series(Kind::Call, "x", 0, 640_000, 0).samples;
         let text = tables(&results(vec![call]));
