@@ -8,12 +8,11 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use dmabuf_engine::engine::EngineConfig;
-use dmabuf_engine::error::EngineError;
-use dmabuf_engine::path::Path;
-use dmabuf_engine::pool::PoolConfig;
-use dmabuf_engine::request::{ClientId, Length, LoadRequest, NewBuffer, Policy, Segment, Target};
-use dmabuf_engine::{Buffer, Engine, LoadOutcome};
+use dmabuf_engine::request::{Length, LoadRequest, NewBuffer, Policy, Segment, Target};
+use dmabuf_engine::{
+    Buffer, ClientId, Context as RequestContext, Engine, EngineConfig, EngineError, LoadOutcome,
+    PathName, PoolConfig,
+};
 use vts_bench_record::{Cost, Direction, Kind, Phases};
 use vts_support::files::Mode;
 
@@ -25,9 +24,9 @@ use crate::tuning::Pages;
 /// The larger size of a buffer, which call overhead weighs less on.
 const LARGE_BUFFER_BYTES: u64 = 256 << 20;
 
-/// How one measurement loads.
+/// What one measurement loads, and how.
 #[derive(Clone, Debug)]
-pub struct Way {
+pub struct Workload {
     heap: String,
     policy: Policy,
     /// Buffers that are loaded, one after the other, all of them alive until the last is.
@@ -59,17 +58,17 @@ pub fn run(bench: &mut Bench) -> Result<()> {
             if pages != Pages::Small && entry.heap != UDMABUF {
                 continue;
             }
-            let way = Way::of(&bench.setup, &entry.heap, Policy::Named(entry.path));
+            let workload = Workload::of(&bench.setup, &entry.heap, Policy::Named(entry.path));
             let refused = (!entry.support.supported).then(|| entry.support.detail.to_string());
-            measure(bench, &engine, &name, pages, way, refused)?;
+            measure(bench, &engine, &name, pages, workload, refused)?;
         }
-        let way = Way::of(&bench.setup, "", Policy::Auto);
-        measure(bench, &engine, "any heap AUTO", pages, way, None)?;
+        let workload = Workload::of(&bench.setup, "", Policy::Auto);
+        measure(bench, &engine, "any heap AUTO", pages, workload, None)?;
         if pages == Pages::Small {
-            let system_heap = Way::of(&bench.setup, SYSTEM_HEAP, Policy::Auto);
+            let system_heap = Workload::of(&bench.setup, SYSTEM_HEAP, Policy::Auto);
             measure(bench, &engine, "system AUTO", pages, system_heap.clone(), None)?;
-            if let Some(way) = system_heap.large(bench.setup.total_bytes()) {
-                measure(bench, &engine, "system AUTO", pages, way, None)?;
+            if let Some(workload) = system_heap.large(bench.setup.total_bytes()) {
+                measure(bench, &engine, "system AUTO", pages, workload, None)?;
             }
         }
     }
@@ -89,11 +88,10 @@ pub fn engine() -> Engine {
 
 /// An engine with a pool.
 pub fn engine_with(pool: PoolConfig) -> Engine {
-    let max_buffer_bytes = EngineConfig::default_max_buffer_bytes();
-    Engine::new(EngineConfig { allow_memfd: false, max_buffer_bytes, pool })
+    Engine::new(EngineConfig::new(false, pool))
 }
 
-impl Way {
+impl Workload {
     /// All the buffers of a measurement, from a heap.
     pub fn of(setup: &Setup, heap: &str, policy: Policy) -> Self {
         let (buffers, buffer_bytes) = (setup.buffers, setup.buffer_bytes);
@@ -112,63 +110,63 @@ fn measure(
     engine: &Engine,
     name: &str,
     pages: Pages,
-    way: Way,
+    workload: Workload,
     refused: Option<String>,
 ) -> Result<()> {
     let method = format!("{name}{}", pages.suffix());
-    let bytes = u64::from(way.buffers) * way.buffer_bytes;
-    let case = Case::new(Kind::Engine, method, Direction::Load, bytes, u64::from(way.buffers))
-        .with("buffer_bytes", way.buffer_bytes);
+    let bytes = u64::from(workload.buffers) * workload.buffer_bytes;
+    let case = Case::new(Kind::Engine, method, Direction::Load, bytes, u64::from(workload.buffers))
+        .with("buffer_bytes", workload.buffer_bytes);
     bench.measure(case, |setup| match refused {
         Some(reason) => Err(not_possible(reason)),
-        None => load(setup, engine, &way),
+        None => load(setup, engine, &workload),
     })
 }
 
 /// Loads, checks, closes.
-pub fn load(setup: &Setup, engine: &Engine, way: &Way) -> Result<Phases> {
-    let file = setup.source.open(file_mode(way.policy))?;
+pub fn load(setup: &Setup, engine: &Engine, workload: &Workload) -> Result<Phases> {
+    let file = setup.source.open(file_mode(workload.policy))?;
     let (outcomes, both) = setup.meter.measure(|| {
-        offsets_bytes(way.buffer_bytes)
-            .take(way.buffers as usize)
-            .map(|offset_bytes| load_new(engine, way, &file, offset_bytes))
+        offsets_bytes(workload.buffer_bytes)
+            .take(workload.buffers as usize)
+            .map(|offset_bytes| load_new(engine, workload, &file, offset_bytes))
             .collect::<Result<Vec<LoadOutcome>>>()
     })?;
     let spent = |on: fn(&LoadOutcome) -> Duration| outcomes.iter().map(on).sum::<Duration>();
     let (create, rest) = apart(both, spent(|outcome| outcome.report.allocate));
-    let (handing_over, io) = apart(rest, spent(|outcome| outcome.report.hand_over));
+    let (export, io) = apart(rest, spent(|outcome| outcome.report.export));
     let buffers = outcomes
         .into_iter()
         .map(|outcome| {
-            check(&outcome, way)?;
+            check(&outcome, workload)?;
             outcome.buffer.context("no buffer")
         })
         .collect::<Result<Vec<Buffer>>>()?;
-    for (buffer, offset_bytes) in buffers.iter().zip(offsets_bytes(way.buffer_bytes)) {
-        setup.source.verify(buffer.fd.as_fd(), way.buffer_bytes, offset_bytes)?;
+    for (buffer, offset_bytes) in buffers.iter().zip(offsets_bytes(workload.buffer_bytes)) {
+        setup.source.verify(buffer.fd.as_fd(), workload.buffer_bytes, offset_bytes)?;
     }
     let ((), close) = setup.meter.measure(|| {
         drop(buffers);
         Ok(())
     })?;
-    Ok(Phases { create: Some(create), io: Some(io), close: Some(close.plus(handing_over)) })
+    Ok(Phases { create: Some(create), io: Some(io), close: Some(close.plus(export)) })
 }
 
 /// Loads a part of a file into a new buffer.
 pub fn load_new(
     engine: &Engine,
-    way: &Way,
+    workload: &Workload,
     file: &File,
     file_offset_bytes: u64,
 ) -> Result<LoadOutcome> {
-    let target = Target::New(new_buffer(&way.heap, way.buffer_bytes));
-    load_part(engine, way.policy, target, file, file_offset_bytes, way.buffer_bytes)
+    let target = Target::New(new_buffer(&workload.heap, workload.buffer_bytes));
+    load_part(engine, workload.policy, target, file, file_offset_bytes, workload.buffer_bytes)
 }
 
 /// How the file is open: the buffered path of a file that is open with `O_DIRECT` would not be what its name says.
 fn file_mode(policy: Policy) -> Mode {
     match policy {
-        Policy::Named(Path::Buffered) => Mode::Buffered,
+        Policy::Named(PathName::Buffered) => Mode::Buffered,
         _ => Mode::Direct,
     }
 }
@@ -190,18 +188,20 @@ pub fn apart(both: Cost, part: Duration) -> (Cost, Cost) {
 }
 
 /// A request for a buffer.
-pub fn new_buffer(heap: &str, size_bytes: u64) -> NewBuffer<'_> {
-    NewBuffer { heap, size_bytes, name: "bench" }
+pub fn new_buffer(heap: &str, size_bytes: u64) -> NewBuffer {
+    NewBuffer { heap: heap.to_owned(), size_bytes, name: "bench".to_owned() }
 }
 
 /// Whom the engine works for here.
-pub const CLIENT: ClientId = ClientId(0);
+pub fn context() -> RequestContext {
+    RequestContext::new(ClientId(0))
+}
 
 /// Loads a part of a file to the start of a buffer.
 pub fn load_part(
     engine: &Engine,
     policy: Policy,
-    target: Target<'_>,
+    target: Target,
     file: &File,
     file_offset_bytes: u64,
     len_bytes: u64,
@@ -212,8 +212,9 @@ pub fn load_part(
         length: Length::Bytes(len_bytes),
         buffer_offset_bytes: 0,
     };
-    let load = LoadRequest::new(CLIENT, target, vec![file.as_fd()], vec![segment]);
-    engine.load(&LoadRequest { policy, ..load }).map_err(|error| match error {
+    let files = vec![file.as_fd().try_clone_to_owned()?];
+    let load = LoadRequest::new(target, files, vec![segment]);
+    engine.load(LoadRequest { policy, ..load }, &context()).map_err(|error| match error {
         EngineError::PathUnavailable { .. } | EngineError::NoMemory { .. } => {
             not_possible(error.to_string())
         }
@@ -221,12 +222,12 @@ pub fn load_part(
     })
 }
 
-fn check(outcome: &LoadOutcome, way: &Way) -> Result<()> {
-    ensure!(outcome.segment_bytes == [way.buffer_bytes], "short: {:?}", outcome.segment_bytes);
-    let taken = outcome.report.way().context("no way was reported")?;
-    if let Policy::Named(path) = way.policy {
-        let direct = matches!(path, Path::CopyFileRange | Path::UdmabufDirect);
-        ensure!(taken.path == path && taken.direct == direct, "{taken} was taken");
+fn check(outcome: &LoadOutcome, workload: &Workload) -> Result<()> {
+    ensure!(outcome.segment_bytes == [workload.buffer_bytes], "short: {:?}", outcome.segment_bytes);
+    let taken = outcome.report.path().context("no path was reported")?;
+    if let Policy::Named(name) = workload.policy {
+        let direct = matches!(name, PathName::CopyFileRange | PathName::UdmabufDirect);
+        ensure!(taken.name() == name && taken.is_direct() == direct, "{taken} was taken");
     }
     Ok(())
 }

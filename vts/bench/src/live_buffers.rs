@@ -11,7 +11,7 @@ use vts_bench_record::{Direction, Kind, Phases};
 use vts_support::files::Mode;
 
 use crate::bench::{Bench, Case, Setup};
-use crate::engine_paths::{engine, load_part, new_buffer, CLIENT, SYSTEM_HEAP};
+use crate::engine_paths::{context, engine, load_part, new_buffer, SYSTEM_HEAP};
 use crate::source::Source;
 
 /// Buffers alive at once, the one that is loaded included.
@@ -97,7 +97,7 @@ impl<'a> PiecewiseLoad<'a> {
     fn new(setup: &'a Setup, engine: &'a Engine, source: &'a Source) -> Result<Self> {
         let file = source.open(Mode::Direct)?;
         let part_bytes = setup.buffer_bytes.min(source.size_bytes);
-        let buffer = engine.allocate(&new_buffer(SYSTEM_HEAP, part_bytes), CLIENT)?;
+        let buffer = engine.allocate(&new_buffer(SYSTEM_HEAP, part_bytes), &context())?;
         Ok(Self { setup, engine, source, file, part_bytes, buffer })
     }
 
@@ -108,7 +108,7 @@ impl<'a> PiecewiseLoad<'a> {
         let parts = self.source.size_bytes / part_bytes;
         let ((), io) = self.setup.meter.measure(|| {
             for part in (0..rounds).flat_map(|_| 0..parts) {
-                let target = Target::Existing(fd);
+                let target = Target::Existing(fd.try_clone_to_owned()?);
                 load_part(engine, Policy::Auto, target, file, part * part_bytes, *part_bytes)?;
             }
             Ok(())

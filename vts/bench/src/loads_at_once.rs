@@ -7,16 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{anyhow, ensure, Context, Result};
-use dmabuf_engine::path::Path;
 use dmabuf_engine::request::{Policy, Target};
-use dmabuf_engine::Engine;
+use dmabuf_engine::{Engine, PathName};
 use dmabuf_loader_client::aidl::LoadPath::LoadPath;
 use dmabuf_loader_client::Loader;
 use vts_bench_record::{Direction, Kind, Phases};
 use vts_support::files::Mode;
 
 use crate::bench::{Bench, Case, Setup};
-use crate::engine_paths::{engine, load_part, new_buffer, CLIENT, SYSTEM_HEAP};
+use crate::engine_paths::{context, engine, load_part, new_buffer, SYSTEM_HEAP};
 use crate::outcome::not_possible;
 use crate::seed::load::offsets_bytes;
 use crate::service_paths;
@@ -58,7 +57,7 @@ pub fn run_service(bench: &mut Bench) -> Result<()> {
 }
 
 fn method() -> String {
-    format!("{SYSTEM_HEAP} {}, loads at once", Path::CopyFileRange)
+    format!("{SYSTEM_HEAP} {}, loads at once", PathName::CopyFileRange)
 }
 
 fn measure(
@@ -114,12 +113,12 @@ fn load_all(setup: &Setup, who: &impl Loads, at_once: u64) -> Result<Phases> {
 
 impl Loads for Engine {
     fn make_buffer(&self, size_bytes: u64) -> Result<OwnedFd> {
-        Ok(self.allocate(&new_buffer(SYSTEM_HEAP, size_bytes), CLIENT)?.fd)
+        Ok(self.allocate(&new_buffer(SYSTEM_HEAP, size_bytes), &context())?.fd)
     }
 
     fn fill(&self, buffer: BorrowedFd<'_>, part: &Part<'_>) -> Result<u64> {
-        let policy = Policy::Named(Path::CopyFileRange);
-        let target = Target::Existing(buffer);
+        let policy = Policy::Named(PathName::CopyFileRange);
+        let target = Target::Existing(buffer.try_clone_to_owned()?);
         let Part { file, offset_bytes, len_bytes } = *part;
         let outcome = load_part(self, policy, target, file, offset_bytes, len_bytes)?;
         Ok(outcome.segment_bytes.iter().sum())

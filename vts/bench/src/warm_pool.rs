@@ -4,17 +4,16 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use dmabuf_engine::pool::{PoolConfig, PoolStats};
 use dmabuf_engine::request::Policy;
-use dmabuf_engine::Engine;
+use dmabuf_engine::{Engine, PoolConfig, PoolStats};
 use vts_bench_record::{Direction, Kind, Phases};
 use vts_support::wait;
 
 use crate::bench::{Bench, Case, Setup};
-use crate::engine_paths::{engine_with, load, load_new, Way, SYSTEM_HEAP, UDMABUF};
+use crate::engine_paths::{engine_with, load, load_new, Workload, SYSTEM_HEAP, UDMABUF};
 use crate::tuning::Pages;
 
-/// Long enough for the pool's thread to look for what has come back, and to clear it.
+/// Long enough for the pool's thread to reclaim what clients have released, and to zero it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Measures them.
@@ -30,9 +29,9 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         if !bench.wants(&loading) && !bench.wants(&clearing) {
             continue;
         }
-        let way = Way::of(&bench.setup, heap, Policy::Auto);
-        let (buffers, bytes) = (u64::from(way.buffers), bench.setup.total_bytes());
-        let _pages = match pages.set_up(bytes + way.buffer_bytes) {
+        let workload = Workload::of(&bench.setup, heap, Policy::Auto);
+        let (buffers, bytes) = (u64::from(workload.buffers), bench.setup.total_bytes());
+        let _pages = match pages.set_up(bytes + workload.buffer_bytes) {
             Ok(setting) => setting,
             Err(error) => {
                 let case = Case::new(Kind::Engine, loading, Direction::Load, bytes, buffers);
@@ -42,40 +41,41 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         };
         let engine = engine_with(PoolConfig::of_bytes(2 * bytes));
         let case = Case::new(Kind::Engine, loading, Direction::Load, bytes, buffers);
-        bench.measure(case, |setup| load_from_pool(setup, &engine, &way))?;
+        bench.measure(case, |setup| load_from_pool(setup, &engine, &workload))?;
         let case = Case::new(Kind::Allocation, clearing, Direction::None, bytes, buffers);
-        bench.measure(case, |setup| watch_clearing(setup, &engine, &way))?;
+        bench.measure(case, |setup| watch_clearing(setup, &engine, &workload))?;
     }
     Ok(())
 }
 
 /// Warms the pool and loads from it.
-fn load_from_pool(setup: &Setup, engine: &Engine, way: &Way) -> Result<Phases> {
-    warm(setup, engine, way)?;
+fn load_from_pool(setup: &Setup, engine: &Engine, workload: &Workload) -> Result<Phases> {
+    warm(setup, engine, workload)?;
     let before = stats(engine)?;
-    let phases = load(setup, engine, way)?;
+    let phases = load(setup, engine, workload)?;
     let hits = stats(engine)?.hits - before.hits;
-    ensure!(hits == u64::from(way.buffers), "only {hits} loads found a buffer in the pool");
+    ensure!(hits == u64::from(workload.buffers), "only {hits} loads found a buffer in the pool");
     Ok(phases)
 }
 
 /// Lets the pool have one buffer more than a measurement needs: without one left it makes another at once, which would
 /// be measured too.
-fn warm(setup: &Setup, engine: &Engine, way: &Way) -> Result<()> {
-    let wanted = u64::from(way.buffers) + 1;
+fn warm(setup: &Setup, engine: &Engine, workload: &Workload) -> Result<()> {
+    let wanted = u64::from(workload.buffers) + 1;
     let file = setup.source.open(vts_support::files::Mode::Direct)?;
-    let held = (0..wanted).map(|_| load_new(engine, way, &file, 0)).collect::<Result<Vec<_>>>()?;
+    let held =
+        (0..wanted).map(|_| load_new(engine, workload, &file, 0)).collect::<Result<Vec<_>>>()?;
     drop(held);
-    wait_until(engine, "the buffers are back", |stats| stats.ready >= wanted && stats.lent == 0)
+    wait_until(engine, "the buffers are back", |stats| stats.free >= wanted && stats.in_use == 0)
 }
 
-/// Waits until the pool has cleared as many bytes as the loads of a measurement have left in it.
-fn watch_clearing(setup: &Setup, engine: &Engine, way: &Way) -> Result<Phases> {
-    warm(setup, engine, way)?;
-    let bytes = u64::from(way.buffers) * way.buffer_bytes;
-    let before = stats(engine)?.cleared_bytes;
+/// Waits until the pool has zeroed as many bytes as the loads of a measurement have left in it.
+fn watch_clearing(setup: &Setup, engine: &Engine, workload: &Workload) -> Result<Phases> {
+    warm(setup, engine, workload)?;
+    let bytes = u64::from(workload.buffers) * workload.buffer_bytes;
+    let before = stats(engine)?.zeroed_bytes;
     let ((), clearing) = setup.meter.measure(|| {
-        wait_until(engine, "the buffers are cleared", |stats| stats.cleared_bytes >= before + bytes)
+        wait_until(engine, "the buffers are zeroed", |stats| stats.zeroed_bytes >= before + bytes)
     })?;
     Ok(Phases { create: Some(clearing), io: None, close: None })
 }

@@ -9,10 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
-use dmabuf_engine::path::Path;
-use dmabuf_engine::pool::PoolConfig;
-use dmabuf_engine::request::{ClientId, Length, Policy, Segment};
-use dmabuf_engine::{Engine, EngineError, LoadOutcome};
+use dmabuf_engine::request::{Length, Policy, Segment};
+use dmabuf_engine::{ClientId, Engine, EngineError, LoadOutcome, PathName, PoolConfig};
 use libtest_mimic::Trial;
 use vts_support::files::{Files, Mode, TestFile};
 use vts_support::outcome::{skip, trial};
@@ -43,10 +41,10 @@ pub fn trials() -> Vec<Trial> {
     let policies = [
         ("auto", Policy::Auto),
         ("require_direct", Policy::RequireDirect),
-        ("copy_file_range", Policy::Named(Path::CopyFileRange)),
-        ("udmabuf_direct", Policy::Named(Path::UdmabufDirect)),
-        ("bounce", Policy::Named(Path::Bounce)),
-        ("buffered", Policy::Named(Path::Buffered)),
+        ("copy_file_range", Policy::Named(PathName::CopyFileRange)),
+        ("udmabuf_direct", Policy::Named(PathName::UdmabufDirect)),
+        ("bounce", Policy::Named(PathName::Bounce)),
+        ("buffered", Policy::Named(PathName::Buffered)),
     ];
     let small = policies.into_iter().flat_map(|(name, policy)| {
         HEAPS.map(|heap| {
@@ -60,7 +58,7 @@ pub fn trials() -> Vec<Trial> {
             (format!("{name}/{heap}"), case)
         })
     });
-    let large = [("system", Path::CopyFileRange), ("udmabuf", Path::UdmabufDirect)];
+    let large = [("system", PathName::CopyFileRange), ("udmabuf", PathName::UdmabufDirect)];
     let large = large.into_iter().map(|(heap, path)| {
         let policy = Policy::Named(path);
         let case = Case {

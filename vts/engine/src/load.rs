@@ -2,25 +2,22 @@
 //! Engines, requests and buffers, shortened for tests.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use anyhow::{Context, Result};
-use dmabuf_engine::engine::EngineConfig;
-use dmabuf_engine::pool::PoolConfig;
-use dmabuf_engine::request::{ClientId, LoadRequest, NewBuffer, Policy, Segment, Target};
-use dmabuf_engine::{Buffer, Engine, LoadOutcome};
+use anyhow::{Context as _, Result};
+use dmabuf_engine::request::{LoadRequest, NewBuffer, Policy, Segment, Target};
+use dmabuf_engine::{Buffer, ClientId, Context, Engine, EngineConfig, LoadOutcome, PoolConfig};
 use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::mapped_buffer::MappedBuffer;
 
 /// An engine with this pool, on the heaps of the device.
 pub fn engine(pool: PoolConfig) -> Engine {
-    let max_buffer_bytes = EngineConfig::default_max_buffer_bytes();
-    Engine::new(EngineConfig { allow_memfd: false, max_buffer_bytes, pool })
+    Engine::new(EngineConfig::new(false, pool))
 }
 
 /// A new buffer of a heap; of the size that the segments need if `size_bytes` is 0.
-pub fn new_buffer(heap: &str, size_bytes: u64) -> NewBuffer<'_> {
-    NewBuffer { heap, size_bytes, name: "vts" }
+pub fn new_buffer(heap: &str, size_bytes: u64) -> NewBuffer {
+    NewBuffer { heap: heap.to_owned(), size_bytes, name: "vts".to_owned() }
 }
 
 /// A whole file.
@@ -30,14 +27,30 @@ pub const WHOLE: Segment = Segment::WHOLE_FILE;
 pub fn load(
     engine: &Engine,
     client: ClientId,
-    new: NewBuffer<'_>,
+    new: NewBuffer,
     policy: Policy,
     file: &File,
     segments: &[Segment],
 ) -> dmabuf_engine::Result<LoadOutcome> {
-    let (target, files) = (Target::New(new), vec![file.as_fd()]);
-    let load = LoadRequest::new(client, target, files, segments.to_vec());
-    engine.load(&LoadRequest { policy, ..load })
+    let load = LoadRequest::new(Target::New(new), vec![owned(file)], segments.to_vec());
+    engine.load(LoadRequest { policy, ..load }, &Context::new(client))
+}
+
+/// A request's own fd of a file.
+///
+/// # Panics
+/// Where the process has no fd left, which fails the test.
+pub fn owned(fd: impl AsFd) -> OwnedFd {
+    fd.as_fd().try_clone_to_owned().expect("an fd can be duplicated")
+}
+
+/// Allocates a buffer.
+pub fn allocate(
+    engine: &Engine,
+    client: ClientId,
+    new: &NewBuffer,
+) -> dmabuf_engine::Result<Buffer> {
+    engine.allocate(new, &Context::new(client))
 }
 
 /// All bytes of a buffer, as another process would see them.

@@ -8,10 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use dmabuf_engine::path;
-use dmabuf_engine::pool::{PoolConfig, PoolStats};
-use dmabuf_engine::request::{ClientId, Policy};
-use dmabuf_engine::{Buffer, Engine};
+use dmabuf_engine::request::Policy;
+use dmabuf_engine::{Buffer, ClientId, Engine, PathName, PoolConfig, PoolStats};
 use dmabuf_uapi::mapping::{Mapping, MappingAccess};
 use libtest_mimic::Trial;
 use vts_support::files::{Files, TestFile};
@@ -20,7 +18,7 @@ use vts_support::pattern::{assert_filled, assert_same};
 use vts_support::wait;
 use vts_uapi::drm_prime::{find_card, open_card, GemHandle};
 
-use crate::load::{contents, engine, load, made, new_buffer, WHOLE};
+use crate::load::{allocate, contents, engine, load, made, new_buffer, WHOLE};
 
 const CAMERA: ClientId = ClientId(1047);
 const OTHER: ClientId = ClientId(2000);
@@ -28,7 +26,7 @@ const SIZE_BYTES: u64 = 4 << 20;
 const POOL: PoolConfig = PoolConfig::of_bytes(64 << 20);
 const HEAPS: [&str; 2] = ["system", "udmabuf"];
 
-/// Long enough for the pool's thread to look for what has come back, and to clear it.
+/// Long enough for the pool's thread to reclaim what clients have released, and to zero it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 type Test = fn(&str) -> Result<()>;
@@ -44,7 +42,7 @@ pub fn trials() -> Vec<Trial> {
         ("a_buffer_that_a_device_uses_stays_away", a_buffer_that_a_device_uses),
         ("the_cap_holds", the_cap_holds),
         ("small_buffers_go_back_to_their_client_alone", small_buffers),
-        ("an_idle_pool_gives_everything_back", an_idle_pool),
+        ("an_idle_pool_frees_everything", an_idle_pool),
         ("memory_pressure_empties_the_pool", memory_pressure),
     ];
     tests
@@ -82,7 +80,7 @@ fn a_client_that_loads_again(heap: &str) -> Result<()> {
         let bytes = contents(&buffer)?;
         assert_same(&bytes, &file.expected(0, SIZE_BYTES as usize), &format!("load {seed}"));
         drop(buffer);
-        wait_until(&engine, "the buffer is back", |stats| stats.lent == 0 && stats.ready > 0)?;
+        wait_until(&engine, "the buffer is back", |stats| stats.in_use == 0 && stats.free > 0)?;
     }
     Ok(())
 }
@@ -97,9 +95,9 @@ fn a_client_that_need_not_wait(heap: &str) -> Result<()> {
         let bytes = contents(&buffer)?;
         assert_same(&bytes, &file.expected(0, SIZE_BYTES as usize), &format!("load {seed}"));
     }
-    // But for the moments in which the pool's thread looks at the same buffer.
+    // Except while the pool's thread looks at the same buffer.
     let now = stats(&engine)?;
-    ensure!(now.hits == 19 && now.returned >= 15 && now.made < 5, "{now:?}");
+    ensure!(now.hits == 19 && now.reclaimed >= 15 && now.made < 5, "{now:?}");
     Ok(())
 }
 
@@ -126,7 +124,7 @@ fn what_a_shorter_file_leaves(heap: &str) -> Result<()> {
     let files = Files::new()?;
     let engine = engine(POOL);
     drop(load_whole(&engine, CAMERA, heap, &patterned(&files, 1)?.direct()?)?);
-    wait_until(&engine, "the buffer is back", |stats| stats.returned == 1)?;
+    wait_until(&engine, "the buffer is back", |stats| stats.reclaimed == 1)?;
     // As many pages, and a last one that is not full.
     let size_bytes = SIZE_BYTES - 1000;
     let shorter = files.patterned("shorter", 2, size_bytes)?;
@@ -144,10 +142,10 @@ fn no_client_sees_the_bytes_of_another(heap: &str) -> Result<()> {
     let engine = engine(POOL);
     let new = || new_buffer(heap, SIZE_BYTES);
     drop(load_whole(&engine, CAMERA, heap, &patterned(&files, 1)?.direct()?)?);
-    wait_until(&engine, "the buffer is back", |stats| stats.returned == 1)?;
-    // Before the pool has cleared it, and for either way of asking for zeroes.
+    wait_until(&engine, "the buffer is back", |stats| stats.reclaimed == 1)?;
+    // Before the pool has zeroed it, and for either way of asking for zeroes.
     for client in [OTHER, CAMERA] {
-        let bytes = contents(&engine.allocate(&new(), client)?)?;
+        let bytes = contents(&allocate(&engine, client, &new())?)?;
         assert_filled(&bytes, 0, "an allocated buffer");
     }
     let short = files.patterned("short", 3, 10)?;
@@ -156,15 +154,15 @@ fn no_client_sees_the_bytes_of_another(heap: &str) -> Result<()> {
     assert_same(&bytes[..10], &short.expected(0, 10), "loaded");
     assert_filled(&bytes[10..], 0, "what no segment fills");
 
-    wait_until(&engine, "buffers are cleared", |stats| stats.lent == 0 && stats.ready > 0)?;
-    let cleared = stats(&engine)?.cleared_bytes;
-    wait_until(&engine, "the pool counts it", |stats| stats.cleared_bytes >= SIZE_BYTES)?;
+    wait_until(&engine, "buffers are zeroed", |stats| stats.in_use == 0 && stats.free > 0)?;
+    let zeroed = stats(&engine)?.zeroed_bytes;
+    wait_until(&engine, "the pool counts it", |stats| stats.zeroed_bytes >= SIZE_BYTES)?;
     for _ in 0..5 {
         let hits = stats(&engine)?.hits;
-        let bytes = contents(&engine.allocate(&new(), OTHER)?)?;
+        let bytes = contents(&allocate(&engine, OTHER, &new())?)?;
         assert_filled(&bytes, 0, "a buffer of the pool");
-        wait_until(&engine, "it is back", |stats| stats.lent == 0 && stats.ready > 0)?;
-        println!("INFO: {} hits, {cleared} bytes cleared", stats(&engine)?.hits - hits);
+        wait_until(&engine, "it is back", |stats| stats.in_use == 0 && stats.free > 0)?;
+        println!("INFO: {} hits, {zeroed} bytes zeroed", stats(&engine)?.hits - hits);
         std::thread::sleep(Duration::from_millis(300));
     }
     Ok(())
@@ -182,13 +180,13 @@ fn a_buffer_that_is_mapped_or_held(heap: &str) -> Result<()> {
     drop(second);
     stays_away(&engine, "mapped")?;
     drop(mapping);
-    wait_until(&engine, "the buffer is back", |stats| stats.returned == 1)
+    wait_until(&engine, "the buffer is back", |stats| stats.reclaimed == 1)
 }
 
 fn stays_away(engine: &Engine, what: &str) -> Result<()> {
     std::thread::sleep(Duration::from_millis(500));
     let now = stats(engine)?;
-    ensure!(now.returned == 0 && now.lent == 1, "{what}: {now:?}");
+    ensure!(now.reclaimed == 0 && now.in_use == 1, "{what}: {now:?}");
     Ok(())
 }
 
@@ -202,7 +200,7 @@ fn a_buffer_that_a_device_uses(heap: &str) -> Result<()> {
     drop(buffer);
     stays_away(&engine, "attached")?;
     drop(attachment);
-    wait_until(&engine, "the buffer is back", |stats| stats.returned == 1)
+    wait_until(&engine, "the buffer is back", |stats| stats.reclaimed == 1)
 }
 
 fn the_cap_holds(heap: &str) -> Result<()> {
@@ -214,16 +212,16 @@ fn the_cap_holds(heap: &str) -> Result<()> {
         .map(|_| load_whole(&engine, CAMERA, heap, &file))
         .collect::<Result<Vec<Buffer>>>()?;
     drop(buffers);
-    wait_until(&engine, "all buffers are back", |stats| stats.returned == 5)?;
+    wait_until(&engine, "all buffers are back", |stats| stats.reclaimed == 5)?;
     let now = stats(&engine)?;
-    ensure!(now.lent == 0 && now.ready_bytes <= cap_bytes && now.ready == 2, "{now:?}");
+    ensure!(now.in_use == 0 && now.free_bytes <= cap_bytes && now.free == 2, "{now:?}");
     Ok(())
 }
 
 /// What the service has where nothing else is said.
 fn small_buffers(heap: &str) -> Result<()> {
     // The last two need the buffer mapped, and it stays so.
-    [Policy::Auto, Policy::Named(path::Path::Bounce), Policy::Named(path::Path::Buffered)]
+    [Policy::Auto, Policy::Named(PathName::Bounce), Policy::Named(PathName::Buffered)]
         .into_iter()
         .try_for_each(|policy| {
             small_buffers_by(heap, policy).with_context(|| format!("{policy:?}"))
@@ -251,16 +249,16 @@ fn small_buffers_by(heap: &str, policy: Policy) -> Result<()> {
     let (buffer, bytes) = held.context("no load 5")?;
     assert_same(&contents(&buffer)?, &bytes, "the buffer that its client has held");
     drop(buffer);
-    // But for the moments in which the pool's thread looks at the same buffer.
+    // Except while the pool's thread looks at the same buffer.
     let now = stats(&engine)?;
     ensure!(now.hits >= 15 && now.hits + now.misses == 20, "{now:?}");
     ensure!(now.misses >= 2, "the second client had a buffer of the first: {now:?}");
-    // A large one is none of its business.
+    // It does not keep a large one.
     let large = load_whole(&engine, CAMERA, heap, &patterned(&files, 20)?.direct()?)?;
-    wait_until(&engine, "nothing is kept", |stats| stats.ready == 0 && stats.lent == 0)?;
+    wait_until(&engine, "nothing is kept", |stats| stats.free == 0 && stats.in_use == 0)?;
     drop(large);
     let now = stats(&engine)?;
-    ensure!(now.hits + now.misses == 20 && (now.made, now.cleared_bytes) == (0, 0), "{now:?}");
+    ensure!(now.hits + now.misses == 20 && (now.made, now.zeroed_bytes) == (0, 0), "{now:?}");
     Ok(())
 }
 
@@ -269,8 +267,8 @@ fn an_idle_pool(heap: &str) -> Result<()> {
     let idle = Duration::from_millis(500);
     let engine = engine(PoolConfig { idle, ..POOL });
     drop(load_whole(&engine, CAMERA, heap, &patterned(&files, 1)?.direct()?)?);
-    wait_until(&engine, "the buffer is back", |stats| stats.returned == 1)?;
-    wait_until(&engine, "the pool is empty", |stats| stats.ready == 0 && stats.lent == 0)
+    wait_until(&engine, "the buffer is back", |stats| stats.reclaimed == 1)?;
+    wait_until(&engine, "the pool is empty", |stats| stats.free == 0 && stats.in_use == 0)
 }
 
 fn memory_pressure(heap: &str) -> Result<()> {
@@ -280,13 +278,13 @@ fn memory_pressure(heap: &str) -> Result<()> {
     let files = Files::new()?;
     let engine = engine(PoolConfig { idle: Duration::from_secs(3600), ..POOL });
     drop(load_whole(&engine, CAMERA, heap, &patterned(&files, 1)?.direct()?)?);
-    wait_until(&engine, "the buffer is back", |stats| stats.returned == 1)?;
+    wait_until(&engine, "the buffer is back", |stats| stats.reclaimed == 1)?;
     std::thread::sleep(Duration::from_secs(1));
     let before = stats(&engine)?;
-    ensure!(before.ready > 0, "the pool was empty without pressure: {before:?}");
+    ensure!(before.free > 0, "the pool was empty without pressure: {before:?}");
     let large = files.patterned("large", 2, 64 << 20)?;
     let _pressure = Pressure::by_reading(large.path())?;
-    wait_until(&engine, "the pool is empty", |stats| stats.ready == 0)
+    wait_until(&engine, "the pool is empty", |stats| stats.free == 0)
 }
 
 /// A process that has too little memory for what it reads.

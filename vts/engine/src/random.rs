@@ -4,13 +4,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path as FilePath, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
-use dmabuf_engine::path::Path;
-use dmabuf_engine::pool::PoolConfig;
-use dmabuf_engine::request::{ClientId, Length, Policy, Segment};
-use dmabuf_engine::{Engine, EngineError};
+use dmabuf_engine::request::{Length, Policy, Segment};
+use dmabuf_engine::{ClientId, Engine, EngineError, PathName, PoolConfig};
 use dmabuf_uapi::mapping::Mapping;
 use libtest_mimic::Trial;
 use rustix::fs::OFlags;
@@ -50,7 +48,7 @@ fn seed() -> Result<u64> {
     }
 }
 
-fn run(dir: &FilePath) -> Result<()> {
+fn run(dir: &Path) -> Result<()> {
     let seed = seed()?;
     let path = dir.join("random");
     let mut test = Random {
@@ -71,7 +69,7 @@ fn run(dir: &FilePath) -> Result<()> {
     Ok(())
 }
 
-fn open(path: &FilePath, flags: OFlags) -> Result<File> {
+fn open(path: &Path, flags: OFlags) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(flags.bits() as i32);
     options.open(path).with_context(|| format!("opening {} with {flags:?}", path.display()))
@@ -144,7 +142,7 @@ impl Random {
         let heap = self.numbers.one_of(self.engine.heaps()).name.to_string();
         let policy = match self.numbers.below(3) {
             0 => Policy::Auto,
-            _ => Policy::Named(*self.numbers.one_of(&Path::ALL)),
+            _ => Policy::Named(*self.numbers.one_of(&PathName::ALL)),
         };
         let direct = self.direct.as_ref().filter(|_| self.numbers.below(3) > 0);
         let file = direct.unwrap_or(&self.writer);

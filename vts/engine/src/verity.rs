@@ -2,16 +2,17 @@
 //! Files with fs-verity whose bytes on the disk are no longer those that their digest stands for: no path loads them.
 
 use std::fs::{metadata, File, OpenOptions};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use anyhow::{bail, ensure, Context, Result};
-use dmabuf_engine::fs_verity::{Digest, FileDigest};
-use dmabuf_engine::path::Path;
-use dmabuf_engine::pool::PoolConfig;
-use dmabuf_engine::request::{ClientId, Length, LoadRequest, Policy, Segment, Target};
-use dmabuf_engine::{Engine, EngineError, LoadOutcome};
+use dmabuf_engine::request::{
+    DigestRequest, FileDigest, Length, LoadRequest, Policy, Segment, Target,
+};
+use dmabuf_engine::{
+    ClientId, Context as RequestContext, Digest, Engine, EngineError, LoadOutcome, PathName,
+    PoolConfig,
+};
 use dmabuf_uapi::fs_verity::measure;
 use dmabuf_uapi::mapping::Mapping;
 use dmabuf_uapi::Errno;
@@ -24,7 +25,7 @@ use vts_uapi::fiemap::extents;
 
 use crate::file_kinds::copies_files;
 use crate::kind_files::{self, KindFile};
-use crate::load::{contents, engine, made, new_buffer, WHOLE};
+use crate::load::{contents, engine, made, new_buffer, owned, WHOLE};
 
 const CLIENT: ClientId = ClientId(1000);
 const HEAPS: [&str; 2] = ["system", "udmabuf"];
@@ -36,8 +37,8 @@ const BLOCK_DEVICES: &str = "/dev/block";
 pub fn trials() -> Vec<Trial> {
     let policies = [
         ("auto", Policy::Auto),
-        ("copy_file_range", Policy::Named(Path::CopyFileRange)),
-        ("buffered", Policy::Named(Path::Buffered)),
+        ("copy_file_range", Policy::Named(PathName::CopyFileRange)),
+        ("buffered", Policy::Named(PathName::Buffered)),
     ];
     let loads = policies.into_iter().flat_map(|policy| HEAPS.map(|heap| (policy, heap)));
     loads
@@ -51,7 +52,7 @@ pub fn trials() -> Vec<Trial> {
 fn a_changed_block_is_not_loaded(policy: Policy, heap: &str) -> Result<()> {
     let engine = engine(PoolConfig::OFF);
     let copies_files = copies_files(&engine, heap)?;
-    if policy == Policy::Named(Path::CopyFileRange) && !copies_files {
+    if policy == Policy::Named(PathName::CopyFileRange) && !copies_files {
         return Err(skip("the kernel does not copy from files to buffers"));
     }
     let files = Files::new()?;
@@ -106,10 +107,11 @@ fn load(
     file: &File,
     segment: Segment,
 ) -> dmabuf_engine::Result<LoadOutcome> {
-    let (target, files) = (Target::New(new_buffer(heap, 0)), vec![file.as_fd()]);
-    let load = LoadRequest::new(CLIENT, target, files, vec![segment]);
+    let target = Target::New(new_buffer(heap, 0));
+    let load = LoadRequest::new(target, vec![owned(file)], vec![segment]);
     let expected_verity = vec![FileDigest { file_index: 0, digest }];
-    engine.load(&LoadRequest { policy, expected_verity, ..load })
+    let digests = DigestRequest { expected_verity, ..DigestRequest::default() };
+    engine.load(LoadRequest { policy, digests, ..load }, &RequestContext::new(CLIENT))
 }
 
 fn expect_content(outcome: LoadOutcome, file: &KindFile, segment: Segment) -> Result<()> {

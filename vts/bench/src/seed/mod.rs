@@ -6,7 +6,7 @@ pub mod load;
 pub mod save;
 
 use anyhow::Result;
-use dmabuf_engine::error::errno_text;
+use dmabuf_engine::errno_text;
 use dmabuf_uapi::Errno;
 
 use crate::buffer::Exporter;
