@@ -8,7 +8,6 @@ use rustix::io::Result;
 
 use crate::dma_buf::{CpuAccess, CpuAccessGuard};
 use crate::mapped_range::MappedRange;
-use crate::mapping::MappingAccess;
 
 /// A range of a buffer, mapped, whose CPU access lasts until it is finished or dropped. Its bytes
 /// are those of the [`MappedRange`] that it dereferences to.
@@ -24,7 +23,7 @@ impl<'fd> MappedBuffer<'fd> {
     /// # Errors
     /// As for [`MappedRange::new`] and [`CpuAccessGuard::begin`].
     pub fn of_dma_buf(fd: BorrowedFd<'fd>, range: Range<u64>, access: CpuAccess) -> Result<Self> {
-        let range = MappedRange::new(fd, range, mapping_access(access))?;
+        let range = MappedRange::new(fd, range, access.into())?;
         Ok(Self { range, guard: Some(CpuAccessGuard::begin(fd, access)?) })
     }
 
@@ -33,7 +32,7 @@ impl<'fd> MappedBuffer<'fd> {
     /// # Errors
     /// As for [`MappedRange::new`].
     pub fn of_memfd(fd: BorrowedFd<'fd>, range: Range<u64>, access: CpuAccess) -> Result<Self> {
-        Ok(Self { range: MappedRange::new(fd, range, mapping_access(access))?, guard: None })
+        Ok(Self { range: MappedRange::new(fd, range, access.into())?, guard: None })
     }
 
     /// Ends the CPU access, with the exporter's verdict, which dropping would hide. The range stays
@@ -54,14 +53,6 @@ impl Deref for MappedBuffer<'_> {
 
     fn deref(&self) -> &Self::Target {
         &self.range
-    }
-}
-
-fn mapping_access(access: CpuAccess) -> MappingAccess {
-    if access.contains(CpuAccess::WRITE) {
-        MappingAccess::ReadWrite
-    } else {
-        MappingAccess::Read
     }
 }
 

@@ -15,6 +15,7 @@ use std::ptr::NonNull;
 use rustix::io::{retry_on_intr, Errno, Result};
 use rustix::mm::{madvise, mmap, mmap_anonymous, munmap, Advice, MapFlags, ProtFlags};
 
+use crate::dma_buf::CpuAccess;
 use crate::{last_errno, page_size_bytes};
 
 /// The size of the huge pages asked for here, in bytes. Both x86-64 and arm64 with 4 KiB pages have
@@ -31,6 +32,17 @@ pub enum MappingAccess {
     Read,
     /// Reading and writing.
     ReadWrite,
+}
+
+/// What a mapping needs for this access by the CPU.
+impl From<CpuAccess> for MappingAccess {
+    fn from(access: CpuAccess) -> Self {
+        if access.contains(CpuAccess::WRITE) {
+            Self::ReadWrite
+        } else {
+            Self::Read
+        }
+    }
 }
 
 /// Mapped memory of this process, unmapped on drop.
