@@ -11,11 +11,11 @@ use tempfile::TempDir;
 use super::*;
 
 fn policy_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("policy")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy")
 }
 
 fn sepolicy_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sepolicy")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../sepolicy")
 }
 
 /// The policy as committed, as a user and as a userdebug build.

@@ -37,7 +37,7 @@ pub fn build(
     stage.set_uid_program("system/xbin/su", programs.path("su")?)?;
     add_shell(&stage)?;
     add_vendor(&stage, workspace, programs)?;
-    for path in files(&workspace.source("vts/device/init/etc"))? {
+    for path in files(&workspace.source("vts/device/guest/init/etc"))? {
         let name = file_name(&path);
         let starts_services = name.ends_with(".rc") && name != "ueventd.rc";
         let place = if starts_services { "system/etc/init" } else { "system/etc" };

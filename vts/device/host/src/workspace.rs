@@ -26,8 +26,8 @@ impl Workspace {
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let root = manifest_dir
             .ancestors()
-            .nth(2)
-            .context("the manifest directory has no workspace above it")?
+            .find(|dir| dir.join("Cargo.lock").is_file())
+            .context("no directory above this package has a Cargo.lock")?
             .to_path_buf();
         let target = match std::env::var_os("CARGO_TARGET_DIR") {
             Some(dir) => root.join(dir),
