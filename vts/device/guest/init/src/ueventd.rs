@@ -55,10 +55,7 @@ impl Rules {
             let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
             let permissions = |mode: &str, user: &str, group: &str| {
                 Ok(Permissions {
-                    mode: u32::from_str_radix(mode, 8)
-                        .ok()
-                        .filter(|bits| *bits <= 0o7777)
-                        .ok_or_else(|| error(format!("bad mode '{mode}'")))?,
+                    mode: words::mode(mode).map_err(error)?,
                     uid: ids.user(user).map_err(|e| error(e.to_string()))?,
                     gid: ids.group(group).map_err(|e| error(e.to_string()))?,
                 })

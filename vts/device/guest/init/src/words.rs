@@ -74,6 +74,14 @@ pub fn split(file: &str, text: &str) -> Result<Vec<Line>, SyntaxError> {
     Ok(lines)
 }
 
+/// Reads the permission bits of a file, written in octal.
+pub fn mode(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|bits| *bits <= 0o7777)
+        .ok_or_else(|| format!("bad mode '{text}'"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
