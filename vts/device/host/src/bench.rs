@@ -15,7 +15,7 @@ use serde::Serialize;
 use vts_bench_report::bounds::{self, Bounds, Checked};
 use vts_bench_report::results::Results;
 use vts_bench_report::{chart, table};
-use vts_init::plan::{Step, SHELL_PATH};
+use vts_init::step::{Step, SHELL_PATH};
 
 use crate::device::Device;
 use crate::flavour::Flavour;

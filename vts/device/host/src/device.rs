@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use vts_init::plan::Step;
+use vts_init::step::Step;
 
 use crate::cache::Lock;
 use crate::flavour::Flavour;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{bail, Result};
 use clap::ValueEnum;
-use vts_init::plan::Step;
 use vts_init::report::{Event, Stream};
+use vts_init::step::Step;
 
 use crate::console;
 use crate::device::{Device, Run, Setup};
@@ -75,7 +75,7 @@ pub struct Measurement<'a> {
     pub data_read_rate: Option<Rate>,
     /// Made before the first step.
     pub memory: MemorySettings,
-    /// Programs of the device's build to put into [`PUSH_DIR`](vts_init::plan::PUSH_DIR).
+    /// Programs of the device's build to put into [`PUSH_DIR`](vts_init::step::PUSH_DIR).
     pub programs: &'a [&'a str],
     /// What to run, in order. Their time limits count on the device's clock, which is not this machine's
     /// where instructions are counted.

@@ -2,7 +2,7 @@
 //! Settings of the device's kernel that decide which pages buffers consist of.
 
 use clap::ValueEnum;
-use vts_init::plan::Step;
+use vts_init::step::Step;
 
 /// When files of tmpfs, memfds among them, are given transparent huge pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 use clap::ValueEnum;
-use vts_init::plan::{REPORT_PORT, SHELL_FLAG};
+use vts_init::plan::SHELL_FLAG;
+use vts_init::report::REPORT_PORT;
 
 use crate::command::command;
 use crate::kernel::Kernel;

@@ -286,7 +286,7 @@ pub fn describe(event: &Event) -> String {
 
 #[cfg(test)]
 mod tests {
-    use vts_init::plan::Step;
+    use vts_init::step::Step;
 
     use super::*;
     use crate::flavour::Flavour;

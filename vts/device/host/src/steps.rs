@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use vts_init::ids::AID_CAMERASERVER;
-use vts_init::plan::{Step, PUSH_DIR};
+use vts_init::step::{Step, PUSH_DIR};
 
 use crate::flavour::Flavour;
 use crate::host_memory::Size;

@@ -18,9 +18,10 @@ use vts_init::plan::SHELL_FLAG;
 use vts_init::rc::{self, Command, Config, BOOT_PROPERTY, TRIGGERS};
 use vts_init::report::Event;
 
-use crate::supervisor::{self, Supervisor};
+use crate::supervisor::Supervisor;
 use crate::{
-    devices, kernel_file, kernel_log, label, log, mounts, port, power, reaper, selinux, steps,
+    devices, kernel_file, kernel_log, label, log, message, mounts, port, power, push, reaper,
+    run_steps, selinux,
 };
 
 const RC_DIRS: [&str; 2] = ["/system/etc/init", "/vendor/etc/init"];
@@ -38,7 +39,7 @@ pub fn run() -> Result<()> {
     ensure!(selinux::enforcing()?, "SELinux does not enforce");
     log::info(&format!("second stage, {context}"));
 
-    let (sender, messages) = supervisor::queue();
+    let (sender, messages) = message::queue();
     reaper::start(sender.clone())?;
     kernel_log::start(sender.clone())?;
 
@@ -58,7 +59,7 @@ pub fn run() -> Result<()> {
     };
     let (before_boot, boot) = TRIGGERS.split_at(TRIGGERS.len() - 1);
     before_boot.iter().try_for_each(|trigger| device.trigger(trigger))?;
-    let steps = steps::load(&contexts)?;
+    let steps = push::load(&contexts)?;
     boot.iter().try_for_each(|trigger| device.trigger(trigger))?;
 
     let denials = supervisor.take_denials()?;
@@ -73,7 +74,7 @@ pub fn run() -> Result<()> {
     match steps {
         Some(steps) if !shell => {
             ensure!(port_open, "there is a plan, but no virtio-serial port for the report");
-            steps::run(&mut supervisor, &steps)?;
+            run_steps::run(&mut supervisor, &steps)?;
         }
         _ => run_shell(&mut supervisor)?,
     }

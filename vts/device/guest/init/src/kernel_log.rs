@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 
 use anyhow::{Context, Result};
 
-use crate::supervisor::Message;
+use crate::message::Message;
 
 /// Records can be this long.
 const RECORD_BYTES: usize = 8192;

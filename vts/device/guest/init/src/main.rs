@@ -16,12 +16,15 @@ mod kernel_log;
 mod label;
 mod launch;
 mod log;
+mod message;
 mod mounts;
+mod output;
 mod port;
 mod power;
+mod push;
 mod reaper;
+mod run_steps;
 mod selinux;
-mod steps;
 mod supervisor;
 
 use std::process::ExitCode;

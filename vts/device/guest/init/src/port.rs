@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context, Result};
-use vts_init::plan::REPORT_PORT;
-use vts_init::report::Event;
+use vts_init::report::{Event, REPORT_PORT};
 
 static PORT: OnceLock<Mutex<File>> = OnceLock::new();
 

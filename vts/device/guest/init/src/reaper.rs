@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
 
-use crate::supervisor::Message;
+use crate::message::{Ended, Message};
 
 /// Held while a process is started: if that fails, the standard library waits for the child itself.
 static SPAWNING: Mutex<()> = Mutex::new(());
@@ -16,15 +16,6 @@ static SPAWNING: Mutex<()> = Mutex::new(());
 /// Keeps the reaper from taking any child until the guard is dropped.
 pub fn pause() -> MutexGuard<'static, ()> {
     SPAWNING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
-    /// Exit status, if it exited.
-    pub code: Option<i32>,
-    /// Signal number, if a signal ended it.
-    pub signal: Option<i32>,
 }
 
 /// Starts the reaper. Call it before any other thread is started, so that all block SIGCHLD.

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The report: what the device tells the host over the virtio-serial port
-//! [`REPORT_PORT`](crate::plan::REPORT_PORT), one JSON object per line.
+//! [`REPORT_PORT`], one JSON object per line.
 //!
 //! A complete run is `boot`, any number of `service` and steps (`start`, `line`..., `exit`), and
 //! `done` as the last line. `fatal` instead of `done` says why the device powered itself off; a
 //! stream that ends with neither was cut.
 
 use serde::{Deserialize, Serialize};
+
+/// Name of the virtio-serial port that carries the report.
+pub const REPORT_PORT: &str = "vts.report";
 
 /// Which of a step's two output streams a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,60 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Services: start, output, end, restart; and the queue of everything init waits for.
+//! Services: start, output, end, restart; and the messages of everything init waits for.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io::{BufRead, BufReader, Read};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use vts_init::rc::Service;
-use vts_init::report::{Event, Stream};
+use vts_init::report::Event;
 
 use crate::launch::{self, Spec};
-use crate::reaper::Ended;
-use crate::{kernel_log, log, port, selinux};
+use crate::message::{Ended, Message, Source};
+use crate::{kernel_log, log, output, port, selinux};
 
 /// A crash loop, as on Android: more than this many ends within [`CRASH_WINDOW`].
 const CRASH_LIMIT: usize = 4;
 const CRASH_WINDOW: Duration = Duration::from_secs(4 * 60);
 
-/// A longer line of output is reported in pieces.
-const LINE_BYTES: u64 = 64 * 1024;
-
 /// Mask of files made by services, as Android's init sets it.
 const SERVICE_UMASK: u32 = 0o077;
-
-/// Who printed a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// The service with this index.
-    Service(usize),
-    /// The step with this index.
-    Step(usize),
-}
-
-/// How many messages may wait; who prints more has to wait, too.
-const QUEUE_LENGTH: usize = 1024;
-
-/// The queue between the threads and the supervisor.
-pub fn queue() -> (SyncSender<Message>, Receiver<Message>) {
-    mpsc::sync_channel(QUEUE_LENGTH)
-}
-
-/// What threads tell the supervisor.
-#[derive(Debug)]
-pub enum Message {
-    /// A line of output.
-    Line { source: Source, stream: Stream, text: String },
-    /// Nobody can write to this output any more.
-    Closed { source: Source },
-    /// A process ended.
-    Ended { pid: u32, ended: Ended },
-    /// A record of the kernel log.
-    Kernel(String),
-    /// A thread cannot go on.
-    Fatal(String),
-}
 
 struct Running {
     pid: u32,
@@ -174,39 +138,7 @@ impl Supervisor {
         argv: &[String],
         env: &BTreeMap<String, String>,
     ) -> Result<u32> {
-        let mut child = launch::spawn(spec, argv, env)?;
-        let pid = child.id();
-        if let Some(stdout) = child.stdout.take() {
-            self.read_lines(source, Stream::Stdout, stdout)?;
-        }
-        if let Some(stderr) = child.stderr.take() {
-            self.read_lines(source, Stream::Stderr, stderr)?;
-        }
-        Ok(pid)
-    }
-
-    fn read_lines(
-        &self,
-        source: Source,
-        stream: Stream,
-        pipe: impl Read + Send + 'static,
-    ) -> Result<()> {
-        let sender = self.sender.clone();
-        std::thread::Builder::new()
-            .name("output".into())
-            .spawn(move || {
-                let mut reader = BufReader::new(pipe);
-                let mut line = Vec::new();
-                while let Ok(1..) = reader.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line) {
-                    let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line));
-                    let text = text.into_owned();
-                    let _ = sender.send(Message::Line { source, stream, text });
-                    line.clear();
-                }
-                let _ = sender.send(Message::Closed { source });
-            })
-            .context("starting an output reader")?;
-        Ok(())
+        output::launch(&self.sender, source, spec, argv, env)
     }
 
     /// Handles what concerns services, and returns the next message that concerns a step; None
@@ -286,11 +218,7 @@ impl Supervisor {
         let supervised = &mut self.services[index];
         let name = supervised.service.name.clone();
         let started = supervised.running.take().map(|running| running.since);
-        let how = match ended.signal {
-            Some(signal) => format!("was ended by signal {signal}"),
-            None => format!("exited with status {}", ended.code.unwrap_or_default()),
-        };
-        log::info(&format!("service '{name}' (pid {pid}) {how}"));
+        log::info(&format!("service '{name}' (pid {pid}) {ended}"));
         if !self.stopping {
             port::send(&Event::ServiceExit {
                 name: name.clone(),

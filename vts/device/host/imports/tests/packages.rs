@@ -17,3 +17,8 @@ fn imports_of_this_package_form_no_circle() {
 fn imports_of_the_service_manager_form_no_circle() {
     refuse_circles("vts_servicemanager");
 }
+
+#[test]
+fn imports_of_init_form_no_circle() {
+    refuse_circles("vts_init");
+}

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use vts_init::plan::{self, Step, FILES_DIR, PLAN_FILE};
+use vts_init::plan::{self, FILES_DIR, PLAN_FILE};
+use vts_init::step::Step;
 
 use crate::image::stage::Stage;
 

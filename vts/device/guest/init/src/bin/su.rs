@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{bail, Context, Result};
 use nix::unistd::{setgroups, setresgid, setresuid, Gid, Uid};
 use vts_init::ids::Ids;
-use vts_init::plan::SHELL_PATH;
+use vts_init::step::SHELL_PATH;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -1,72 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The test role: push files, run the steps of the plan, report.
+//! Runs the steps of the plan one after the other, and reports them.
 
-use std::fs;
-use std::os::unix::fs::{chown, PermissionsExt};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
-use vts_init::file_contexts::{FileContexts, Kind};
-use vts_init::ids::AID_SHELL;
-use vts_init::plan::{self, Step};
 use vts_init::report::Event;
+use vts_init::step::Step;
 
 use crate::launch::{self, Spec};
-use crate::reaper::Ended;
-use crate::supervisor::{Message, Source, Supervisor};
-use crate::{log, mounts, port, selinux};
-
-const PUSH_DISK: &str = "/dev/block/vdc";
-const PUSH_MOUNT: &str = "/mnt/push";
+use crate::message::{Ended, Message, Source};
+use crate::supervisor::Supervisor;
+use crate::{log, port};
 
 /// How long what a step started may take to die of SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(20);
-
-/// Mounts the push image, copies its files and reads its plan; None if the machine has no such disk.
-pub fn load(contexts: &FileContexts) -> Result<Option<Vec<Step>>> {
-    let disk = Path::new(PUSH_DISK);
-    if !disk.exists() {
-        return Ok(None);
-    }
-    let fs_type = mounts::detect(disk)?;
-    mounts::mount(fs_type, PUSH_DISK, PUSH_MOUNT, &["ro", "nosuid", "nodev", "noexec"])?;
-    let files = Path::new(PUSH_MOUNT).join(plan::FILES_DIR);
-    if files.exists() {
-        push(contexts, &files, Path::new(plan::PUSH_DIR))?;
-    }
-    let plan = Path::new(PUSH_MOUNT).join(plan::PLAN_FILE);
-    if !plan.exists() {
-        return Ok(None);
-    }
-    let text = fs::read_to_string(&plan).with_context(|| format!("reading {}", plan.display()))?;
-    Ok(Some(plan::parse(&text)?))
-}
-
-/// Copies what is in `from` into `to`, as `adb push` does: owned by shell, modes kept.
-fn push(contexts: &FileContexts, from: &Path, to: &Path) -> Result<()> {
-    let entries = fs::read_dir(from).with_context(|| format!("listing {}", from.display()))?;
-    for entry in entries {
-        let entry = entry.with_context(|| format!("listing {}", from.display()))?;
-        let source = entry.path();
-        let target = to.join(entry.file_name());
-        let metadata =
-            fs::metadata(&source).with_context(|| format!("reading {}", source.display()))?;
-        let kind = Kind::from(metadata.file_type());
-        let context = target.to_str().and_then(|path| contexts.lookup(path, kind));
-        let failed = || format!("pushing {}", target.display());
-        if metadata.is_dir() {
-            selinux::creating_as(context, || fs::create_dir(&target))?.with_context(failed)?;
-            push(contexts, &source, &target)?;
-        } else {
-            selinux::creating_as(context, || fs::copy(&source, &target))?.with_context(failed)?;
-        }
-        let mode = fs::Permissions::from_mode(metadata.permissions().mode() & 0o777);
-        fs::set_permissions(&target, mode).with_context(failed)?;
-        chown(&target, Some(AID_SHELL), Some(AID_SHELL)).with_context(failed)?;
-    }
-    Ok(())
-}
 
 /// Runs every step.
 pub fn run(supervisor: &mut Supervisor, steps: &[Step]) -> Result<()> {
@@ -111,10 +58,10 @@ fn run_step(supervisor: &mut Supervisor, index: usize, step: &Step) -> Result<()
     };
     remove_cgroup(supervisor, &cgroup)?;
     let denials = supervisor.take_denials()?;
-    let how = match (timed_out, ended.code) {
-        (true, _) => format!("was killed after {} s", step.timeout_s),
-        (_, Some(code)) => format!("exited with status {code}"),
-        (_, None) => format!("was ended by signal {}", ended.signal.unwrap_or_default()),
+    let how = if timed_out {
+        format!("was killed after {} s", step.timeout_s)
+    } else {
+        ended.to_string()
     };
     log::info(&format!("step '{}' {how}", step.name));
     port::send(&Event::Exit {
