@@ -17,11 +17,12 @@ use crate::image::data::DataDisk;
 use crate::image::{initramfs, push, system};
 use crate::kernel::{Kernel, SELFTESTS};
 use crate::paced_disk::{PacedDisk, Rate};
+use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::qemu::{DataDrive, Execution, Machine};
 use crate::report::Collector;
 use crate::results::{Suite, Verdict};
-use crate::steps::{Plan, TESTS};
+use crate::steps::TESTS;
 use crate::workspace::Workspace;
 use crate::{console, policy, summary};
 

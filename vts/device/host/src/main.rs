@@ -6,6 +6,8 @@ mod cache;
 mod command;
 mod console;
 mod device;
+mod event_text;
+mod files;
 mod flavour;
 mod guest;
 mod host_memory;
@@ -17,12 +19,14 @@ mod measure;
 mod memory_settings;
 mod paced_disk;
 mod packages;
+mod plan;
 mod policy;
 mod progress;
 mod qemu;
 mod report;
 mod results;
 mod schedule;
+mod step_result;
 mod steps;
 mod summary;
 mod tap;
@@ -149,7 +153,7 @@ fn device(workspace: &Workspace, progress: &Progress, arguments: &Arguments) -> 
         let device = Device::build(workspace, &flavours, progress)?;
         let execution = arguments.execution(&device)?;
         let mut suites: Vec<Suite> = device.patch_suite()?.into_iter().collect();
-        let plans = steps::plans(&flavours, filter);
+        let plans = plan::plans(&flavours, filter);
         let mut jobs: Vec<Job<'_>> = Vec::new();
         // First in line, since the last of them would else be all that runs at the end.
         if filter.is_none() {

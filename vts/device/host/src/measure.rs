@@ -9,7 +9,6 @@ use clap::ValueEnum;
 use vts_init::report::{Event, Stream};
 use vts_init::step::Step;
 
-use crate::console;
 use crate::device::{Device, Run, Setup};
 use crate::flavour::Flavour;
 use crate::host_memory::Size;
@@ -17,6 +16,7 @@ use crate::memory_settings::MemorySettings;
 use crate::paced_disk::Rate;
 use crate::progress::Phase;
 use crate::qemu::Execution;
+use crate::{console, event_text};
 
 /// What can be measured on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -136,7 +136,7 @@ impl<F: FnMut(&str, &str)> Reader<'_, F> {
             }
             Ok(event) => {
                 self.other(&event);
-                crate::report::describe(&event)
+                event_text::describe(&event)
             }
             Err(error) => {
                 self.errors.push(format!("a line of the report is broken: {error}"));
@@ -162,7 +162,7 @@ impl<F: FnMut(&str, &str)> Reader<'_, F> {
                     let first = self.last_lines.len().saturating_sub(QUOTED_LINES);
                     self.errors.push(format!(
                         "step '{step}' {}\n{}",
-                        crate::report::ending(*code, *signal),
+                        event_text::ending(*code, *signal),
                         self.last_lines[first..].join("\n")
                     ));
                 }
@@ -173,9 +173,9 @@ impl<F: FnMut(&str, &str)> Reader<'_, F> {
                     ));
                 }
             }
-            Event::ServiceExit { name, code, signal, .. } => self
-                .errors
-                .push(format!("service {name} {}", crate::report::ending(*code, *signal))),
+            Event::ServiceExit { name, code, signal, .. } => {
+                self.errors.push(format!("service {name} {}", event_text::ending(*code, *signal)))
+            }
             Event::Fatal { message } => {
                 self.errors.push(format!("the device gave up: {message}"));
             }

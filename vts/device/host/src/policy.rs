@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, ensure, Context, Result};
 
 use crate::command::{command, output};
+use crate::files;
 
 /// Version of the binary format: the newest that both checkpolicy of Debian 12 and Linux 6.12 know.
 const POLICY_VERSION: &str = "33";
@@ -141,14 +142,8 @@ fn sources(dirs: &[&Path]) -> Result<Vec<PathBuf>> {
 }
 
 fn with_suffix(dir: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
-        let path = entry?.path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(suffix)) {
-            found.push(path);
-        }
-    }
-    found.sort();
+    let mut found = files::sorted(dir)?;
+    found.retain(|path| files::name(path).ends_with(suffix));
     Ok(found)
 }
 

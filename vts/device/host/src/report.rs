@@ -1,21 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Turns the device's report into test results.
-//!
-//! A SELinux denial fails the run, unless the step during which it happens has printed
-//! `EXPECT-AVC: TEXT` on its standard output, with a TEXT that the denial contains.
 
 use std::time::Duration;
 
-use vts_init::report::{Event, Stream};
+use vts_init::report::Event;
 
+use crate::event_text;
+use crate::plan::Plan;
 use crate::results::{Suite, Totals, Verdict};
-use crate::steps::{Format, Plan};
-use crate::{libtest, tap};
-
-const EXPECT_AVC: &str = "EXPECT-AVC: ";
-
-/// Lines of a failed step's output that are kept for the summary.
-const KEPT_LINES: usize = 40;
+use crate::step_result::{verdict_on, Ending, RunningStep};
+use crate::steps::Format;
 
 /// Reads the report, event by event.
 #[derive(Debug)]
@@ -24,24 +18,9 @@ pub struct Collector<'a> {
     may_be_empty: bool,
     device: Suite,
     suites: Vec<Suite>,
-    running: Option<Running>,
+    running: Option<RunningStep>,
     booted: bool,
     done: bool,
-}
-
-#[derive(Debug)]
-struct Running {
-    step: String,
-    parser: Parser,
-    expected_denials: Vec<String>,
-    output: Vec<String>,
-}
-
-#[derive(Debug)]
-enum Parser {
-    Libtest(libtest::Parser),
-    Tap(tap::Parser),
-    ExitStatus,
 }
 
 impl<'a> Collector<'a> {
@@ -62,7 +41,7 @@ impl<'a> Collector<'a> {
     pub fn line(&mut self, line: &str) -> String {
         match Event::from_line(line) {
             Ok(event) => {
-                let text = describe(&event);
+                let text = event_text::describe(&event);
                 self.event(event);
                 text
             }
@@ -80,15 +59,7 @@ impl<'a> Collector<'a> {
 
     /// What runs on the device now.
     pub fn current(&self) -> String {
-        match &self.running {
-            None => String::new(),
-            Some(running) => match &running.parser {
-                Parser::Libtest(parser) => {
-                    format!("{}: {}", running.step, parser.current().unwrap_or_default())
-                }
-                _ => running.step.clone(),
-            },
-        }
+        self.running.as_ref().map(RunningStep::current).unwrap_or_default()
     }
 
     /// Name of a step's suite: steps of several flavours have the same name.
@@ -109,7 +80,7 @@ impl<'a> Collector<'a> {
             }
             Event::Service { .. } => {}
             Event::ServiceExit { name, code, signal, .. } => {
-                let how = ending(code, signal);
+                let how = event_text::ending(code, signal);
                 self.device.problems.push(format!("service {name} {how}"));
             }
             Event::Start { step } => {
@@ -119,13 +90,8 @@ impl<'a> Collector<'a> {
                     .iter()
                     .find(|planned| planned.step.name == step)
                     .map_or(Format::ExitStatus, |planned| planned.format);
-                let parser = match format {
-                    Format::Libtest => Parser::Libtest(libtest::Parser::new(self.suite(&step))),
-                    Format::Tap => Parser::Tap(tap::Parser::new(self.suite(&step))),
-                    Format::ExitStatus => Parser::ExitStatus,
-                };
-                self.running =
-                    Some(Running { step, parser, expected_denials: vec![], output: vec![] });
+                let suite = self.suite(&step);
+                self.running = Some(RunningStep::new(step, suite, format));
             }
             Event::Line { stream, line, .. } => {
                 if let Some(running) = &mut self.running {
@@ -135,8 +101,7 @@ impl<'a> Collector<'a> {
             Event::Exit { code, signal, timed_out, duration_ms, denials, .. } => {
                 if let Some(running) = self.running.take() {
                     let ending = Ending { code, signal, timed_out };
-                    let name = self.suite(&running.step);
-                    let mut suite = running.finish(name, &ending, &denials);
+                    let mut suite = running.finish(ending, &denials);
                     suite.duration = Some(Duration::from_millis(duration_ms));
                     if !self.may_be_empty && suite.totals() == Totals::default() {
                         suite.problems.push("it ran no test".into());
@@ -155,8 +120,7 @@ impl<'a> Collector<'a> {
     pub fn finish(mut self, console_tail: impl FnOnce() -> String) -> Vec<Suite> {
         if let Some(running) = self.running.take() {
             let ending = Ending { code: None, signal: None, timed_out: false };
-            let name = self.suite(&running.step);
-            let mut suite = running.finish(name, &ending, &[]);
+            let mut suite = running.finish(ending, &[]);
             suite.problems = vec!["the device stopped while it ran".into()];
             self.suites.push(suite);
         }
@@ -179,113 +143,9 @@ impl<'a> Collector<'a> {
     }
 }
 
-struct Ending {
-    code: Option<i32>,
-    signal: Option<i32>,
-    timed_out: bool,
-}
-
-impl Running {
-    fn line(&mut self, stream: Stream, line: String) {
-        if stream == Stream::Stdout {
-            if let Some((_, text)) = line.split_once(EXPECT_AVC) {
-                self.expected_denials.push(text.trim().to_owned());
-            }
-            match &mut self.parser {
-                Parser::Libtest(parser) => parser.line(&line),
-                Parser::Tap(parser) => parser.line(&line),
-                Parser::ExitStatus => {}
-            }
-        }
-        self.output.push(line);
-    }
-
-    fn finish(self, name: String, ending: &Ending, denials: &[String]) -> Suite {
-        let how = if ending.timed_out {
-            "ran out of time".to_owned()
-        } else {
-            self::ending(ending.code, ending.signal)
-        };
-        let last_lines = || {
-            let first = self.output.len().saturating_sub(KEPT_LINES);
-            format!("it {how}; the end of its output:\n{}", self.output[first..].join("\n"))
-        };
-        let succeeded = ending.code == Some(0) && !ending.timed_out;
-        let mut suite = match self.parser {
-            Parser::Libtest(parser) => parser.finish(),
-            Parser::Tap(parser) => parser.finish(ending.code),
-            Parser::ExitStatus => {
-                let mut suite = Suite::new(name);
-                let failure = || Verdict::Failed(last_lines());
-                suite.add(&self.step, if succeeded { Verdict::Passed } else { failure() });
-                suite
-            }
-        };
-        let totals = suite.totals();
-        if totals.failed == 0 && !succeeded && totals.skipped == 0 {
-            suite.problems.push(last_lines());
-        }
-        let unexpected: Vec<String> = denials
-            .iter()
-            .filter(|denial| !self.expected_denials.iter().any(|text| denial.contains(text)))
-            .cloned()
-            .collect();
-        if let Verdict::Failed(text) = verdict_on(&unexpected) {
-            suite.problems.push(text);
-        }
-        suite
-    }
-}
-
-fn verdict_on(denials: &[String]) -> Verdict {
-    if denials.is_empty() {
-        Verdict::Passed
-    } else {
-        Verdict::Failed(format!("SELinux denied:\n{}", denials.join("\n")))
-    }
-}
-
-/// How a process ended, as the end of a sentence.
-pub fn ending(code: Option<i32>, signal: Option<i32>) -> String {
-    match (code, signal) {
-        (Some(code), _) => format!("exited with status {code}"),
-        (None, Some(signal)) => format!("was killed by signal {signal}"),
-        (None, None) => "ended in an unknown way".into(),
-    }
-}
-
-/// The event as text for people.
-pub fn describe(event: &Event) -> String {
-    match event {
-        Event::Boot { kernel, enforcing, context, uptime_ms, denials } => {
-            let denials: String = denials.iter().map(|denial| format!("\n! {denial}")).collect();
-            format!(
-                "boot: kernel {kernel}, SELinux enforcing = {}, init is {context}, after \
-                 {uptime_ms} ms{denials}",
-                u8::from(*enforcing)
-            )
-        }
-        Event::Service { name, pid, uid, context } => {
-            format!("service {name}: pid {pid}, uid {uid}, {context}")
-        }
-        Event::ServiceExit { name, pid, code, signal } => {
-            format!("service {name}: pid {pid} {}", ending(*code, *signal))
-        }
-        Event::Start { step } => format!("\n== {step}"),
-        Event::Line { stream: Stream::Stdout, line, .. } => format!("   {line}"),
-        Event::Line { stream: Stream::Stderr, line, .. } => format!(" | {line}"),
-        Event::Exit { step, code, signal, timed_out, duration_ms, denials } => {
-            let denials: String = denials.iter().map(|denial| format!("! {denial}\n")).collect();
-            let late = if *timed_out { ", out of time" } else { "" };
-            format!("{denials}== {step} {} after {duration_ms} ms{late}", ending(*code, *signal))
-        }
-        Event::Fatal { message } => format!("fatal: {message}"),
-        Event::Done => "done".into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use vts_init::report::Stream;
     use vts_init::step::Step;
 
     use super::*;

@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is run on the device, by whom, and how its output is read.
-
-use std::time::Duration;
+//! What can be run on the device, by whom, and how its output is read.
 
 use vts_init::ids::AID_CAMERASERVER;
 use vts_init::step::{Step, PUSH_DIR};
-
-use crate::flavour::Flavour;
-use crate::host_memory::Size;
 
 /// How a step's output tells what its tests came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,27 +24,9 @@ pub struct PlannedStep {
     pub format: Format,
 }
 
-/// What one device runs, from its boot to its end.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// Which device.
-    pub flavour: Flavour,
-    /// Name of the plan, unique among those of the flavour.
-    pub name: &'static str,
-    /// What the steps need.
-    pub size: Size,
-    /// The steps.
-    pub steps: Vec<PlannedStep>,
-}
-
-/// What a device may need before its first step and after its last one.
-const BOOT_TIME: Duration = Duration::from_secs(180);
-
-impl Plan {
-    /// How long the device may take for all of it.
-    pub fn time(&self) -> Duration {
-        let steps = self.steps.iter().map(|planned| planned.step.timeout_s);
-        steps.map(Duration::from_secs).sum::<Duration>() + BOOT_TIME
+impl PlannedStep {
+    fn new(step: Step, format: Format) -> Self {
+        Self { step, format }
     }
 }
 
@@ -65,87 +42,53 @@ const ENGINE_TEST: &str = "VtsDmaBufEngineTest";
 /// Test programs of this workspace.
 pub const TESTS: [&str; 3] = [HAL_TEST, KERNEL_TEST, ENGINE_TEST];
 
-/// For buffers of more than 2 GiB; files beyond 4 GiB are mostly holes.
-const KERNEL_TEST_SIZE: Size = Size { memory_mib: 4 * 1024, data_disk_mib: 3 * 1024 };
-
-/// For buffers and files of some hundred MiB.
-const HAL_TEST_SIZE: Size = Size { memory_mib: 2 * 1024, data_disk_mib: 3 * 1024 };
-
-/// The plans of a full run, those that take longest first; with a filter, the tests whose name
-/// contains it.
-pub fn plans(flavours: &[Flavour], filter: Option<&str>) -> Vec<Plan> {
-    let mut plans = all(filter);
-    plans.retain(|plan| flavours.contains(&plan.flavour));
-    for plan in &mut plans {
-        // A program with tests of its own filters them itself.
-        plan.steps.retain(|planned| {
-            planned.format == Format::Libtest
-                || filter.is_none_or(|filter| planned.step.name.contains(filter))
-        });
-    }
-    plans
+/// The test of the kernel, as root.
+pub fn kernel_test(filter: Option<&str>) -> PlannedStep {
+    let step = Step::root(KERNEL_TEST, test_command(KERNEL_TEST, filter), 900)
+        .with_env("DMABUF_TEST_REQUIRE_KERNEL_SUPPORT", "1");
+    PlannedStep::new(step, Format::Libtest)
 }
 
-fn all(filter: Option<&str>) -> Vec<Plan> {
-    let planned = |step: Step, format: Format| PlannedStep { step, format };
-    let hal_test = test_command(HAL_TEST, filter);
-    let as_camera = || {
-        let step = Step::shell(format!("{HAL_TEST} as hal_camera_default"), &hal_test, 900)
-            .run_as(AID_CAMERASERVER, "u:r:hal_camera_default:s0");
-        planned(step, Format::Libtest)
-    };
-    let engine_test = || {
-        let test = test_command(ENGINE_TEST, filter);
-        let command = format!("{MOUNT_MORE}({test})\n{UNMOUNT_MORE}");
-        planned(Step::root(ENGINE_TEST, command, 600), Format::Libtest)
-    };
-    vec![
-        Plan {
-            flavour: Flavour::Patched,
-            name: "kernel",
-            size: KERNEL_TEST_SIZE,
-            steps: vec![
-                planned(
-                    Step::root(KERNEL_TEST, test_command(KERNEL_TEST, filter), 900)
-                        .with_env("DMABUF_TEST_REQUIRE_KERNEL_SUPPORT", "1"),
-                    Format::Libtest,
-                ),
-                planned(Step::root("selftest dmabuf-heap", "exec ./dmabuf-heap", 120), Format::Tap),
-                planned(Step::root("selftest udmabuf", UDMABUF, 120), Format::Tap),
-                engine_test(),
-            ],
-        },
-        Plan {
-            flavour: Flavour::Stock,
-            name: "hal-as-camera",
-            size: HAL_TEST_SIZE,
-            steps: vec![as_camera(), engine_test()],
-        },
-        Plan {
-            flavour: Flavour::Patched,
-            name: "hal-as-camera",
-            size: HAL_TEST_SIZE,
-            steps: vec![as_camera()],
-        },
-        Plan {
-            flavour: Flavour::Patched,
-            name: "hal-as-shell",
-            size: HAL_TEST_SIZE,
-            steps: vec![
-                // The shell may not touch what belongs to a vendor.
-                planned(
-                    Step::shell(format!("{HAL_TEST} as shell"), &hal_test, 900)
-                        .with_env("DMABUF_TEST_DIR", PUSH_DIR),
-                    Format::Libtest,
-                ),
-                planned(
-                    Step::shell("dmabufload heaps", "exec dmabufload heaps", 60),
-                    Format::ExitStatus,
-                ),
-                planned(Step::shell("dmabufload load", LOAD, 120), Format::ExitStatus),
-            ],
-        },
+/// The kernel's own tests, as root.
+pub fn kernel_selftests() -> [PlannedStep; 2] {
+    [
+        Step::root("selftest dmabuf-heap", "exec ./dmabuf-heap", 120),
+        Step::root("selftest udmabuf", UDMABUF, 120),
     ]
+    .map(|step| PlannedStep::new(step, Format::Tap))
+}
+
+/// The test of the engine, as root.
+pub fn engine_test(filter: Option<&str>) -> PlannedStep {
+    let test = test_command(ENGINE_TEST, filter);
+    let command = format!("{MOUNT_MORE}({test})\n{UNMOUNT_MORE}");
+    PlannedStep::new(Step::root(ENGINE_TEST, command, 600), Format::Libtest)
+}
+
+/// The test of the HAL, as a camera provider.
+pub fn hal_test_as_camera(filter: Option<&str>) -> PlannedStep {
+    let name = format!("{HAL_TEST} as hal_camera_default");
+    let step = Step::shell(name, test_command(HAL_TEST, filter), 900)
+        .run_as(AID_CAMERASERVER, "u:r:hal_camera_default:s0");
+    PlannedStep::new(step, Format::Libtest)
+}
+
+/// The test of the HAL, as the shell.
+pub fn hal_test_as_shell(filter: Option<&str>) -> PlannedStep {
+    let name = format!("{HAL_TEST} as shell");
+    let step = Step::shell(name, test_command(HAL_TEST, filter), 900)
+        // The shell may not touch what belongs to a vendor.
+        .with_env("DMABUF_TEST_DIR", PUSH_DIR);
+    PlannedStep::new(step, Format::Libtest)
+}
+
+/// The command-line tool, as the shell: what heaps there are, and a load.
+pub fn dmabufload() -> [PlannedStep; 2] {
+    [
+        Step::shell("dmabufload heaps", "exec dmabufload heaps", 60),
+        Step::shell("dmabufload load", LOAD, 120),
+    ]
+    .map(|step| PlannedStep::new(step, Format::ExitStatus))
 }
 
 /// Runs a test program with its tests one after the other: they watch memory and the page cache.
@@ -199,47 +142,3 @@ for expected in '\"service\":\"binder\"' ${sum%% *}; do
         *) echo \"expected $expected\" >&2; exit 1 ;;
     esac
 done";
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn names_are_unique_and_the_device_accepts_them() {
-        let plans = plans(&Flavour::ALL, None);
-        let names: HashSet<String> =
-            plans.iter().map(|plan| format!("{}/{}", plan.flavour, plan.name)).collect();
-        assert_eq!(names.len(), plans.len());
-        for plan in plans {
-            let steps: Vec<Step> = plan.steps.into_iter().map(|planned| planned.step).collect();
-            let text = vts_init::plan::serialize(&steps).unwrap();
-            assert_eq!(vts_init::plan::parse(&text).unwrap(), steps);
-        }
-    }
-
-    #[test]
-    fn filter_reaches_the_programs() {
-        let plans = plans(&Flavour::ALL, Some("it's"));
-        let steps: Vec<&PlannedStep> = plans.iter().flat_map(|plan| &plan.steps).collect();
-        assert_eq!(steps.len(), 6);
-        for planned in steps {
-            assert!(planned.step.argv[2].contains(r" 'it'\''s'"), "{:?}", planned.step.argv);
-        }
-        let names: Vec<String> = super::plans(&[Flavour::Patched], Some("udmabuf"))
-            .into_iter()
-            .flat_map(|plan| plan.steps)
-            .map(|planned| planned.step.name)
-            .collect();
-        assert!(names.contains(&"selftest udmabuf".to_owned()), "{names:?}");
-        assert!(!names.contains(&"dmabufload heaps".to_owned()), "{names:?}");
-    }
-
-    #[test]
-    fn flavours_are_chosen() {
-        let stock = plans(&[Flavour::Stock], None);
-        assert_eq!(stock.len(), 1);
-        assert!(stock.iter().all(|plan| plan.flavour == Flavour::Stock));
-    }
-}

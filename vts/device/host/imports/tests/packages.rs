@@ -22,3 +22,8 @@ fn imports_of_the_service_manager_form_no_circle() {
 fn imports_of_init_form_no_circle() {
     refuse_circles("vts_init");
 }
+
+#[test]
+fn imports_of_the_runner_form_no_circle() {
+    refuse_circles("vts_device");
+}

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::command::{command, output};
+use crate::files;
 use crate::guest::GuestPrograms;
 use crate::image::config_fs;
 use crate::image::stage::Stage;
@@ -37,8 +38,8 @@ pub fn build(
     stage.set_uid_program("system/xbin/su", programs.path("su")?)?;
     add_shell(&stage)?;
     add_vendor(&stage, workspace, programs)?;
-    for path in files(&workspace.source("vts/device/guest/init/etc"))? {
-        let name = file_name(&path);
+    for path in files::sorted(&workspace.source("vts/device/guest/init/etc"))? {
+        let name = files::name(&path);
         let starts_services = name.ends_with(".rc") && name != "ueventd.rc";
         let place = if starts_services { "system/etc/init" } else { "system/etc" };
         stage.config(&format!("{place}/{name}"), &path)?;
@@ -94,14 +95,4 @@ fn add_vendor(stage: &Stage, workspace: &Workspace, programs: &GuestPrograms) ->
     let ids = config_fs::parse(&ids)?;
     stage.text("vendor/etc/passwd", &config_fs::passwd(&ids))?;
     stage.text("vendor/etc/group", &config_fs::group(&ids))
-}
-
-fn files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let children = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
-    let files = children.map(|child| child.map(|child| child.path()));
-    files.collect::<Result<_, _>>().with_context(|| format!("cannot list {}", dir.display()))
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

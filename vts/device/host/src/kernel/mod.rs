@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The kernels of the virtual device.
 
+mod layout;
+mod make;
+mod patch_report;
 mod patched;
 mod selftests;
 mod stock;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -14,17 +17,11 @@ use crate::flavour::Flavour;
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 
+pub use layout::MODULES_LOAD;
 pub use selftests::SELFTESTS;
 
-/// The bootable image, in the directory of a kernel.
-const IMAGE: &str = "bzImage";
-
-/// Directory of the modules to load.
-const MODULES: &str = "modules";
-
-/// Names the modules in the order in which they are loaded, in the directory of the modules and on
-/// the device.
-pub const MODULES_LOAD: &str = "modules.load";
+use layout::{IMAGE, MODULES, SELFTESTS_DIR};
+use patch_report::PatchReport;
 
 /// A kernel that can be booted.
 #[derive(Debug)]
@@ -76,26 +73,11 @@ impl Kernel {
 
     /// Directory of the kernel's own tests, if they were built with it.
     pub fn selftests(&self) -> Option<PathBuf> {
-        Some(self.dir.join(selftests::DIR)).filter(|dir| dir.is_dir())
+        Some(self.dir.join(SELFTESTS_DIR)).filter(|dir| dir.is_dir())
     }
 
     /// What checkpatch.pl said about each patch.
     pub fn patch_reports(&self) -> Result<Vec<PatchReport>> {
-        patched::patch_reports(&self.dir)
+        patch_report::read(&self.dir)
     }
-}
-
-/// What checkpatch.pl said about a patch.
-#[derive(Debug)]
-pub struct PatchReport {
-    /// Name of the patch, without its extension.
-    pub patch: String,
-    /// Whether there is no error and no warning.
-    pub clean: bool,
-    /// Its output.
-    pub text: String,
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

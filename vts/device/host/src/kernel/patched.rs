@@ -3,25 +3,23 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{bail, Context, Result};
 
-use super::{file_name, selftests, PatchReport, IMAGE};
+use super::layout::{IMAGE, REPORTS, SELFTESTS_DIR};
+use super::make::make;
+use super::selftests;
 use crate::cache::{self, BuildDirs, Key};
 use crate::command::{command, output, run_lines, run_logged};
-use crate::packages;
 use crate::progress::{Phase, Progress};
 use crate::workspace::Workspace;
+use crate::{files, packages};
 
 const SOURCE_PACKAGE: &str = "linux-source-6.12";
 const SOURCE_ARCHIVE: &str = "/usr/src/linux-source-6.12.tar.xz";
 
-/// Changes whenever the steps of this module or of [`selftests`] do.
+/// Changes whenever the steps of this module, of [`make`] or of [`selftests`] do.
 const RECIPE: &str = "1";
-
-/// Directory of what checkpatch.pl said, in the directory of the kernel.
-const REPORTS: &str = "checkpatch";
 
 /// Returns the directory of the kernel for this checkout's patches and configuration, after
 /// building it if it is not in the cache.
@@ -36,25 +34,6 @@ pub fn build(workspace: &Workspace, progress: &Progress) -> Result<PathBuf> {
     )
 }
 
-/// What checkpatch.pl said about each patch of the kernel in `dir`; nothing if it has none.
-pub fn patch_reports(dir: &Path) -> Result<Vec<PatchReport>> {
-    let dir = dir.join(REPORTS);
-    let mut reports = Vec::new();
-    if dir.is_dir() {
-        for path in sorted_files(&dir)? {
-            let text = fs::read_to_string(&path)?;
-            let patch = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            reports.push(PatchReport { patch, clean: is_clean(&text), text });
-        }
-    }
-    Ok(reports)
-}
-
-/// checkpatch.pl ends with a line of totals; without one it did not get that far.
-fn is_clean(report: &str) -> bool {
-    report.lines().any(|line| line.starts_with("total: 0 errors, 0 warnings,"))
-}
-
 #[derive(Debug)]
 struct Recipe {
     fragment: PathBuf,
@@ -63,7 +42,7 @@ struct Recipe {
 
 impl Recipe {
     fn read(workspace: &Workspace) -> Result<Self> {
-        let mut patches = sorted_files(&workspace.source("vts/device/kernel/patches"))?;
+        let mut patches = files::sorted(&workspace.source("vts/device/kernel/patches"))?;
         patches.retain(|path| path.extension().is_some_and(|e| e == "patch"));
         Ok(Self { fragment: workspace.source("vts/device/kernel/config.fragment"), patches })
     }
@@ -75,7 +54,7 @@ impl Recipe {
         key.add("compiler", output(command("gcc").arg("--version"))?);
         key.add("config", read(&self.fragment)?);
         for patch in &self.patches {
-            key.add(&file_name(patch), read(patch)?);
+            key.add(&files::name(patch), read(patch)?);
         }
         Ok(key.finish())
     }
@@ -106,7 +85,7 @@ impl Recipe {
         self.configure(&tree, &log)?;
         compile(&tree, &phase)?;
         phase.detail("build the kernel's own tests");
-        selftests::build(&tree, &dirs.result.join(selftests::DIR), &log)?;
+        selftests::build(&tree, &dirs.result.join(SELFTESTS_DIR), &log)?;
         phase.detail("check the patches");
         self.check_patches(&tree, &dirs.result.join(REPORTS))?;
         for (from, to) in
@@ -127,7 +106,7 @@ impl Recipe {
                     .current_dir(tree),
                 log,
             )
-            .with_context(|| format!("{} does not apply", file_name(patch)))?;
+            .with_context(|| format!("{} does not apply", files::name(patch)))?;
         }
         Ok(())
     }
@@ -171,24 +150,10 @@ impl Recipe {
                     text.push('\n');
                 },
             )?;
-            fs::write(reports.join(file_name(patch)).with_extension("txt"), text)?;
+            fs::write(reports.join(files::name(patch)).with_extension("txt"), text)?;
         }
         Ok(())
     }
-}
-
-/// `make` in a kernel tree, with nothing of this machine in the result.
-pub fn make(tree: &Path) -> Command {
-    let mut make = command("make");
-    make.current_dir(tree)
-        .arg("ARCH=x86_64")
-        .env("KBUILD_BUILD_USER", "vts")
-        .env("KBUILD_BUILD_HOST", "vts")
-        .env("KBUILD_BUILD_TIMESTAMP", "1970-01-01")
-        // Set by an outer make or cargo, and not meant for this build.
-        .env_remove("MAKEFLAGS")
-        .env_remove("CARGO_MAKEFLAGS");
-    make
 }
 
 fn compile(tree: &Path, phase: &Phase) -> Result<()> {
@@ -226,14 +191,6 @@ fn lost_options(fragment: &str, config: &str) -> Vec<String> {
         .collect()
 }
 
-fn sorted_files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let children = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
-    let mut files =
-        children.map(|child| child.map(|child| child.path())).collect::<Result<Vec<_>, _>>()?;
-    files.sort();
-    Ok(files)
-}
-
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
@@ -253,14 +210,5 @@ mod tests {
             ["# CONFIG_D is not set", "CONFIG_E=y", "CONFIG_F=12"]
         );
         assert!(lost_options(fragment, fragment).is_empty());
-    }
-
-    #[test]
-    fn totals_decide() {
-        assert!(is_clean("total: 0 errors, 0 warnings, 12 lines checked\n\nx is ready\n"));
-        assert!(is_clean("total: 0 errors, 0 warnings, 3 checks, 12 lines checked\n"));
-        assert!(!is_clean("total: 0 errors, 1 warnings, 12 lines checked\n"));
-        assert!(!is_clean("total: 10 errors, 0 warnings, 12 lines checked\n"));
-        assert!(!is_clean("Can't open perl script\n"));
     }
 }

@@ -6,11 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::patched::make;
+use super::make::make;
 use crate::command::run_logged;
-
-/// Directory of the tests, in the directory of the kernel.
-pub const DIR: &str = "selftests";
 
 /// File names of the tests.
 pub const SELFTESTS: [&str; 2] = ["dmabuf-heap", "udmabuf"];

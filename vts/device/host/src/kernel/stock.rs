@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 
-use super::{file_name, IMAGE, MODULES, MODULES_LOAD};
+use super::layout::{IMAGE, MODULES, MODULES_LOAD};
 use crate::cache::{self, BuildDirs, Key};
 use crate::command::{command, output, run_logged};
-use crate::packages;
 use crate::progress::Progress;
+use crate::{files, packages};
 
 /// Depends on the packages of the kernel itself, whose names hold its version.
 const META_PACKAGE: &str = "linux-image-6.12-amd64";
@@ -132,16 +132,14 @@ fn load_order(actions: &str) -> Result<Vec<PathBuf>> {
 
 /// Name of a module's file, unpacked.
 fn plain_name(module: &Path) -> String {
-    let name = file_name(module);
+    let name = files::name(module);
     name.strip_suffix(".xz").unwrap_or(&name).to_owned()
 }
 
 fn only_child(dir: &Path) -> Result<String> {
-    let children = fs::read_dir(dir)
-        .and_then(|children| children.collect::<Result<Vec<_>, _>>())
-        .with_context(|| format!("cannot list {}", dir.display()))?;
+    let children = files::sorted(dir)?;
     match &children[..] {
-        [child] => Ok(child.file_name().to_string_lossy().into_owned()),
+        [child] => Ok(files::name(child)),
         _ => bail!("{} holds {} entries, expected 1", dir.display(), children.len()),
     }
 }
