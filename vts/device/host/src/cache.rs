@@ -48,7 +48,7 @@ impl Key {
     /// The key as a file name.
     pub fn finish(self) -> String {
         let digest = self.0.finalize();
-        digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&digest[..16])
     }
 }
 

@@ -6,12 +6,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use cpio::newc::ModeFileType::{Char, Directory, Regular};
+use cpio::newc::{self, ModeFileType};
 
+use crate::files;
 use crate::kernel::MODULES_LOAD;
-
-const S_IFREG: u32 = 0o100_000;
-const S_IFDIR: u32 = 0o040_000;
-const S_IFCHR: u32 = 0o020_000;
 
 /// Device number of /dev/console.
 const CONSOLE: (u32, u32) = (5, 1);
@@ -26,10 +25,7 @@ pub fn write(init: &Path, modules: &[PathBuf], image: &Path) -> Result<()> {
     let program = read(init)?;
     let modules = modules
         .iter()
-        .map(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Ok((name, read(path)?))
-        })
+        .map(|path| Ok((files::name(path), read(path)?)))
         .collect::<Result<Vec<_>>>()?;
     fs::write(image, archive(&program, &modules)?)
         .with_context(|| format!("cannot write {}", image.display()))
@@ -38,67 +34,31 @@ pub fn write(init: &Path, modules: &[PathBuf], image: &Path) -> Result<()> {
 fn archive(init: &[u8], modules: &[(String, Vec<u8>)]) -> io::Result<Vec<u8>> {
     let mut archive = Vec::new();
     let mut inode = 0;
-    let mut add = |name: &str, mode: u32, device: (u32, u32), data: &[u8]| {
+    let mut add = |name: &str, kind: ModeFileType, permissions: u32, data: &[u8]| {
         inode += 1;
-        entry(&mut archive, inode, name, mode, device, data)
+        let len = u32::try_from(data.len()).map_err(io::Error::other)?;
+        let (major, minor) = if matches!(kind, Char) { CONSOLE } else { (0, 0) };
+        let entry = newc::Builder::new(name).ino(inode).mode(permissions).set_mode_file_type(kind);
+        let mut entry = entry.rdev_major(major).rdev_minor(minor).write(&mut archive, len);
+        entry.write_all(data)?;
+        entry.finish().map(drop)
     };
-    add("dev", S_IFDIR | 0o755, (0, 0), &[])?;
+    add("dev", Directory, 0o755, &[])?;
     // The kernel opens it for the first process before anything is mounted.
-    add("dev/console", S_IFCHR | 0o600, CONSOLE, &[])?;
-    add("init", S_IFREG | 0o755, (0, 0), init)?;
+    add("dev/console", Char, 0o600, &[])?;
+    add("init", Regular, 0o755, init)?;
     if !modules.is_empty() {
-        add("lib", S_IFDIR | 0o755, (0, 0), &[])?;
-        add(MODULES_DIR, S_IFDIR | 0o755, (0, 0), &[])?;
+        add("lib", Directory, 0o755, &[])?;
+        add(MODULES_DIR, Directory, 0o755, &[])?;
         let mut list = String::new();
         for (name, data) in modules {
-            add(&format!("{MODULES_DIR}/{name}"), S_IFREG | 0o644, (0, 0), data)?;
+            add(&format!("{MODULES_DIR}/{name}"), Regular, 0o644, data)?;
             list.push_str(name);
             list.push('\n');
         }
-        add(&format!("{MODULES_DIR}/{MODULES_LOAD}"), S_IFREG | 0o644, (0, 0), list.as_bytes())?;
+        add(&format!("{MODULES_DIR}/{MODULES_LOAD}"), Regular, 0o644, list.as_bytes())?;
     }
-    add("TRAILER!!!", 0, (0, 0), &[])?;
-    Ok(archive)
-}
-
-fn entry(
-    archive: &mut Vec<u8>,
-    inode: u32,
-    name: &str,
-    mode: u32,
-    device: (u32, u32),
-    data: &[u8],
-) -> io::Result<()> {
-    let length = |bytes: usize| u32::try_from(bytes).map_err(io::Error::other);
-    let fields = [
-        inode,
-        mode,
-        0, // uid
-        0, // gid
-        1, // links
-        0, // modification time
-        length(data.len())?,
-        0, // device it lies on
-        0,
-        device.0,
-        device.1,
-        length(name.len() + 1)?,
-        0, // checksum, unused in this format
-    ];
-    archive.write_all(b"070701")?;
-    for field in fields {
-        write!(archive, "{field:08X}")?;
-    }
-    archive.write_all(name.as_bytes())?;
-    archive.push(0);
-    pad(archive);
-    archive.write_all(data)?;
-    pad(archive);
-    Ok(())
-}
-
-fn pad(archive: &mut Vec<u8>) {
-    archive.resize(archive.len().next_multiple_of(4), 0);
+    newc::trailer(archive)
 }
 
 #[cfg(test)]
