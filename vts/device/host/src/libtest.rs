@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reads the output of libtest and of libtest-mimic.
+//! Reads the output of libtest and of libtest-mimic, as text.
+//!
+//! Their JSON does not serve: libtest's needs a nightly compiler, and libtest-mimic's alone would be a
+//! second parser. cargo-nextest runs no documentation tests, and nothing on a device.
 //!
 //! A test that could not run says `SKIPPED: reason` on its standard output and returns: libtest
 //! shows that with `--show-output` after the tests, libtest-mimic, which captures nothing, between

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A disk that is read at a set rate: an NBD server on a unix socket, for QEMU, whose own throttling lets a tenth of a
-//! second's bytes pass at once.
+//! A disk that is read at a set rate: an NBD server on a unix socket, to which QEMU connects.
+//!
+//! No existing server paces as [`pace`] does. QEMU's throttling lets the bytes of a tenth of a second
+//! pass at once. nbdkit's rate filter, set to 250 MiB/s, lets bursts of 256 MiB pass; with a burst of
+//! 1 ms it takes 7 to 8 ms for 1 MiB instead of 4 ms, and no plugin of nbdkit can hold back the end
+//! of an answer. The crate `nbd` serves one request at a time, and has neither trim nor block sizes.
 
 mod handshake;
 mod pace;
