@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `cargo vts bench`: runs the benchmark on the device, prints its tables, and compares what it measured with the bounds.
+//! `cargo vts bench`: runs the benchmark on the device, prints its tables, and compares the results
+//! with the bounds.
 //!
-//! A reduced run of it, of what the bounds of the gate need, is a part of `cargo vts`.
+//! `cargo vts` runs a reduced benchmark, of what the bounds of the gate need.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,9 +39,9 @@ pub struct Options {
     #[arg(long)]
     speed: bool,
 
-    /// The rate of the disk from which /data is read where time is measured: by default 250, in
-    /// proportion to the emulated processors. Writing is not slowed down. Only with --speed alone: the
-    /// number of instructions does not depend on the disk's rate.
+    /// The rate at which the disk for /data is read while time is measured: by default 250, in
+    /// proportion to the emulated processors. Writes are not slowed down. Only with --speed alone:
+    /// the number of instructions does not depend on the disk's rate.
     #[arg(long, value_name = "MIB", requires = "speed", conflicts_with = "cost")]
     throttle_mib_per_s: Option<NonZeroU32>,
 
@@ -53,7 +54,7 @@ pub struct Options {
     )]
     unthrottled: bool,
 
-    /// Buffers of 32 MiB per measurement; by default 8 where time is measured, 32 where instructions are.
+    /// Buffers of 32 MiB per measurement; by default 8 for time, 32 for instructions.
     #[arg(long)]
     buffers: Option<u32>,
 
@@ -78,29 +79,32 @@ const SIZE: Size = Size { memory_mib: 4 * 1024, data_disk_mib: 6 * 1024 };
 /// The reduced run needs no file of 4 GiB.
 pub const GATE_SIZE: Size = Size { memory_mib: 4 * 1024, data_disk_mib: 3 * 1024 };
 
-/// By this machine's clock.
+/// For the whole run, by this machine's clock.
 const TIME_LIMIT: Duration = Duration::from_secs(2 * 3600);
 
-/// By the device's clock, which does not run steadily: the other limit is the one that counts.
+/// By the device's clock, which does not run steadily: [`TIME_LIMIT`] is what ends a run.
 const STEP_TIMEOUT_S: u64 = 30 * 24 * 3600;
 
-/// The reduced run of the gate.
+/// Buffers of the reduced run.
 const GATE_BUFFERS: u32 = 2;
 
-/// So few bytes hide nothing that the device does meanwhile; the least of three runs does.
+/// With so few bytes, background work of the device shows in a single result; the least of three
+/// hides it.
 const GATE_REPETITIONS: u32 = 3;
 
-/// Repetitions of time, where the command line does not say.
+/// Repetitions for time, unless the command line says otherwise.
 const SPEED_REPETITIONS: u32 = 5;
 
-/// Buffers, where the command line does not say.
+/// Buffers, unless the command line says otherwise.
 const SPEED_BUFFERS: u32 = 8;
 const COST_BUFFERS: u32 = 32;
 
-/// What a phone's disk is to its processors, this rate is to the emulated ones, see vts/bench/README.md.
+/// In proportion to the emulated processors as a phone's disk is to its own, see
+/// vts/bench/README.md.
 const PROPORTIONATE_MIB_PER_S: NonZeroU32 = NonZeroU32::new(250).unwrap();
 
-/// Runs the benchmark for each flavour and mode; returns whether nothing failed and every bound holds.
+/// Runs the benchmark for each flavour and mode; returns whether every measurement succeeded and
+/// every bound holds.
 pub fn run(
     workspace: &Workspace,
     flavours: &[Flavour],
@@ -144,7 +148,7 @@ pub fn run(
     Ok(fine)
 }
 
-/// Runs what the bounds of the gate need, with fewer buffers, and makes a test of each bound.
+/// Measures what the bounds of the gate need, with fewer buffers, and makes a test of each bound.
 pub fn gate(
     workspace: &Workspace,
     device: &Device,
@@ -181,7 +185,7 @@ fn read_bounds(workspace: &Workspace) -> Result<Bounds> {
     Bounds::parse(&text)
 }
 
-/// A measurement without a step.
+/// A measurement without steps.
 fn measurement(flavour: Flavour, mode: Mode, size: Size) -> Measurement<'static> {
     Measurement {
         flavour,
@@ -196,7 +200,7 @@ fn measurement(flavour: Flavour, mode: Mode, size: Size) -> Measurement<'static>
     }
 }
 
-/// Runs the program with the arguments; `command` is what a person would type for it.
+/// Runs the program with the arguments; `command` is the command line that the results name.
 fn measure(
     device: &Device,
     progress: &Progress,
@@ -221,7 +225,7 @@ fn measure(
     }
 }
 
-/// What is kept of a run.
+/// A run as it is saved.
 #[derive(Serialize)]
 struct Saved<'a> {
     #[serde(flatten)]
@@ -252,7 +256,7 @@ impl Options {
         [Mode::Cost, Mode::Speed].into_iter().filter(wanted).collect()
     }
 
-    /// `None` is once.
+    /// How often everything is measured; once if `None`.
     fn repetitions(&self, mode: Mode) -> Option<u32> {
         self.repetitions.or((mode == Mode::Speed).then_some(SPEED_REPETITIONS))
     }
@@ -262,7 +266,7 @@ impl Options {
         self.buffers.unwrap_or(usual)
     }
 
-    /// The rate of the disk, where it has one of its own.
+    /// The rate of the disk; `None` if it is not paced.
     fn disk_mib_per_s(&self, mode: Mode) -> Option<NonZeroU32> {
         let is_throttled = mode == Mode::Speed && !self.unthrottled;
         is_throttled.then(|| self.throttle_mib_per_s.unwrap_or(PROPORTIONATE_MIB_PER_S))
@@ -280,7 +284,7 @@ impl Options {
         arguments
     }
 
-    /// The command that makes just this run.
+    /// The command that repeats this run.
     fn command(&self, flavour: Flavour, mode: Mode) -> String {
         let mut command = format!("cargo vts --flavour {flavour} bench --{}", mode.word());
         command += &format!(" --buffers {}", self.buffers(mode));
@@ -298,7 +302,7 @@ impl Options {
         command
     }
 
-    /// Where the results of a run are kept.
+    /// Name of the directory for the results of a run.
     fn results_name(&self, flavour: Flavour, mode: Mode) -> String {
         match (mode, self.disk_mib_per_s(mode)) {
             (Mode::Speed, Some(limit)) => format!("{flavour}-speed-throttled-{limit}"),
@@ -345,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn time_is_measured_on_a_disk_in_proportion_unless_told_otherwise() {
+    fn time_is_measured_on_a_proportionate_disk_by_default() {
         let both = options(&[]);
         assert_eq!(both.disk_mib_per_s(Mode::Speed), NonZeroU32::new(250));
         assert_eq!(both.disk_mib_per_s(Mode::Cost), None);

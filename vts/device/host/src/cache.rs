@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{flock, FlockOperation};
 use sha2::{Digest, Sha256};
 
-/// Entries kept of each kind.
+/// How many entries of each kind are kept.
 const KEPT_ENTRIES: usize = 3;
 
 /// Written into an entry at each use; its age orders the entries.
@@ -113,7 +113,7 @@ pub fn entry(
     Ok(entry)
 }
 
-/// Removes what builds of other keys left behind, and half a result of any.
+/// Removes what unfinished builds left behind, except the scratch space `keep`.
 fn remove_leftovers(dir: &Path, keep: &Path) -> Result<()> {
     for child in fs::read_dir(dir)? {
         let path = child?.path();

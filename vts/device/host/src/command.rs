@@ -10,10 +10,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use anyhow::{bail, Context, Result};
 use rustix::pipe::{pipe_with, PipeFlags};
 
-/// Lines of a failed program's log shown with the error.
+/// How many lines of a failed program's log an error quotes.
 const LOG_TAIL_LINES: usize = 30;
 
-/// A program that is killed when the thread that starts it ends, however that happens.
+/// A program that the kernel kills when the thread that started it ends.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "--"]).arg(program);

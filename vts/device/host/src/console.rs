@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The device's serial console: what the kernel says.
+//! The device's serial console, which shows the kernel log.
 
 use std::fs;
 use std::path::Path;
 
-/// How the kernel begins to report a bug of its own.
+/// What the kernel's reports of its own bugs begin with.
 const COMPLAINTS: [&str; 7] = [
     "BUG: ",
     "Internal error: ",
@@ -18,12 +18,12 @@ const COMPLAINTS: [&str; 7] = [
 /// Lines of context kept after a complaint.
 const CONTEXT_LINES: usize = 12;
 
-/// Reads a log; the console may have shown anything, so bytes that are no text are replaced.
+/// Reads a log; bytes that are not UTF-8 are replaced.
 pub fn read(log: &Path) -> String {
     String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned()
 }
 
-/// The first place where the kernel reports a bug, if there is one.
+/// The kernel's first report of a bug, if the log has one.
 pub fn complaint(log: &str) -> Option<String> {
     let lines: Vec<&str> = log.lines().map(str::trim_end).collect();
     let is_complaint = |line: &&str| {

@@ -29,7 +29,7 @@ use crate::{console, policy, summary};
 /// Lines of the console shown when the device stops by itself.
 const CONSOLE_TAIL_LINES: usize = 40;
 
-/// What a device at a prompt may take.
+/// Memory and disk of a device at a prompt.
 const SHELL_SIZE: Size = Size { memory_mib: 4 * 1024, data_disk_mib: 6 * 1024 };
 
 /// A device that is built and can be booted, in one or more flavours.
@@ -39,11 +39,11 @@ pub struct Device {
     kernels: Vec<BootFiles>,
     system: PathBuf,
     programs: GuestPrograms,
-    /// Images and logs are one run's alone.
+    /// No two runs of a checkout may share images and logs.
     _lock: Lock,
 }
 
-/// What one flavour boots from.
+/// The files that one flavour boots from.
 #[derive(Debug)]
 struct BootFiles {
     kernel: Kernel,
@@ -51,7 +51,7 @@ struct BootFiles {
 }
 
 impl Device {
-    /// Builds everything but the disks of a single run.
+    /// Builds everything except the disks of a single run.
     pub fn build(workspace: &Workspace, flavours: &[Flavour], progress: &Progress) -> Result<Self> {
         let dir = workspace.device_dir()?;
         let lock = Lock::take(&dir.join("lock"), || {
@@ -83,12 +83,12 @@ impl Device {
         Ok(Self { workspace: workspace.clone(), kernels, system, programs, _lock: lock })
     }
 
-    /// A kernel to try an accelerator with.
+    /// A kernel with which an accelerator can be tried.
     pub fn any_kernel(&self) -> Result<&Kernel> {
         self.kernels.first().map(|files| &files.kernel).context("the device has no flavour")
     }
 
-    /// What checkpatch.pl said about the kernel patches, if there is a kernel with patches.
+    /// The results of checkpatch.pl, a test per kernel patch; `None` if no kernel is patched.
     pub fn patch_suite(&self) -> Result<Option<Suite>> {
         let mut suite = Suite::new("checkpatch");
         for files in &self.kernels {
@@ -101,7 +101,7 @@ impl Device {
         Ok(Some(suite).filter(|suite| !suite.tests.is_empty()))
     }
 
-    /// Boots the device, runs the plan, and returns what it came to.
+    /// Boots the device, runs the plan, and returns the results.
     pub fn run(
         &self,
         progress: &Progress,
@@ -156,7 +156,7 @@ impl Device {
         names.iter().map(named).collect()
     }
 
-    /// Makes what a single run needs: disks, and a place for its logs, which is named after it.
+    /// Makes the disks of a single run, and a directory for its logs, named after it.
     pub fn new_run(
         &self,
         name: &str,
@@ -199,7 +199,7 @@ pub struct Setup {
     pub execution: Execution,
     /// Memory, and disk for /data.
     pub size: Size,
-    /// How fast /data can be read; None for as fast as this machine can.
+    /// How fast /data can be read; `None` does not limit it.
     pub data_read_rate: Option<Rate>,
 }
 
@@ -268,7 +268,7 @@ impl Run<'_> {
             logged = logged.and_then(|()| writeln!(log, "{error:#}"));
         }
         logged.with_context(|| format!("cannot write to {}", self.dir.display()))?;
-        // A device whose disk went away fails for just that reason.
+        // The server's error comes first: it is why the device failed.
         served.and(ended.with_context(|| console::read(&messages).trim().to_owned()))
     }
 

@@ -22,8 +22,9 @@ const PACKAGES: [&str; 8] = [
     "vts_bench",
 ];
 
-/// Flags that win over what a configuration file says: the device has no shared libraries, and a small request, which is
-/// mostly parcels and so many small functions, costs 4 % less where more of them are inlined.
+/// Flags that override those of configuration files. The device has no shared libraries. A small
+/// request is mostly parcels, that is, many small functions; with more of them inlined it costs 4 %
+/// less.
 const RUSTFLAGS: &str = "-Ctarget-feature=+crt-static -Cllvm-args=-inline-threshold=1000";
 
 /// The executables, by name.
@@ -33,7 +34,7 @@ pub struct GuestPrograms {
 }
 
 impl GuestPrograms {
-    /// Lets cargo bring the executables up to date.
+    /// Builds the executables.
     pub fn build(workspace: &Workspace, progress: &Progress) -> Result<Self> {
         let phase = progress.phase("build the device's programs");
         let mut cargo = command(cargo());
@@ -77,7 +78,7 @@ pub fn cargo() -> std::ffi::OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Name and path of the executable that one line of cargo's JSON output tells of.
+/// Name and path of the executable that a line of cargo's JSON output reports.
 fn executable(line: &str) -> Option<(String, PathBuf)> {
     let message: Value = serde_json::from_str(line).ok()?;
     let name = message.get("target")?.get("name")?.as_str()?;

@@ -5,10 +5,10 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-/// What this machine keeps for itself.
+/// Memory that devices leave to this machine.
 const RESERVE_MIB: u64 = 2 * 1024;
 
-/// What a device may take of this machine.
+/// Memory and disk of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
     /// Its memory.
@@ -18,13 +18,13 @@ pub struct Size {
 }
 
 impl Size {
-    /// All of it, the disk being in memory too.
+    /// The memory of this machine that it takes if the disk is in memory, too.
     pub fn total_mib(self) -> u64 {
         self.memory_mib + self.data_disk_mib
     }
 }
 
-/// Whether this much can be taken now.
+/// Whether so much memory is available now.
 pub fn has_room_for(size_mib: u64) -> Result<bool> {
     let text = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
     let available = available_mib(&text).context("/proc/meminfo has no MemAvailable")?;

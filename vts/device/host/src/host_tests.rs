@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::results::{Suite, Totals};
 use crate::workspace::Workspace;
 
-/// Runs them.
+/// Runs the tests whose names contain `filter`.
 pub fn run(workspace: &Workspace, progress: &Progress, filter: Option<&str>) -> Result<Vec<Suite>> {
     let phase = progress.phase("host tests");
     let log = workspace.host_dir()?.join("vts.log");
@@ -23,7 +23,7 @@ pub fn run(workspace: &Workspace, progress: &Progress, filter: Option<&str>) -> 
     let mut cargo = command(cargo());
     cargo.current_dir(workspace.root()).args(["test", "--workspace", "--no-fail-fast"]);
     cargo.args(filter);
-    // A test that could not run says so on its output, which would be hidden otherwise.
+    // A test that cannot run prints why, and the output of passed tests is hidden by default.
     cargo.args(["--", "--show-output"]);
 
     let mut suites = Suites::default();

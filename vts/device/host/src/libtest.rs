@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reads the output of libtest and of libtest-mimic, as text.
 //!
-//! Their JSON does not serve: libtest's needs a nightly compiler, and libtest-mimic's alone would be a
-//! second parser. cargo-nextest runs no documentation tests, and nothing on a device.
+//! Their JSON does not serve: libtest's needs a nightly compiler, and libtest-mimic's alone would
+//! be a second parser. cargo-nextest runs no documentation tests, and nothing on a device.
 //!
-//! A test that could not run says `SKIPPED: reason` on its standard output and returns: libtest
-//! shows that with `--show-output` after the tests, libtest-mimic, which captures nothing, between
-//! a test's name and its outcome as long as tests run one after the other (`--test-threads=1`).
+//! A test that cannot run prints `SKIPPED: reason` on its standard output and returns. libtest
+//! shows that after the tests, given `--show-output`. libtest-mimic captures nothing, so with
+//! `--test-threads=1` the line stands between a test's name and its outcome.
 
 use crate::results::{Suite, Verdict, SKIPPED};
 
@@ -90,7 +90,7 @@ impl Parser {
         self.suite
     }
 
-    /// Takes a line, or its end, that may be the outcome of the current test or a part of its output.
+    /// Takes a line, or the end of one: either the outcome of the current test or its output.
     fn test_line(&mut self, text: &str) {
         let Some(group) = &mut self.group else { return };
         if group.current.is_none() {
@@ -131,7 +131,7 @@ impl Parser {
         }
     }
 
-    /// Ends a group; `result` is what the program says it came to, empty if it says nothing.
+    /// Ends a group; `result` is the program's own count, empty if it printed none.
     fn close_group(&mut self, result: &str) {
         let Some(group) = self.group.take() else { return };
         if let Some(name) = group.current {

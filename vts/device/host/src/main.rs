@@ -49,7 +49,7 @@ use crate::workspace::Workspace;
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo vts", version)]
 struct Arguments {
-    /// What to do; everything if nothing is named.
+    /// What to do; without it, all tests are run.
     #[command(subcommand)]
     task: Option<Task>,
 
@@ -129,7 +129,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         }
         Some(Task::Host) => suites.extend(host(&workspace, &progress, arguments)),
         Some(Task::Device) => suites.extend(device(&workspace, &progress, arguments)),
-        // The host's tests leave a processor idle at times, and so do devices that wait for timers.
+        // Both leave processors idle at times.
         None => std::thread::scope(|scope| {
             let host = scope.spawn(|| host(&workspace, &progress, arguments));
             let device = device(&workspace, &progress, arguments);
@@ -155,7 +155,7 @@ fn device(workspace: &Workspace, progress: &Progress, arguments: &Arguments) -> 
         let mut suites: Vec<Suite> = device.patch_suite()?.into_iter().collect();
         let plans = plan::plans(&flavours, filter);
         let mut jobs: Vec<Job<'_>> = Vec::new();
-        // First in line, since the last of them would else be all that runs at the end.
+        // First: a long job that starts last would run alone at the end.
         if filter.is_none() {
             for &flavour in &flavours {
                 let device = &device;
@@ -184,7 +184,7 @@ fn panicked(name: &str) -> Suite {
     broken(name, &anyhow::anyhow!("its thread has panicked"))
 }
 
-/// What could not be run fails.
+/// The failure of something that could not be run.
 fn broken(name: &str, error: &anyhow::Error) -> Suite {
     let mut suite = Suite::new(name);
     suite.problems.push(format!("{error:#}"));

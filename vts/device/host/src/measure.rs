@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A device to measure on: boots it in one of two modes and runs steps, whose output it hands over
-//! line by line.
+//! Measures on a device: boots it in one of two modes, and hands over the output of its steps line
+//! by line.
 
 use std::time::Duration;
 
@@ -69,27 +69,27 @@ pub struct Measurement<'a> {
     pub flavour: Flavour,
     /// What is measured.
     pub mode: Mode,
-    /// Memory, and disk for /data, which is in this machine's memory if that has room.
+    /// Memory, and disk for /data; the disk is in this machine's memory if there is room.
     pub size: Size,
-    /// How fast /data can be read; None for as fast as this machine can.
+    /// How fast /data can be read; `None` does not limit it.
     pub data_read_rate: Option<Rate>,
-    /// Made before the first step.
+    /// Settings made before the first step.
     pub memory: MemorySettings,
     /// Programs of the device's build to put into [`PUSH_DIR`](vts_init::step::PUSH_DIR).
     pub programs: &'a [&'a str],
-    /// What to run, in order. Their time limits count on the device's clock, which is not this machine's
-    /// where instructions are counted.
+    /// What to run, in order. Their time limits count on the device's clock, which differs from
+    /// this machine's while instructions are counted.
     pub steps: &'a [Step],
-    /// How long all of it may take by this machine's clock.
+    /// How long the run may take by this machine's clock.
     pub time_limit: Duration,
 }
 
-/// Lines of the standard error of a failed step that the error quotes.
+/// How many lines of a failed step's standard error an error quotes.
 const QUOTED_LINES: usize = 40;
 
 impl Measurement<'_> {
-    /// Boots the device and runs the steps; gives each line of their standard output to `line`, with the
-    /// name of the step. Fails if a step does: the rest of them is run all the same.
+    /// Boots the device and runs the steps; gives each line of their standard output to `line`,
+    /// with the name of the step. Runs all steps, and fails if one of them did.
     pub fn run(&self, device: &Device, phase: &Phase, line: impl FnMut(&str, &str)) -> Result<()> {
         let setup = Setup {
             flavour: self.flavour,
@@ -188,7 +188,7 @@ impl<F: FnMut(&str, &str)> Reader<'_, F> {
         let kernel_log = run.kernel_log();
         self.errors.extend(console::complaint(&kernel_log));
         if !self.done {
-            self.errors.push("the device stopped before its end".to_owned());
+            self.errors.push("the device stopped before its last step".to_owned());
         }
         if self.errors.is_empty() {
             return Ok(());

@@ -4,7 +4,7 @@
 use clap::ValueEnum;
 use vts_init::step::Step;
 
-/// When files of tmpfs, memfds among them, are given transparent huge pages.
+/// When tmpfs gives files, memfds among them, transparent huge pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ShmemHugePages {
     /// Never.
@@ -25,19 +25,19 @@ impl ShmemHugePages {
     }
 }
 
-/// The settings; what is None stays as the kernel has it.
+/// The settings; those that are `None` are left alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemorySettings {
     /// Huge pages of 2 MiB set apart for hugetlb.
     pub huge_pages: Option<u32>,
     /// Transparent huge pages of tmpfs.
     pub shmem_huge_pages: Option<ShmemHugePages>,
-    /// The biggest udmabuf.
+    /// Largest size of a udmabuf.
     pub udmabuf_size_limit_mib: Option<u32>,
 }
 
 impl MemorySettings {
-    /// The step that makes the settings; it fails if the kernel does not take one in full.
+    /// The step that makes the settings; it fails if the kernel refuses one or grants less.
     pub fn step(&self) -> Step {
         let mut script = PUT.to_owned();
         let mut put = |file: &str, value: &str| script.push_str(&format!("put {file} {value}\n"));

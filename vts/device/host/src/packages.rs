@@ -87,8 +87,8 @@ pub fn version(package: &str) -> Result<String> {
     output(command("dpkg-query").args(["--show", "--showformat=${Version}", package]))
 }
 
-/// Name of the package, beginning with `prefix`, that `package` depends on in the given version; in
-/// its newest, if the archive does not have that version any more.
+/// Name of the package, beginning with `prefix`, that `package` depends on in the given version, or
+/// in the newest one if the archive has dropped that version.
 pub fn dependency(package: &str, version: &str, prefix: &str) -> Result<String> {
     if rustix::process::geteuid().is_root() {
         apt_get(&["update"])?;

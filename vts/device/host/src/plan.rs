@@ -20,7 +20,7 @@ pub struct Plan {
     pub steps: Vec<PlannedStep>,
 }
 
-/// What a device may need before its first step and after its last one.
+/// What a device may need before its first step and after its last one, together.
 const BOOT_TIME: Duration = Duration::from_secs(180);
 
 impl Plan {

@@ -29,7 +29,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ("target_full_treble", "true"),
 ];
 
-/// Kind of Android build: what is granted to a tester differs.
+/// Kind of Android build: a tester has more rights in one than in the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     /// What is sold: no root, no shell access to the service.
@@ -181,7 +181,7 @@ fn check_service_contexts(policy: &Path, file: &Path) -> Result<()> {
         .with_context(|| format!("{} does not fit the policy", file.display()))
 }
 
-/// Refuses a name that is labelled twice: which label held would depend on the reader.
+/// Refuses a name with two labels: which of them holds would depend on the reader.
 fn refuse_duplicates(files: &[&Path]) -> Result<()> {
     let mut seen: HashMap<String, &Path> = HashMap::new();
     for file in files {

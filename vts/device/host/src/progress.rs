@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the person who waits sees: on a terminal a live line for each thing that is being done, plain
-//! lines otherwise.
+//! Progress for the person who waits: on a terminal a live line for each phase, plain lines
+//! otherwise.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ impl Progress {
         }
     }
 
-    /// Says what is being done until the returned value is dropped.
+    /// Begins a phase, which ends when the returned value is dropped.
     pub fn phase(&self, name: impl Into<String>) -> Phase {
         let name = name.into();
         let bar = self.bars.as_ref().map(|bars| {
@@ -53,7 +53,7 @@ impl Progress {
     }
 }
 
-/// Something that takes a while.
+/// A part of the work that takes a while.
 #[derive(Debug)]
 pub struct Phase {
     name: String,

@@ -16,19 +16,19 @@ use vts_init::report::REPORT_PORT;
 use crate::command::command;
 use crate::kernel::Kernel;
 
-/// Arguments of every kernel. A busy host is late with timer interrupts, of which the kernel checks
-/// otherwise that they come at all. A test changes blocks of /data beneath the file system, which kernels allow unless
-/// they are configured without BLK_DEV_WRITE_MOUNTED.
+/// Arguments of every kernel. `no_timer_check`: a busy host is late with timer interrupts, and the
+/// kernel would take them for missing. `bdev_allow_write_mounted`: a test changes blocks of /data
+/// beneath the file system, which a kernel without BLK_DEV_WRITE_MOUNTED refuses by default.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 no_timer_check bdev_allow_write_mounted=1";
 
-/// Makes the CMA heap, which does not know the patched operation, on a kernel that has one. Not where costs are measured:
-/// of memfds that happen to have pages there, udmabuf moves each page before it pins it.
+/// Gives a kernel with the CMA heap, which lacks the patched operation, memory for it. Not where
+/// costs are measured: udmabuf migrates each page of a memfd out of CMA before it pins it.
 const CMA_HEAP: &str = "cma=64M";
 
 /// Memory of the machine that tries KVM.
 const PROBE_MEMORY_MIB: u64 = 256;
 
-/// A kernel without a root file system gets this far well within it, also on a slow machine.
+/// Enough, on a slow machine, too, for a kernel to look for its root file system.
 const PROBE_TIME: Duration = Duration::from_secs(20);
 
 /// Who executes the machine's instructions.
@@ -56,12 +56,12 @@ impl Accelerator {
 pub enum Execution {
     /// Two processors, as fast as they get.
     Free(Accelerator),
-    /// Two translated processors with everything that the translator knows.
+    /// Two translated processors with every feature that the translator has.
     Timed,
-    /// One such processor whose clock runs one nanosecond for each instruction, so that processor
+    /// One such processor whose clock advances one nanosecond per instruction, so that processor
     /// time counts instructions and is the same in every run. Idle time passes as on this machine:
-    /// were it skipped, every timer of the kernel would fire, thousands of times, while a disk
-    /// answers, and all that would count as work.
+    /// if it were skipped, the kernel's timers would fire thousands of times while a disk answers,
+    /// and count as work.
     Counted,
 }
 
@@ -96,7 +96,7 @@ fn qemu(execution: Execution, kernel: &Kernel, memory_mib: u64) -> Command {
     qemu
 }
 
-/// Boots the kernel without a root file system, of which it complains at the end of its start.
+/// Boots the kernel without a root file system; it is up when it complains about that.
 fn kvm_boots(kernel: &Kernel) -> bool {
     let mut qemu = qemu(Execution::Free(Accelerator::Kvm), kernel, PROBE_MEMORY_MIB);
     qemu.args(["-append", KERNEL_ARGUMENTS, "-serial", "stdio"]);
@@ -112,7 +112,7 @@ fn kvm_boots(kernel: &Kernel) -> bool {
 pub enum DataDrive {
     /// In a file of this path, which QEMU reads and writes itself.
     File(PathBuf),
-    /// Behind a unix socket of this path, on which an NBD server gives them out.
+    /// Behind a unix socket of this path, on which an NBD server listens.
     Nbd(PathBuf),
 }
 

@@ -24,7 +24,7 @@ pub struct Collector<'a> {
 }
 
 impl<'a> Collector<'a> {
-    /// For a device that runs `plan`; with a filter a program may have no test to run.
+    /// For a device that runs `plan`; if `filtered`, a program may run no test.
     pub fn new(plan: &'a Plan, filtered: bool) -> Self {
         Self {
             plan,
@@ -116,7 +116,8 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Ends the run. `console_tail` is the end of the kernel's log, which says why a device stopped.
+    /// Ends the run. `console_tail` gives the end of the kernel log, for a device that stopped
+    /// early.
     pub fn finish(mut self, console_tail: impl FnOnce() -> String) -> Vec<Suite> {
         if let Some(running) = self.running.take() {
             let ending = Ending { code: None, signal: None, timed_out: false };
@@ -133,7 +134,7 @@ impl<'a> Collector<'a> {
             }
         }
         if !self.done {
-            let when = if self.booted { "before its end" } else { "before it was up" };
+            let when = if self.booted { "before its last step" } else { "before it was up" };
             self.device
                 .problems
                 .push(format!("the device stopped {when}; its console:\n{}", console_tail()));

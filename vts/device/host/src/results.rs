@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What tests came to.
+//! Results of tests.
 
 use std::time::Duration;
 
-/// Before the reason, in the output of a test that could not run.
+/// What the output of a test that cannot run has before the reason.
 pub const SKIPPED: &str = "SKIPPED: ";
 
 /// Outcome of one test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It held.
+    /// It passed.
     Passed,
-    /// It did not hold; the text says how, as far as is known.
+    /// It failed; the text says how, as far as it is known.
     Failed(String),
-    /// It could not run; the text says why.
+    /// It cannot run; the text says why.
     Skipped(String),
 }
 
@@ -29,7 +29,7 @@ pub struct Test {
 /// The tests of one program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Suite {
-    /// Name of the program, and of who ran it if there is more than one.
+    /// Name of the program, and as whom it ran if that differs.
     pub name: String,
     /// Its tests, in the order in which they ended.
     pub tests: Vec<Test>,

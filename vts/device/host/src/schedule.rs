@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runs what needs a device, two at a time where this machine is big enough: what runs on a device keeps one
-//! processor busy most of the time.
+//! Runs what needs a device, two devices at a time where this machine is big enough: one device
+//! keeps about one processor busy.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -55,8 +55,8 @@ fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// How many devices may run at the same time: two, if there is a processor for each and room for
-/// the two biggest with their disks in memory.
+/// How many devices may run at the same time: two, if each gets a processor and the two biggest fit
+/// into memory with their disks.
 fn slots(
     jobs: &[Job<'_>],
     processors: usize,

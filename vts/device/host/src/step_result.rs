@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Turns the output of one step into test results.
 //!
-//! A SELinux denial fails the step during which it happens, unless the step has printed
+//! An SELinux denial fails the step during which it happens, unless the step has printed
 //! `EXPECT-AVC: TEXT` on its standard output, with a TEXT that the denial contains.
 
 use vts_init::report::Stream;
@@ -118,7 +118,7 @@ impl RunningStep {
     }
 }
 
-/// The verdict on what SELinux denied against expectation.
+/// The verdict on denials that were not expected.
 pub fn verdict_on(denials: &[String]) -> Verdict {
     if denials.is_empty() {
         Verdict::Passed

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What can be run on the device, by whom, and how its output is read.
+//! The steps that tests consist of: what runs on the device, as whom, and how its output is read.
 
 use vts_init::ids::AID_CAMERASERVER;
 use vts_init::step::{Step, PUSH_DIR};
 
-/// How a step's output tells what its tests came to.
+/// How a step's output tells the results of its tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// As libtest's.
@@ -97,7 +97,7 @@ fn test_command(program: &str, filter: Option<&str>) -> String {
     format!("exec ./{program} --test-threads=1{}", filter.unwrap_or_default())
 }
 
-/// An ext4 and a tmpfs, for what is to be tried on more file systems than F2FS.
+/// Mounts an ext4 and a tmpfs, for tests that need more file systems than F2FS.
 const MOUNT_MORE: &str = "\
 mkdir -p ext4 tmpfs
 truncate -s 64M ext4.img
@@ -108,7 +108,7 @@ mount -t tmpfs tmpfs tmpfs || exit
 export DMABUF_TEST_MORE_DIRS=$PWD/ext4:$PWD/tmpfs
 ";
 
-/// They lie on /data, which could not be unmounted at the end.
+/// While they are mounted, /data, which holds them, cannot be unmounted.
 const UNMOUNT_MORE: &str = "\
 status=$?
 umount ext4 tmpfs

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is printed at the end.
+//! The summary of all results, printed at the end.
 
 use std::fmt::Write;
 

@@ -32,7 +32,7 @@ impl Parser {
                 self.planned = Some(1);
             }
         } else if let Some(reason) = line.strip_prefix("Bail out!") {
-            self.suite.problems.push(format!("it gave up: {}", reason.trim()));
+            self.suite.problems.push(format!("it bailed out: {}", reason.trim()));
         } else if let Some(rest) = line.strip_prefix("ok ") {
             self.test(rest, true);
         } else if let Some(rest) = line.strip_prefix("not ok ") {

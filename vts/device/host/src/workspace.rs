@@ -52,7 +52,7 @@ impl Workspace {
         self.target.join("device")
     }
 
-    /// What is made for the device before it runs: images, policy, the log of that.
+    /// Images, policy and build log, which are made before a device runs.
     pub fn device_dir(&self) -> Result<PathBuf> {
         self.output_dir("device")
     }

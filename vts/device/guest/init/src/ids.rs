@@ -73,7 +73,7 @@ const FIXED: &[(&str, u32)] = &[
     ("nobody", 9999),
 ];
 
-/// A name or number that stands for no id.
+/// A name that is neither known nor a number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {kind} '{name}'")]
 pub struct UnknownId {

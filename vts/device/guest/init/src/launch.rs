@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{kernel_file, mounts, reaper, selinux};
 
-/// Exit status of a process that could not become its program, as of a shell.
+/// Exit status of a process that failed to execute its program, as a shell's.
 pub const EXEC_FAILED: u8 = 127;
 
 const INIT: &str = "/system/bin/init";
@@ -114,7 +114,7 @@ fn cgroup_dir(name: &str) -> String {
     format!("{CGROUP_ROOT}/{name}")
 }
 
-/// In the new process: takes on what `spec` says and executes the program; returns only if it failed.
+/// In the new process: becomes what `spec` says and executes the program; returns only on failure.
 pub fn become_program(spec: &str, program: &str, args: &[&str]) -> Error {
     match serde_json::from_str(spec).map_err(Error::from).and_then(|spec| prepare(&spec)) {
         Ok(()) => Command::new(program).args(args).exec().into(),

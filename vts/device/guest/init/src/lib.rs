@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the virtual device's first process shares with the host: the test [`plan`] that it reads,
-//! with a [`step`] on each line, and the [`report`] that it writes. The parsers of its configuration
-//! files live here too, so that they are tested on the host.
+//! with a [`step`] on each line, and the [`report`] that it writes. The parsers of its
+//! configuration files live here too, so that they are tested on the host.
 
 pub mod file_contexts;
 pub mod ids;

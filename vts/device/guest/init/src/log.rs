@@ -47,7 +47,7 @@ fn record(priority: u8, tag: &str, text: &str) {
                 .as_ref()
                 .is_some_and(|mut file| writeln_at_once(&mut file, priority, tag, piece));
             if !written {
-                // Not eprintln, which panics where nobody may write.
+                // Not eprintln, which panics if it cannot write.
                 let _ = writeln!(std::io::stderr(), "{tag}: {piece}");
             }
             rest = next;

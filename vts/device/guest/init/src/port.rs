@@ -20,7 +20,7 @@ pub fn node() -> Option<PathBuf> {
     })
 }
 
-/// Opens the port; false if the machine has none.
+/// Opens the port; false if the machine has no such port.
 pub fn open() -> Result<bool> {
     if PORT.get().is_some() {
         return Ok(true);

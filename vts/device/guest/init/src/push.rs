@@ -16,7 +16,8 @@ use crate::{mounts, selinux};
 const PUSH_DISK: &str = "/dev/block/vdc";
 const PUSH_MOUNT: &str = "/mnt/push";
 
-/// Mounts the push image, copies its files and reads its plan; None if the machine has no such disk.
+/// Mounts the push image, copies its files and reads its plan; `None` if the machine has no such
+/// disk or the image no plan.
 pub fn load(contexts: &FileContexts) -> Result<Option<Vec<Step>>> {
     let disk = Path::new(PUSH_DISK);
     if !disk.exists() {

@@ -86,7 +86,7 @@ pub enum Event {
         timed_out: bool,
         /// How long it ran, in milliseconds.
         duration_ms: u64,
-        /// SELinux denials logged while it ran, by anyone.
+        /// SELinux denials of any process that were logged while it ran.
         denials: Vec<String>,
     },
     /// The device cannot go on; it powers itself off.

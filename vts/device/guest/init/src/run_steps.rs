@@ -12,7 +12,7 @@ use crate::message::{Ended, Message, Source};
 use crate::supervisor::Supervisor;
 use crate::{log, port};
 
-/// How long what a step started may take to die of SIGKILL.
+/// How long processes of a step may take to end after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs every step.
@@ -50,7 +50,7 @@ fn run_step(supervisor: &mut Supervisor, index: usize, step: &Step) -> Result<()
     let duration = begin.elapsed();
     let timed_out = watch.ended.is_none();
 
-    // Also when it exited by itself: nothing it left behind may disturb the next step.
+    // After a normal exit, too: processes that it left behind must not disturb the next step.
     launch::kill_cgroup(&cgroup)?;
     watch.until(supervisor, Instant::now() + KILL_LIMIT, Watch::is_over)?;
     let Some(ended) = watch.ended.filter(|_| watch.is_over()) else {

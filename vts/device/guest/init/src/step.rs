@@ -53,7 +53,8 @@ fn is_default_cwd(cwd: &str) -> bool {
 }
 
 impl Step {
-    /// A command line run by the shell as `adb shell` runs it: uid 2000, adb's groups, `u:r:shell:s0`.
+    /// A command line that the shell runs as in `adb shell`: uid 2000, adb's groups,
+    /// `u:r:shell:s0`.
     pub fn shell(name: impl Into<String>, command: impl Into<String>, timeout_s: u64) -> Self {
         Self {
             name: name.into(),

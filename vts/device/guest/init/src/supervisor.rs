@@ -144,7 +144,7 @@ impl Supervisor {
     /// Handles what concerns services, and returns the next message that concerns a step; None
     /// when `until` has come.
     pub fn next_step_message(&mut self, until: Instant) -> Result<Option<Message>> {
-        // Also when messages never cease to come.
+        // The condition also ends the loop while messages keep coming.
         while Instant::now() < until {
             self.restart_due()?;
             let next_restart = self.services.iter().filter_map(|s| s.restart_at).min();
@@ -227,7 +227,7 @@ impl Supervisor {
                 signal: ended.signal,
             })?;
         }
-        // Its children would otherwise live on beside those of the next start.
+        // Otherwise its children would live on beside those of the next start.
         launch::kill_cgroup(&name)?;
         if self.stopping || supervised.service.oneshot || supervised.service.console {
             return Ok(());
@@ -266,7 +266,7 @@ impl Supervisor {
             .try_for_each(|s| launch::kill_cgroup(&s.service.name))
     }
 
-    /// Stops every service: SIGTERM, some time, SIGKILL.
+    /// Stops every service: SIGTERM, then SIGKILL after a grace period.
     pub fn stop_all(&mut self) -> Result<()> {
         const GRACE: Duration = Duration::from_secs(2);
         const LIMIT: Duration = Duration::from_secs(10);

@@ -66,7 +66,7 @@ impl Access {
         let number = |path: PathBuf| -> Result<u32> {
             let text =
                 fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-            text.trim().parse().with_context(|| format!("{} is no number", path.display()))
+            text.trim().parse().with_context(|| format!("{} is not a number", path.display()))
         };
         let bit = |permission: Permission| -> Result<u32> {
             let place = number(class_dir.join("perms").join(permission.name()))?;
@@ -264,7 +264,7 @@ mod tests {
         let access = Access::new(dir.path(), "u:r:servicemanager:s0".into()).unwrap();
         let mut caller = Caller { pid: 1, uid: 2000, context: Some("u:r:shell:s0".into()) };
         assert!(!access.allows(&caller, "u:object_r:a:s0", Permission::Find, Some("a")));
-        // A plain file keeps what was written: the request read back is no decision.
+        // A plain file gives back the request, which is not a decision.
         fs::write(dir.path().join("access"), "").unwrap();
         assert!(!access.allows(&caller, "u:object_r:a:s0", Permission::Find, Some("a")));
         caller.context = None;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 const FILES: [&str; 2] =
     ["/system/etc/selinux/plat_service_contexts", "/vendor/etc/selinux/vendor_service_contexts"];
 
-/// A line that is no entry, or gives a name another context than before.
+/// A line that is not an entry, or that gives a name a second context.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {reason}")]
 pub struct BadEntry {

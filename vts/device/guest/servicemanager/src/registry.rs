@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The names, and who waits for which.
+//! Registered names, and the callbacks that wait for names.
 
 use std::collections::BTreeMap;
 

@@ -265,7 +265,7 @@ impl IServiceManager for ServiceManager {
         Ok(None)
     }
 
-    /// Services are not started on demand, so nobody may count on being told of clients.
+    /// Services are not started on demand, so callbacks about clients are refused.
     fn registerClientCallback(
         &self,
         _name: &str,

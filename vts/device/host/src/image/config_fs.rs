@@ -40,7 +40,7 @@ pub fn parse(text: &str) -> Result<Vec<Aid>> {
             );
             ensure!(
                 aids.iter().all(|aid| aid.name != name && aid.id != id),
-                "{}: {name} or {id} is there twice",
+                "{}: {name} or {id} is defined twice",
                 place()
             );
             aids.push(Aid { name, id });
@@ -102,7 +102,7 @@ mod tests {
             ("[AID_VENDOR_A]\nuser: x\n", "config.fs:2: unknown word in 'user: x'"),
             (
                 "[AID_VENDOR_A]\nvalue: 2950\n[AID_VENDOR_B]\nvalue: 2950\n",
-                "config.fs:4: vendor_b or 2950 is there twice",
+                "config.fs:4: vendor_b or 2950 is defined twice",
             ),
             ("[AID_VENDOR_A]\n", "config.fs: the last section has no value"),
         ] {

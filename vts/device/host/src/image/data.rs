@@ -13,7 +13,7 @@ use crate::host_memory::{self, Size};
 /// `extra_attr` comes first: others need it.
 const FEATURES: &str = "extra_attr,project_quota,compression,casefold,encrypt,verity,quota";
 
-/// A disk without a name: it is gone when the last process that has it open ends.
+/// A disk in an unlinked file: it is freed when no process has it open any more.
 #[derive(Debug)]
 pub struct DataDisk {
     file: File,
@@ -21,8 +21,8 @@ pub struct DataDisk {
 }
 
 impl DataDisk {
-    /// Makes the disk, in memory if this machine has enough of it for disk and device, so that the
-    /// emulated disk is not what bounds a load; otherwise in `dir`.
+    /// Makes the disk in memory if that has room for disk and device, so that the emulated disk
+    /// does not limit loads; otherwise in `dir`.
     pub fn create(size: Size, dir: &Path, log: &Path) -> Result<Self> {
         let in_memory = host_memory::has_room_for(size.total_mib())?;
         let file = if in_memory {

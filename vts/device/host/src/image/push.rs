@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The disk with what a tester would `adb push`, and the plan.
+//! The disk with the plan, and with the files that a tester would `adb push`.
 
 use std::path::{Path, PathBuf};
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::command::{command, run_logged};
 
-/// The content of an image while it is put together.
+/// The content of an image that is being made.
 #[derive(Debug)]
 pub struct Stage {
     dir: PathBuf,
@@ -63,7 +63,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Adds a symbolic link, unless there is something of that name.
+    /// Adds a symbolic link, unless the path exists.
     pub fn link(&self, path: &str, target: &str) -> Result<()> {
         let to = self.place(path)?;
         if fs::symlink_metadata(&to).is_err() {
@@ -86,7 +86,7 @@ impl Stage {
     }
 
     /// Writes the image. Everything in it belongs to root and, given file_contexts, has its label
-    /// in security.selinux; neither needs this user to be root.
+    /// in security.selinux. This process need not be root.
     pub fn write(self, image: &Path, file_contexts: Option<&Path>, log: &Path) -> Result<()> {
         let mut mkfs = command("mkfs.erofs");
         mkfs.args(["--quiet", "--all-root", "-T0"]);

@@ -50,7 +50,7 @@ impl Kernel {
         self.dir.join(IMAGE)
     }
 
-    /// What its command line holds besides what every kernel's does.
+    /// What its command line has and other kernels' do not need.
     pub fn arguments(&self) -> &'static str {
         match self.flavour {
             Flavour::Patched => "androidboot.binderfs=1",

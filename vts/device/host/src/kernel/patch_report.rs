@@ -14,7 +14,7 @@ use crate::files;
 pub struct PatchReport {
     /// Name of the patch, without its extension.
     pub patch: String,
-    /// Whether there is no error and no warning.
+    /// Whether it reports neither errors nor warnings.
     pub clean: bool,
     /// Its output.
     pub text: String,
@@ -34,7 +34,7 @@ pub fn read(dir: &Path) -> Result<Vec<PatchReport>> {
     Ok(reports)
 }
 
-/// checkpatch.pl ends with a line of totals; without one it did not get that far.
+/// checkpatch.pl ends with a line of totals; without one it has failed.
 fn is_clean(report: &str) -> bool {
     report.lines().any(|line| line.starts_with("total: 0 errors, 0 warnings,"))
 }

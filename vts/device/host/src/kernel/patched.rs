@@ -127,8 +127,8 @@ impl Recipe {
         );
         if !lost.is_empty() {
             bail!(
-                "{}: options that did not survive (a dependency is missing, or there is no such \
-                 option):\n    {}",
+                "{}: options that the final configuration lacks (a dependency is missing, or no \
+                 option has that name):\n    {}",
                 self.fragment.display(),
                 lost.join("\n    ")
             );

@@ -15,13 +15,14 @@ use crate::{files, packages};
 /// Depends on the packages of the kernel itself, whose names hold its version.
 const META_PACKAGE: &str = "linux-image-6.12-amd64";
 
-/// Its version is looked for, so that the two flavours differ by the patches and the configuration.
+/// The package whose version is fetched, so that the flavours differ by patches and configuration
+/// only.
 const SOURCE_PACKAGE: &str = "linux-source-6.12";
 
 /// Changes whenever the steps of this module do.
 const RECIPE: &str = "1";
 
-/// What the device needs and the package has as modules; what those need comes with them.
+/// Modules of the package that the device needs; modprobe adds those that they need.
 const WANTED: [&str; 13] = [
     "binder_linux",
     "crc32_generic",
@@ -124,7 +125,7 @@ fn load_order(actions: &str) -> Result<Vec<PathBuf>> {
                     order.push(path);
                 }
             }
-            _ => bail!("modprobe would do something else than to load a module: {line}"),
+            _ => bail!("modprobe would do more than load a module: {line}"),
         }
     }
     Ok(order)

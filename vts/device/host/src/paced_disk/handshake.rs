@@ -11,18 +11,18 @@ use super::protocol::{
     REPLY_ACK, REPLY_INFO, REPLY_INVALID, REPLY_UNKNOWN, REPLY_UNSUPPORTED, TRANSMISSION_FLAGS,
 };
 
-/// Longer data than any option has.
+/// More than the data of any option.
 const MAX_OPTION_BYTES: u32 = 64 << 10;
 
-/// Requests that do not cut pages are the cheapest.
+/// The page size: requests of whole pages are the cheapest.
 const PREFERRED_BLOCK_BYTES: u32 = 4096;
 
-/// What the client wants after the handshake.
+/// How the handshake ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Agreed {
-    /// To use the disk.
+    /// The client uses the disk.
     Transmission,
-    /// Nothing more.
+    /// The client leaves.
     Abort,
 }
 
@@ -66,8 +66,8 @@ pub fn negotiate(stream: &mut (impl Read + Write), size_bytes: u64) -> Result<Ag
     }
 }
 
-/// The name in the data of an option about an export; the pieces of information that it asks for are
-/// checked only for their number, since all are sent.
+/// The name in the data of an option about an export. Of the pieces of information that it asks for
+/// only the number is checked, since all are sent.
 fn export_name(data: &[u8]) -> Result<&[u8]> {
     let mut rest = data;
     let len = read_u32(&mut rest).context("no length of the name")? as usize;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A disk that is read at a set rate: an NBD server on a unix socket, to which QEMU connects.
 //!
-//! No existing server paces as [`pace`] does. QEMU's throttling lets the bytes of a tenth of a second
-//! pass at once. nbdkit's rate filter, set to 250 MiB/s, lets bursts of 256 MiB pass; with a burst of
-//! 1 ms it takes 7 to 8 ms for 1 MiB instead of 4 ms, and no plugin of nbdkit can hold back the end
-//! of an answer. The crate `nbd` serves one request at a time, and has neither trim nor block sizes.
+//! No existing server paces as [`pace`] does. QEMU's throttling lets the bytes of a tenth of a
+//! second pass at once. nbdkit's rate filter, set to 250 MiB/s, lets bursts of 256 MiB pass; with a
+//! burst of 1 ms it takes 7 to 8 ms for 1 MiB instead of 4 ms, and no plugin of nbdkit can hold
+//! back the end of an answer. The crate `nbd` serves one request at a time, and has neither trim
+//! nor block sizes.
 
 mod handshake;
 mod pace;
@@ -26,7 +27,8 @@ pub use self::pace::Rate;
 
 use self::handshake::Agreed;
 
-/// A server of one disk to one client. It ends when the client leaves, or without one when it is dropped.
+/// A server of one disk to one client. It ends when the client leaves, or when it is dropped before
+/// a client has come.
 #[derive(Debug)]
 pub struct PacedDisk {
     listener: UnixListener,
@@ -50,7 +52,7 @@ impl PacedDisk {
             Self { listener: listener.try_clone()?, socket: socket.to_owned(), server: None };
         let server = move || match listener.accept() {
             Ok((stream, _)) => serve(&stream, &disk, rate),
-            // Nobody came before the end.
+            // The listener was shut down before a client connected.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             Err(error) => Err(error.into()),
         };
@@ -59,7 +61,8 @@ impl PacedDisk {
         Ok(paced)
     }
 
-    /// Waits until the client has left; takes no client any more. Fails if the client was not understood.
+    /// Accepts no client any more, and waits until the one that is connected has left. Fails if it
+    /// broke the protocol.
     pub fn finish(mut self) -> Result<()> {
         self.close();
         let ended = self.server.take().map(JoinHandle::join);
@@ -67,7 +70,7 @@ impl PacedDisk {
     }
 
     fn close(&self) {
-        // Wakes the thread that accepts; whoever is connected stays.
+        // Wakes the thread that accepts; a connected client stays connected.
         let _ = shutdown(&self.listener, Shutdown::Both);
         let _ = fs::remove_file(&self.socket);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! When a device that moves its bytes one after the other is done with a request.
+//! When a device that serves one request after the other completes each of them.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -12,7 +12,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// So many MiB per second.
+    /// Converts from MiB per second.
     pub fn from_mib_per_s(mib_per_s: NonZeroU32) -> Self {
         Self { mib_per_s }
     }
@@ -30,7 +30,7 @@ impl fmt::Display for Rate {
     }
 }
 
-/// The device's time line.
+/// Until when the device is busy.
 #[derive(Debug)]
 pub struct Pace {
     rate: Rate,
@@ -38,15 +38,16 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// A device that has had nothing to do yet.
+    /// A device without requests so far.
     pub fn new(rate: Rate) -> Self {
         Self { rate, busy_until: None }
     }
 
-    /// When a request that arrived at `arrival` is done. Requests are given in the order in which the
-    /// device takes them; it starts with this one when the last one is done, so idle time saves nothing up.
+    /// When a request that arrived at `arrival` completes. Requests are given in the order in which
+    /// the device takes them; it starts this one when it has completed the last one, so idle time
+    /// allows no burst.
     ///
-    /// It follows from arrivals and sizes alone: an answer that was late makes the next one no later.
+    /// The result depends on arrivals and sizes alone: a late answer does not delay the next one.
     pub fn completion(&mut self, arrival: Instant, len_bytes: u32) -> Instant {
         let start = self.busy_until.map_or(arrival, |busy_until| busy_until.max(arrival));
         let completion = start + self.rate.time_for(len_bytes);

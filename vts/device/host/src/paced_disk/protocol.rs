@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What of the NBD protocol client and server exchange: numbers, and the messages of the transmission phase. All integers
-//! are big-endian.
+//! The part of the NBD protocol that QEMU uses: numbers, and the messages of the transmission
+//! phase. All integers are big-endian.
 //!
 //! The protocol: <https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md>
 
@@ -22,7 +22,7 @@ pub const REPLY_MAGIC: u32 = 0x6744_6698;
 /// Flag of either side: options are answered one by one.
 pub const FIXED_NEWSTYLE: u16 = 1 << 0;
 
-/// The client gives up.
+/// The client ends the handshake.
 pub const OPTION_ABORT: u32 = 2;
 /// The client asks about an export.
 pub const OPTION_INFO: u32 = 6;
@@ -31,13 +31,13 @@ pub const OPTION_GO: u32 = 7;
 
 /// Last reply to an option.
 pub const REPLY_ACK: u32 = 1;
-/// One piece of what there is to know about an export.
+/// One piece of information about an export.
 pub const REPLY_INFO: u32 = 3;
 /// The server does not know the option.
 pub const REPLY_UNSUPPORTED: u32 = 1 << 31 | 1;
 /// The data of the option is malformed.
 pub const REPLY_INVALID: u32 = 1 << 31 | 3;
-/// There is no such export.
+/// No export has that name.
 pub const REPLY_UNKNOWN: u32 = 1 << 31 | 6;
 
 /// A piece of information: size and transmission flags.
@@ -45,20 +45,20 @@ pub const INFO_EXPORT: u16 = 0;
 /// A piece of information: smallest, preferred and largest size of a request.
 pub const INFO_BLOCK_SIZE: u16 = 3;
 
-/// The transmission flags: that there are some, and that flush and trim are known.
+/// The transmission flags: the flags are valid, and the server has flush and trim.
 pub const TRANSMISSION_FLAGS: u16 = 1 << 0 | 1 << 2 | 1 << 5;
 
-/// Payload that every client may expect of a request, and none may exceed here.
+/// Largest payload of a request: what the protocol lets every client use.
 pub const MAX_PAYLOAD_BYTES: u32 = 32 << 20;
 
 /// Errors of requests, by their numbers in the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestError {
-    /// The host could not do it.
+    /// EIO: the host failed to read or write.
     Io = 5,
-    /// No such command, or nothing there to read.
+    /// EINVAL: an unknown command or flag, or a read or trim beyond the end.
     InvalidArgument = 22,
-    /// Nothing there to write to.
+    /// ENOSPC: a write beyond the end.
     NoSpace = 28,
 }
 
@@ -67,13 +67,13 @@ pub enum RequestError {
 pub enum Command {
     /// Send bytes.
     Read,
-    /// Take the bytes that follow.
+    /// Write the bytes that follow.
     Write,
     /// The client leaves.
     Disconnect,
     /// Make what was written durable.
     Flush,
-    /// Forget bytes.
+    /// Discard bytes.
     Trim,
     /// Something else.
     Unknown(u16),
@@ -92,7 +92,7 @@ impl Command {
     }
 }
 
-/// A request, but for the payload of a write, which follows it.
+/// A request without the payload of a write, which follows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
     /// Bits that change what the command does; none was offered to the client.
@@ -108,7 +108,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads a request; fails if what comes is none.
+    /// Reads a request; fails if its first word is not that of a request.
     pub fn read(stream: &mut impl Read) -> Result<Self> {
         let magic = read_u32(stream)?;
         ensure!(magic == REQUEST_MAGIC, "a request begins with {magic:#x}, not {REQUEST_MAGIC:#x}");
@@ -121,7 +121,7 @@ impl Request {
         })
     }
 
-    /// The end of what it is about, if that is within `size_bytes`.
+    /// Whether its bytes lie within the first `size_bytes` of the disk.
     pub fn is_within(&self, size_bytes: u64) -> bool {
         let end = self.offset_bytes.checked_add(u64::from(self.len_bytes));
         end.is_some_and(|end| end <= size_bytes)

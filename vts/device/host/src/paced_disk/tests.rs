@@ -147,7 +147,7 @@ fn handshake() {
 }
 
 #[test]
-fn what_is_no_handshake_ends_it() {
+fn a_broken_handshake_ends_the_connection() {
     let mut client = Client::connect(FAST);
     assert_eq!(client.receive(18).len(), 18);
     client.send(&[0xff; 4]);
@@ -201,7 +201,7 @@ fn writes_and_trims_change_the_disk() {
 }
 
 #[test]
-fn what_is_not_on_the_disk_is_refused() {
+fn requests_beyond_the_disk_are_refused() {
     const INVALID: u32 = 22;
     const NO_SPACE: u32 = 28;
     let mut client = Client::ready(FAST);
@@ -225,7 +225,7 @@ fn what_is_not_on_the_disk_is_refused() {
 }
 
 #[test]
-fn what_is_no_request_ends_the_connection() {
+fn a_broken_request_ends_the_connection() {
     let mut client = Client::ready(FAST);
     client.send(&[0; 28]);
     assert!(client.complaint().contains("a request begins with 0x0"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The transmission phase: one thread takes requests, another one answers them, so that a request arrives on time while the
-//! answer to an earlier one waits for its.
+//! The transmission phase: one thread takes requests, another one answers them, so that the arrival
+//! of a request is known while an earlier one waits for its completion.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -19,30 +19,31 @@ use rustix::thread::set_current_timer_slack;
 use super::pace::{Pace, Rate};
 use super::protocol::{reply_header, Command, Request, RequestError, MAX_PAYLOAD_BYTES};
 
-/// The end of a read that is sent when the read is done; what comes before it is sent as soon as the device starts, since
-/// copying it through the socket takes time too, and a client completes nothing before it has all.
+/// The end of a read that is sent when the read completes. What precedes it is sent when the device
+/// starts the read: copying through the socket takes time, too, and a client waits for the last
+/// byte.
 const HELD_BACK_BYTES: u64 = 4096;
 
-/// How late the kernel may wake a thread to save work; by default it is 50 us, a tenth of what 1 MiB takes.
+/// How late the kernel may wake a thread; the default of 50 us is a tenth of what 1 MiB may take.
 const TIMER_SLACK_NS: NonZeroU64 = NonZeroU64::MIN;
 
 /// An answer, in the order of the requests.
 enum Answer {
     /// Bytes of the disk, of a request that arrived at this time.
     Data { cookie: u64, offset_bytes: u64, len_bytes: u32, arrival: Instant },
-    /// That it is done, or why not.
+    /// The request is done, or failed with this error.
     Done { cookie: u64, error: Option<RequestError> },
 }
 
-/// Serves the disk until the client leaves; fails if it sends what is no request. Reads take the time that the rate gives
-/// them, everything else the time that it takes.
+/// Serves the disk until the client leaves; fails if the client breaks the protocol. Reads take the
+/// time that the rate gives them; other requests are not delayed.
 pub fn serve(stream: &UnixStream, disk: &File, rate: Rate) -> Result<()> {
     let size_bytes = disk.metadata()?.len();
     let (sender, answers) = mpsc::channel();
     thread::scope(|scope| {
         let replier = scope.spawn(|| {
             let ended = reply_to_all(stream, disk, Pace::new(rate), answers);
-            // The other thread may wait for a request that a client without its answers never sends.
+            // Ends the other thread's wait for a request: a client without answers sends none.
             let _ = stream.shutdown(Shutdown::Both);
             ended
         });
@@ -110,7 +111,7 @@ fn check(request: &Request, size_bytes: u64) -> Result<(), RequestError> {
     }
 }
 
-/// Does what changes the disk, at once: an earlier read of the same bytes that is still in flight may see it, as on any disk.
+/// Changes the disk at once: an earlier read in flight may see the change, as on any disk.
 fn change(disk: &File, request: &Request, payload: &[u8]) -> io::Result<()> {
     match request.command {
         Command::Write => disk.write_all_at(payload, request.offset_bytes),
@@ -150,7 +151,8 @@ fn reply_to_all(
     Ok(())
 }
 
-/// Sends bytes of the disk, the last of them at `completion`. Once the header is sent an error can only end the connection.
+/// Sends bytes of the disk, the last of them at `completion`. Once the header is sent, an error can
+/// only end the connection.
 fn send_data(
     stream: &UnixStream,
     disk: &File,

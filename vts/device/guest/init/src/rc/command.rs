@@ -4,7 +4,7 @@
 use crate::ids::Ids;
 use crate::words::mode;
 
-/// Where owner, group or mode of a file are set; None leaves it.
+/// Owner, group and mode to set; those that are `None` are left alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ownership {
     /// Permission bits.

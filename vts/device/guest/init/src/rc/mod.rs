@@ -27,7 +27,7 @@ use crate::words::{self, Line, SyntaxError};
 pub const TRIGGERS: [&str; 7] =
     ["early-init", "init", "early-fs", "fs", "post-fs", "post-fs-data", "boot"];
 
-/// What the names of properties begin with that are set before init starts, and never change.
+/// Prefix of the properties that are set before init starts, and never change.
 pub const BOOT_PROPERTY: &str = "ro.boot.";
 
 /// A command and where it stands.

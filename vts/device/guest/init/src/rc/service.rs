@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `service` sections: their options, and what is left out.
+//! `service` sections, and the defaults of their options.
 
 use crate::ids::{Ids, UnknownId};
 use crate::rc::capability;

@@ -90,8 +90,8 @@ const REJECTED: &[(&str, &str)] = &[
     ),
 ];
 
-/// Rules that Android accepts: the platform policy of this device must not be stricter than Android.
-/// That a rule is here does not make it a good one: the committed list of the HAL's rules is the measure.
+/// Rules that Android accepts: the platform policy of this device must not be stricter than
+/// Android. A rule here need not be a good one: the committed list says which rules the HAL has.
 const ACCEPTED: &[(&str, &str)] = &[
     ("core_data_search", "allow D system_data_file:dir search;"),
     ("core_data_by_fd", "allow D system_data_file:file { read getattr };"),
