@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runs every test: builds, boots and tears down the virtual device.
+//! `cargo vts`: runs every test of the project; builds, boots and tears down the virtual device.
+//!
+//! # Threading and lifetime
+//! The host's tests and up to two devices run at the same time, on a thread each; a device has
+//! another thread for the output of QEMU, and two for a [paced disk](paced_disk). Programs that
+//! this one starts are killed when it ends. What is built stays in the [cache] and in `target/`.
 
 mod bench;
 mod cache;

@@ -2,6 +2,9 @@
 //! What the virtual device's first process shares with the host: the test [`plan`] that it reads,
 //! with a [`step`] on each line, and the [`report`] that it writes. The parsers of its
 //! configuration files live here too, so that they are tested on the host.
+//!
+//! # Threading and lifetime
+//! Data and parsers: no threads, and nothing kept between calls.
 
 pub mod file_contexts;
 pub mod ids;

@@ -7,6 +7,10 @@
 //! - as `init second_stage`, in the domain `init`, it sets the device up, starts the services of
 //!   the .rc files and runs the [test plan](vts_init::plan);
 //! - as `init --exec SPEC -- PROGRAM...` it becomes a service or a step.
+//!
+//! # Threading and lifetime The main thread alone acts, as [`supervisor`] and [`run_steps`]. The
+//! other threads only wait for children, the kernel log and the output of programs, and tell it by
+//! the queue of [`message`]. All of them live until the device powers off.
 
 mod boot;
 mod devices;

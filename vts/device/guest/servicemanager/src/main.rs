@@ -3,6 +3,10 @@
 //!
 //! It speaks `android.os.IServiceManager` and decides as Android's does: every request is checked
 //! against the SELinux policy, and a VINTF-stable binder must be declared in a VINTF manifest.
+//!
+//! # Threading and lifetime
+//! One thread handles requests and deaths, one after the other. An entry lives until its process
+//! dies or another one takes its name; contexts and manifests are read once, at start.
 
 mod access;
 mod contexts;

@@ -13,7 +13,7 @@
 //! programs to install, not libraries, and draw modules instead of files.
 //!
 //! `cargo run --package vts_imports -- PACKAGE` prints a drawing; `tests/packages.rs` refuses
-//! circles in the packages that must not have one.
+//! circles in the packages of the workspace.
 //!
 //! # Threading and lifetime
 //! One thread, nothing kept: a [`Drawing`] owns what it shows.
@@ -31,4 +31,4 @@ mod use_leaf;
 mod tests;
 
 pub use drawing::{Circle, Drawing};
-pub use package::draw;
+pub use package::{draw, draw_all};
