@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The kernels of the virtual device.
+
+mod layout;
+mod make;
+mod patch_report;
+mod patched;
+mod selftests;
+mod stock;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::flavour::Flavour;
+use crate::progress::Progress;
+use crate::workspace::Workspace;
+
+pub use layout::MODULES_LOAD;
+pub use selftests::SELFTESTS;
+
+use layout::{IMAGE, MODULES, SELFTESTS_DIR};
+use patch_report::PatchReport;
+
+/// A kernel that can be booted.
+#[derive(Debug)]
+pub struct Kernel {
+    flavour: Flavour,
+    dir: PathBuf,
+}
+
+impl Kernel {
+    /// Returns the kernel of a flavour, after making it if it is not in the cache.
+    pub fn build(flavour: Flavour, workspace: &Workspace, progress: &Progress) -> Result<Self> {
+        let dir = match flavour {
+            Flavour::Patched => patched::build(workspace, progress),
+            Flavour::Stock => stock::build(progress),
+        }?;
+        Ok(Self { flavour, dir })
+    }
+
+    /// Which kernel it is.
+    pub fn flavour(&self) -> Flavour {
+        self.flavour
+    }
+
+    /// The bootable image.
+    pub fn image(&self) -> PathBuf {
+        self.dir.join(IMAGE)
+    }
+
+    /// What its command line has and other kernels' do not need.
+    pub fn arguments(&self) -> &'static str {
+        match self.flavour {
+            Flavour::Patched => "androidboot.binderfs=1",
+            // SELinux comes after AppArmor in its built-in order, and only one of them is used.
+            Flavour::Stock => "lsm=selinux",
+        }
+    }
+
+    /// The modules it needs to boot, in the order in which they are loaded.
+    pub fn modules(&self) -> Result<Vec<PathBuf>> {
+        let dir = self.dir.join(MODULES);
+        if !dir.is_dir() {
+            return Ok(Vec::new());
+        }
+        let list = dir.join(MODULES_LOAD);
+        let list =
+            fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
+        Ok(list.lines().map(|name| dir.join(name)).collect())
+    }
+
+    /// Directory of the kernel's own tests, if they were built with it.
+    pub fn selftests(&self) -> Option<PathBuf> {
+        Some(self.dir.join(SELFTESTS_DIR)).filter(|dir| dir.is_dir())
+    }
+
+    /// What checkpatch.pl said about each patch.
+    pub fn patch_reports(&self) -> Result<Vec<PatchReport>> {
+        patch_report::read(&self.dir)
+    }
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The steps that tests consist of: what runs on the device, as whom, and how its output is read.
+
+use vts_init::ids::AID_CAMERASERVER;
+use vts_init::step::{Step, PUSH_DIR};
+
+/// How a step's output tells the results of its tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// As libtest's.
+    Libtest,
+    /// TAP, as the kernel's own tests print it.
+    Tap,
+    /// Not at all: the step is one test, and its exit status the outcome.
+    ExitStatus,
+}
+
+/// A step and how to read it.
+#[derive(Debug, Clone)]
+pub struct PlannedStep {
+    /// What the device runs.
+    pub step: Step,
+    /// How its output is read.
+    pub format: Format,
+}
+
+impl PlannedStep {
+    fn new(step: Step, format: Format) -> Self {
+        Self { step, format }
+    }
+}
+
+/// The module that tests the HAL.
+const HAL_TEST: &str = "VtsHalDmaBufLoaderTargetTest";
+
+/// The module that tests the kernel.
+const KERNEL_TEST: &str = "VtsKernelDmaBufCopyFileRangeTest";
+
+/// The module that tests the engine.
+const ENGINE_TEST: &str = "VtsDmaBufEngineTest";
+
+/// Test programs of this workspace.
+pub const TESTS: [&str; 3] = [HAL_TEST, KERNEL_TEST, ENGINE_TEST];
+
+/// The test of the kernel, as root.
+pub fn kernel_test(filter: Option<&str>) -> PlannedStep {
+    let step = Step::root(KERNEL_TEST, test_command(KERNEL_TEST, filter), 900)
+        .with_env("DMABUF_TEST_REQUIRE_KERNEL_SUPPORT", "1");
+    PlannedStep::new(step, Format::Libtest)
+}
+
+/// The kernel's own tests, as root.
+pub fn kernel_selftests() -> [PlannedStep; 2] {
+    [
+        Step::root("selftest dmabuf-heap", "exec ./dmabuf-heap", 120),
+        Step::root("selftest udmabuf", UDMABUF, 120),
+    ]
+    .map(|step| PlannedStep::new(step, Format::Tap))
+}
+
+/// The test of the engine, as root.
+pub fn engine_test(filter: Option<&str>) -> PlannedStep {
+    let test = test_command(ENGINE_TEST, filter);
+    let command = format!("{MOUNT_MORE}({test})\n{UNMOUNT_MORE}");
+    PlannedStep::new(Step::root(ENGINE_TEST, command, 600), Format::Libtest)
+}
+
+/// The test of the HAL, as a camera provider.
+pub fn hal_test_as_camera(filter: Option<&str>) -> PlannedStep {
+    let name = format!("{HAL_TEST} as hal_camera_default");
+    let step = Step::shell(name, test_command(HAL_TEST, filter), 900)
+        .run_as(AID_CAMERASERVER, "u:r:hal_camera_default:s0");
+    PlannedStep::new(step, Format::Libtest)
+}
+
+/// The test of the HAL, as the shell.
+pub fn hal_test_as_shell(filter: Option<&str>) -> PlannedStep {
+    let name = format!("{HAL_TEST} as shell");
+    let step = Step::shell(name, test_command(HAL_TEST, filter), 900)
+        // The shell may not touch what belongs to a vendor.
+        .with_env("DMABUF_TEST_DIR", PUSH_DIR);
+    PlannedStep::new(step, Format::Libtest)
+}
+
+/// The command-line tool, as the shell: what heaps there are, and a load.
+pub fn dmabufload() -> [PlannedStep; 2] {
+    [
+        Step::shell("dmabufload heaps", "exec dmabufload heaps", 60),
+        Step::shell("dmabufload load", LOAD, 120),
+    ]
+    .map(|step| PlannedStep::new(step, Format::ExitStatus))
+}
+
+/// Runs a test program with its tests one after the other: they watch memory and the page cache.
+fn test_command(program: &str, filter: Option<&str>) -> String {
+    let filter = filter.map(|filter| format!(" '{}'", filter.replace('\'', "'\\''")));
+    format!("exec ./{program} --test-threads=1{}", filter.unwrap_or_default())
+}
+
+/// Mounts an ext4 and a tmpfs, for tests that need more file systems than F2FS.
+const MOUNT_MORE: &str = "\
+mkdir -p ext4 tmpfs
+truncate -s 64M ext4.img
+mke2fs -F ext4.img > /dev/null || exit
+losetup /dev/block/loop0 ext4.img || exit
+mount -t ext4 /dev/block/loop0 ext4 || exit
+mount -t tmpfs tmpfs tmpfs || exit
+export DMABUF_TEST_MORE_DIRS=$PWD/ext4:$PWD/tmpfs
+";
+
+/// While they are mounted, /data, which holds them, cannot be unmounted.
+const UNMOUNT_MORE: &str = "\
+status=$?
+umount ext4 tmpfs
+losetup -d /dev/block/loop0
+exit $status";
+
+/// One of its buffers is in 1024 huge pages of 2 MiB each, half of the device's memory.
+const UDMABUF: &str = "\
+cd /proc/sys/vm
+pool=$(cat nr_hugepages)
+echo 3 > drop_caches
+echo 1024 > nr_hugepages
+cat nr_hugepages
+cd - > /dev/null
+./udmabuf
+status=$?
+echo $pool > /proc/sys/vm/nr_hugepages
+exit $status";
+
+/// Loads a file whose last block is not whole, and compares what was loaded.
+const LOAD: &str = "\
+file=blob
+head -c 5000001 /dev/urandom > $file || exit
+report=$(dmabufload load --json $file) || exit
+echo \"$report\"
+sum=$(sha256sum < $file)
+rm $file
+for expected in '\"service\":\"binder\"' ${sum%% *}; do
+    case $report in
+        *$expected*) ;;
+        *) echo \"expected $expected\" >&2; exit 1 ;;
+    esac
+done";
