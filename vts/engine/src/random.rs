@@ -171,14 +171,17 @@ impl Random {
         Ok(())
     }
 
-    /// One to four ranges with gaps of any size between their places in the buffer.
+    /// One to six ranges with gaps of any size between their places in the buffer. Their places in the
+    /// file may nest, overlap, repeat and touch; and small ones that lie close together are read
+    /// together.
     fn segments(&mut self) -> Vec<Segment> {
         let mut place = 0;
-        let count = 1 + self.numbers.below(4);
+        let count = 1 + self.numbers.below(6);
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
         (0..count)
             .map(|_| {
-                let file_offset_bytes = self.numbers.place(MAX_FILE_BYTES);
-                let len = self.numbers.place(1 << 20);
+                let (file_offset_bytes, len) = self.range(&ranges);
+                ranges.push((file_offset_bytes, len));
                 let aligned = self.numbers.below(2) == 0;
                 let gap = self.numbers.below(10_000);
                 let start = if aligned {
@@ -195,6 +198,29 @@ impl Random {
                 }
             })
             .collect()
+    }
+
+    /// Offset and length of a range of the file, often one that has to do with an earlier one.
+    fn range(&mut self, earlier: &[(u64, u64)]) -> (u64, u64) {
+        let len = match self.numbers.below(2) {
+            0 => self.numbers.place(1 << 20),
+            _ => self.numbers.place(40_000),
+        };
+        let (offset, earlier_len) = match earlier {
+            [] => return (self.numbers.place(MAX_FILE_BYTES), len),
+            some => *self.numbers.one_of(some),
+        };
+        match self.numbers.below(6) {
+            0 => (offset, earlier_len),
+            1 => (offset + earlier_len, len),
+            2 => (offset + self.numbers.below(earlier_len + 1), len),
+            3 => {
+                let start = self.numbers.below(earlier_len + 1);
+                (offset + start, self.numbers.below(earlier_len - start + 1))
+            }
+            4 => (offset.saturating_sub(self.numbers.below(50_000)), len),
+            _ => (self.numbers.place(MAX_FILE_BYTES), len),
+        }
     }
 
     /// How many bytes of a segment the file has.

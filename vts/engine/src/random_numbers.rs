@@ -1,30 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Random numbers that a seed reproduces.
+//! Random numbers that a seed reproduces, in the shapes that tests of ranges need.
 
-/// The generator splitmix64.
-pub struct RandomNumbers(u64);
+use fastrand::Rng;
+
+/// A generator.
+pub struct RandomNumbers(Rng);
 
 impl RandomNumbers {
     /// The same seed gives the same numbers.
     pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        Self(Rng::with_seed(seed))
     }
 
     /// A number less than `bound`, which is greater than 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.0.u64(..bound)
     }
 
     /// One of a list that is not empty.
     pub fn one_of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.below(list.len() as u64) as usize]
+        &list[self.0.usize(..list.len())]
     }
 
     /// A number up to `max`: often one at or beside a multiple of a page, where mistakes are made.

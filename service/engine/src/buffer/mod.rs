@@ -14,7 +14,7 @@ pub(crate) use allocated::Allocated;
 pub(crate) use backing::Backing;
 pub use backing::PageKind;
 pub(crate) use client::{check_client_mode, BufferUse};
-pub(crate) use cpu_access::{CpuView, Window};
+pub(crate) use cpu_access::CpuView;
 pub use exported::Buffer;
 pub(crate) use name::BufferName;
 pub(crate) use retained::RetainedBuffer;

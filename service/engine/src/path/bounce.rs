@@ -9,12 +9,12 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use dmabuf_uapi::mapped_range::MappedRange;
 use dmabuf_uapi::mapping::Mapping;
 use dmabuf_uapi::Errno;
 
 use super::bounce_memory::{MAX_SLOTS, SLOT_BYTES};
 use super::range_copy::{is_refusal, Moved, RangeCopy};
-use crate::buffer::Window;
 use crate::error::{EngineError, Result};
 use crate::io_path::Direction;
 
@@ -36,7 +36,7 @@ pub(super) fn move_through(copy: &RangeCopy<'_, '_>, file: BorrowedFd<'_>) -> Re
 struct Pipeline<'a, 'b> {
     copy: &'a RangeCopy<'a, 'b>,
     file: BorrowedFd<'a>,
-    window: &'a Window<'b>,
+    window: &'a MappedRange<'b>,
     align_bytes: u64,
     /// The range in the file.
     start: u64,
@@ -69,7 +69,7 @@ impl<'a, 'b> Pipeline<'a, 'b> {
     fn new(
         copy: &'a RangeCopy<'a, 'b>,
         file: BorrowedFd<'a>,
-        window: &'a Window<'b>,
+        window: &'a MappedRange<'b>,
     ) -> Result<Self> {
         let align_bytes = copy.offset_align_bytes();
         let start = copy.range.file_offset_bytes;
@@ -111,7 +111,7 @@ impl<'a, 'b> Pipeline<'a, 'b> {
         if copied > reached {
             // The file became shorter and longer again meanwhile.
             self.window
-                .zero(bytes, copied - reached)
+                .fill_zero(bytes, copied - reached)
                 .map_err(|errno| EngineError::io("zero what lies behind the end", errno))?;
         }
         match self.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
@@ -170,7 +170,7 @@ impl<'a, 'b> Pipeline<'a, 'b> {
         if from < to {
             let skipped = slot_start + (from - piece.start) as usize;
             self.window
-                .copy_in(from - self.start, ring, skipped, to - from)
+                .copy_from(from - self.start, ring, skipped, to - from)
                 .map_err(|errno| Failure::Error(EngineError::io("copy into the buffer", errno)))?;
             self.copied.fetch_max(to, Ordering::Relaxed);
         }
@@ -180,7 +180,7 @@ impl<'a, 'b> Pipeline<'a, 'b> {
     fn save(&self, piece: Piece, ring: &Mapping, slot_start: usize) -> PieceResult {
         let len_bytes = piece.end - piece.start;
         self.window
-            .copy_out(piece.start - self.start, ring, slot_start, len_bytes)
+            .copy_to(piece.start - self.start, ring, slot_start, len_bytes)
             .map_err(|errno| Failure::Error(EngineError::io("copy out of the buffer", errno)))?;
         let mut reached = piece.start;
         while reached < piece.end {

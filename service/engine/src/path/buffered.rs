@@ -7,12 +7,12 @@
 use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;
 
+use dmabuf_uapi::mapped_range::MappedRange;
 use dmabuf_uapi::Errno;
 use rustix::fs::{fadvise, Advice};
 
 use super::bounce::move_through;
 use super::range_copy::{Moved, RangeCopy};
-use crate::buffer::Window;
 use crate::error::{EngineError, Result};
 use crate::io_path::Direction;
 
@@ -38,7 +38,11 @@ pub(super) fn run(copy: &RangeCopy<'_, '_>) -> Result<Moved> {
     Ok(Moved::bytes(bytes))
 }
 
-fn read_in(copy: &RangeCopy<'_, '_>, file: BorrowedFd<'_>, window: &Window<'_>) -> Result<u64> {
+fn read_in(
+    copy: &RangeCopy<'_, '_>,
+    file: BorrowedFd<'_>,
+    window: &MappedRange<'_>,
+) -> Result<u64> {
     let (offset, len) = (copy.range.file_offset_bytes, copy.range.len_bytes);
     let advise = |done: u64, bytes: u64, advice| {
         // Advice: a file system that takes none reads as well.
@@ -77,7 +81,7 @@ fn storage_read_bytes() -> Option<u64> {
 /// Reads a part of the range; stops at the end of the file.
 fn read_part(
     copy: &RangeCopy<'_, '_>,
-    window: &Window<'_>,
+    window: &MappedRange<'_>,
     file: BorrowedFd<'_>,
     part: std::ops::Range<u64>,
 ) -> Result<u64> {
@@ -97,7 +101,11 @@ fn read_part(
     Ok(done - part.start)
 }
 
-fn write_out(copy: &RangeCopy<'_, '_>, file: BorrowedFd<'_>, window: &Window<'_>) -> Result<u64> {
+fn write_out(
+    copy: &RangeCopy<'_, '_>,
+    file: BorrowedFd<'_>,
+    window: &MappedRange<'_>,
+) -> Result<u64> {
     let mut done = 0;
     while done < copy.range.len_bytes {
         copy.context.check()?;

@@ -81,7 +81,7 @@ fn copy_out(
         let (to, from) =
             (range.buffer_offset_bytes - places.start, range.file_offset_bytes - start);
         window
-            .copy_in(to, memory, from as usize, range.len_bytes)
+            .copy_from(to, memory, from as usize, range.len_bytes)
             .map_err(|errno| EngineError::io("copy into the buffer", errno))?;
     }
     Ok(())

@@ -4,12 +4,13 @@
 
 use std::time::Instant;
 
+use dmabuf_uapi::mapped_range::MappedRange;
 use dmabuf_uapi::Errno;
 
 use super::progress::TransferProgress;
 use super::report::Report;
 use super::Transfer;
-use crate::buffer::{CpuView, Window};
+use crate::buffer::CpuView;
 use crate::error::{EngineError, Result};
 use crate::request::{covered_bytes, filled_ranges, DigestRequest, ResolvedSegment, Sha256};
 
@@ -145,7 +146,7 @@ impl Hasher {
             .map_err(|errno| EngineError::io("digest: read the buffer", errno))
     }
 
-    fn update(&mut self, window: &Window<'_>, len_bytes: u64) -> dmabuf_uapi::Result<()> {
+    fn update(&mut self, window: &MappedRange<'_>, len_bytes: u64) -> dmabuf_uapi::Result<()> {
         let mut done: u64 = 0;
         while done < len_bytes {
             let count = (len_bytes - done).min(PIECE_BYTES as u64) as usize;
