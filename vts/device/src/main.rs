@@ -23,6 +23,8 @@ mod qemu;
 mod report;
 mod results;
 mod schedule;
+#[cfg(test)]
+mod service_files;
 mod steps;
 mod summary;
 mod tap;

@@ -65,6 +65,9 @@ const ENGINE_TEST: &str = "VtsDmaBufEngineTest";
 /// Test programs of this workspace.
 pub const TESTS: [&str; 3] = [HAL_TEST, KERNEL_TEST, ENGINE_TEST];
 
+/// Group of `/data/vendor/dmabuf_loader`, which a client that keeps files there has in its .rc file.
+pub const AID_VENDOR_DMABUF_LOADER: u32 = 2950;
+
 /// For buffers of more than 2 GiB; files beyond 4 GiB are mostly holes.
 const KERNEL_TEST_SIZE: Size = Size { memory_mib: 4 * 1024, data_disk_mib: 3 * 1024 };
 
@@ -91,7 +94,8 @@ fn all(filter: Option<&str>) -> Vec<Plan> {
     let hal_test = test_command(HAL_TEST, filter);
     let as_camera = || {
         let step = Step::shell(format!("{HAL_TEST} as hal_camera_default"), &hal_test, 900)
-            .run_as(AID_CAMERASERVER, "u:r:hal_camera_default:s0");
+            .run_as(AID_CAMERASERVER, "u:r:hal_camera_default:s0")
+            .with_group(AID_VENDOR_DMABUF_LOADER);
         planned(step, Format::Libtest)
     };
     let engine_test = || {
