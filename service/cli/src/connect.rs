@@ -12,22 +12,22 @@ pub struct Connection {
     /// What kind of service it is, for the output.
     pub service: &'static str,
     // Declared after `loader`: the session ends before the server stops.
-    #[cfg(not(target_os = "android"))]
+    #[cfg(not(any(soong, target_os = "android")))]
     embedded_service: Option<embedded::Embedded>,
 }
 
 impl Connection {
     /// Whether the service runs in this process.
     pub fn is_embedded(&self) -> bool {
-        #[cfg(not(target_os = "android"))]
+        #[cfg(not(any(soong, target_os = "android")))]
         return self.embedded_service.is_some();
-        #[cfg(target_os = "android")]
+        #[cfg(any(soong, target_os = "android"))]
         return false;
     }
 }
 
 /// Connects as the command line says; by default to the registered service, else to an embedded one.
-#[cfg(not(target_os = "android"))]
+#[cfg(not(any(soong, target_os = "android")))]
 pub fn connect(args: &ServiceArgs) -> anyhow::Result<Connection> {
     if let Some(socket) = &args.socket {
         let loader = Loader::connect_unix(&std::path::absolute(socket)?)?;
@@ -47,7 +47,7 @@ pub fn connect(args: &ServiceArgs) -> anyhow::Result<Connection> {
 }
 
 /// Connects to the registered service, the only one a device has.
-#[cfg(target_os = "android")]
+#[cfg(any(soong, target_os = "android"))]
 pub fn connect(args: &ServiceArgs) -> anyhow::Result<Connection> {
     anyhow::ensure!(
         !args.embedded && args.socket.is_none(),
@@ -56,7 +56,7 @@ pub fn connect(args: &ServiceArgs) -> anyhow::Result<Connection> {
     Ok(Connection { loader: Loader::connect()?, service: "binder" })
 }
 
-#[cfg(not(target_os = "android"))]
+#[cfg(not(any(soong, target_os = "android")))]
 mod embedded {
     use std::path::PathBuf;
 

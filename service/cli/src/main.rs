@@ -42,14 +42,14 @@ fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-#[cfg(target_os = "android")]
+#[cfg(any(soong, target_os = "android"))]
 fn start_log(verbose: bool) {
     let level = if verbose { log::LevelFilter::Debug } else { log::LevelFilter::Warn };
     let config = android_logger::Config::default().with_tag("dmabufload").with_max_level(level);
     android_logger::init_once(config);
 }
 
-#[cfg(not(target_os = "android"))]
+#[cfg(not(any(soong, target_os = "android")))]
 fn start_log(verbose: bool) {
     // Errors are printed once, by main; the embedded service's own log only helps where it is asked for.
     let level = if verbose { log::LevelFilter::Debug } else { log::LevelFilter::Off };

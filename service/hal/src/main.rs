@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::{anyhow, bail, Context};
-use binder::{Interface, ProcessState};
+use binder::ProcessState;
 use dmabuf_engine::{Engine, EngineConfig, PoolConfig};
 use dmabuf_loader_hal::service::{new_native_binder, SERVICE_NAME};
 
@@ -20,7 +20,7 @@ fn main() {
     }
 }
 
-#[cfg(target_os = "android")]
+#[cfg(any(soong, target_os = "android"))]
 fn start_log() {
     let config = android_logger::Config::default()
         .with_tag("dmabuf_loader")
@@ -28,7 +28,7 @@ fn start_log() {
     android_logger::init_once(config);
 }
 
-#[cfg(not(target_os = "android"))]
+#[cfg(not(any(soong, target_os = "android")))]
 fn start_log() {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
 }
@@ -64,7 +64,7 @@ fn try_main() -> anyhow::Result<()> {
         bail!("{SERVICE_NAME} is not declared in the VINTF manifest");
     }
     let service = new_native_binder(Arc::new(engine));
-    binder::add_service(SERVICE_NAME, service.as_binder())
+    binder::add_service(SERVICE_NAME, (*service).as_binder())
         .map_err(|status| anyhow!("{status:?}"))
         .with_context(|| format!("cannot register {SERVICE_NAME}"))?;
     log::info!("serving {SERVICE_NAME}");

@@ -6,7 +6,6 @@
 use anyhow::{anyhow, ensure, Context, Result};
 #[cfg(soong)]
 use binder::IBinder as _;
-use binder::Interface as _;
 use dmabuf_loader_client::{LoadSpec, Loader};
 use vts_bench_record::{Direction, Kind, Phases};
 use vts_support::files::Mode;
@@ -85,7 +84,7 @@ fn repeat(setup: &Setup, call: impl Fn() -> Result<()>) -> Result<Phases> {
 fn ping(loader: &Loader) -> Result<()> {
     // AOSP's ping_binder needs it mutable.
     #[allow(unused_mut)]
-    let mut object = loader.service().as_binder();
+    let mut object = (**loader.service()).as_binder();
     object.ping_binder().map_err(|status| anyhow!("ping: {status:?}"))
 }
 

@@ -6,7 +6,6 @@ use std::io::Read;
 
 use anyhow::{ensure, Context, Result};
 use binder::binder_impl::IBinderInternal as _;
-use binder::Interface as _;
 use vts_support::files::Files;
 
 use crate::client::{Client, NamedTest};
@@ -16,7 +15,7 @@ pub const TESTS: &[NamedTest] =
 
 /// What the service writes, into a pipe as from `dumpsys`, or into a file of a client whose pipes it may not use.
 fn dumped(client: &Client) -> Result<String> {
-    let mut service = client.loader.service().as_binder();
+    let mut service = (**client.loader.service()).as_binder();
     let own = std::fs::read_to_string("/proc/self/attr/current").context("own context")?;
     if ["u:r:shell:", "u:r:su:"].iter().any(|domain| own.starts_with(domain)) {
         let (read_end, write_end) = nix::unistd::pipe()?;

@@ -68,8 +68,7 @@ fn the_service_has_its_own_domain_and_uid(_: &Client) -> Result<()> {
 }
 
 fn the_interface_is_version_1(client: &Client) -> Result<()> {
-    use dmabuf_loader_client::aidl::IDmaBufLoader::IDmaBufLoader as _;
-    let version = client.loader.service().getInterfaceVersion();
+    let version = (**client.loader.service()).getInterfaceVersion();
     ensure!(version.as_ref().is_ok_and(|version| *version == 1), "{version:?}");
     Ok(())
 }

@@ -17,6 +17,7 @@ mod dump;
 mod environment;
 mod fast_path;
 mod heaps;
+mod huge_pages;
 mod leaks;
 mod load;
 mod paths;
@@ -54,10 +55,11 @@ fn main() -> ExitCode {
 
 /// The tests of one instance.
 fn trials(instance: &str) -> Vec<Trial> {
-    let topics: [(&str, &[client::NamedTest]); 15] = [
+    let topics: [(&str, &[client::NamedTest]); 16] = [
         ("environment", environment::TESTS),
         ("heaps", heaps::TESTS),
         ("allocation", allocation::TESTS),
+        ("huge_pages", huge_pages::TESTS),
         ("load", load::TESTS),
         ("scatter", scatter::TESTS),
         ("save", save::TESTS),

@@ -111,10 +111,7 @@ fn a_closed_source_fails_the_call_only(client: &Client) -> Result<()> {
     let spec = LoadSpec::whole_file(file.buffered()?)?;
     let closed: &OwnedFd = spec.request.files[0].as_ref();
     nix::unistd::close(closed.as_raw_fd()).context("close")?;
-    let result = {
-        use dmabuf_loader_client::aidl::IDmaBufLoader::IDmaBufLoader as _;
-        client.loader.service().load(&spec.request)
-    };
+    let result = (**client.loader.service()).load(&spec.request);
     // Its fd is closed already, and its number may be another's by now.
     std::mem::forget(spec);
     ensure!(result.is_err(), "a closed fd was loaded from");

@@ -31,6 +31,8 @@ mod qemu;
 mod report;
 mod results;
 mod schedule;
+#[cfg(test)]
+mod service_files;
 mod step_result;
 mod steps;
 mod summary;

@@ -2,6 +2,8 @@
 //! Compiles the SELinux policy of the device: the platform's from policy/, the vendor's from
 //! sepolicy/, joined as Android's build joins them.
 
+mod vendor_statements;
+
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::fs;
@@ -74,6 +76,7 @@ pub fn compile(
     variant: Variant,
     out_dir: &Path,
 ) -> Result<Compiled> {
+    vendor_statements::refuse_fs_use(sepolicy_dir)?;
     for other in Variant::ALL {
         compile_binary(&[policy_dir, sepolicy_dir], other, out_dir)?;
     }

@@ -65,11 +65,15 @@ pub fn engine_test(filter: Option<&str>) -> PlannedStep {
     PlannedStep::new(Step::root(ENGINE_TEST, command, 600), Format::Libtest)
 }
 
+/// Group of `/data/vendor/dmabuf_loader`, which a client that keeps files there has in its .rc file.
+pub const AID_VENDOR_DMABUF_LOADER: u32 = 2950;
+
 /// The test of the HAL, as a camera provider.
 pub fn hal_test_as_camera(filter: Option<&str>) -> PlannedStep {
     let name = format!("{HAL_TEST} as hal_camera_default");
     let step = Step::shell(name, test_command(HAL_TEST, filter), 900)
-        .run_as(AID_CAMERASERVER, "u:r:hal_camera_default:s0");
+        .run_as(AID_CAMERASERVER, "u:r:hal_camera_default:s0")
+        .with_group(AID_VENDOR_DMABUF_LOADER);
     PlannedStep::new(step, Format::Libtest)
 }
 

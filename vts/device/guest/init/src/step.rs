@@ -83,6 +83,13 @@ impl Step {
         self.with_context(context)
     }
 
+    /// The same step with one more supplementary group.
+    #[must_use]
+    pub fn with_group(mut self, id: u32) -> Self {
+        self.groups.push(id);
+        self
+    }
+
     /// The same step in another SELinux context.
     #[must_use]
     pub fn with_context(mut self, context: impl Into<String>) -> Self {

@@ -95,6 +95,16 @@ fn double_labels_are_refused() {
 }
 
 #[test]
+fn fs_use_in_the_vendor_policy_is_refused() {
+    for file in ["fs_use", "file.te"] {
+        let line = "fs_use_trans hugetlbfs u:object_r:vendor_hugetlbfs:s0;";
+        let error = format!("{:#}", compile_with(file, line).unwrap_err());
+        assert!(error.contains(&format!("{file}:")) && error.contains("genfscon"), "{error}");
+    }
+    compile_with("file.te", "# No fs_use_trans: genfscon.").unwrap();
+}
+
+#[test]
 fn errors_name_the_source() {
     let error = format!("{:#}", compile_with("file.te", "type 9;").unwrap_err());
     assert!(error.contains("file.te"), "{error}");

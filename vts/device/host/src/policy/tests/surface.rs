@@ -10,13 +10,14 @@ use crate::command::{command, output};
 const HAL: &str = "hal_dmabuf_loader_default";
 
 /// Types of the HAL that others may have access to.
-const OWN_TYPES: [&str; 8] = [
+const OWN_TYPES: [&str; 9] = [
     HAL,
     "hal_dmabuf_loader_default_exec",
     "hal_dmabuf_loader_default_tmpfs",
     "vendor_dmabuf_loader_data_file",
     "vendor_dmabufload_exec",
     "vendor_hal_dmabuf_loader_service",
+    "vendor_hugetlbfs",
     "vendor_sysfs_udmabuf",
     "vendor_udmabuf_device",
 ];
@@ -196,6 +197,10 @@ fn the_hal_has_no_right_that_a_review_would_refuse() {
         (HAL, HAL, "capability2", ""),
         (HAL, "vendor_dmabuf_loader_data_file", "file", "create"),
         (HAL, "vendor_data_file", "file", ""),
+        (HAL, "vendor_hugetlbfs", "file", "open"),
+        (HAL, "vendor_hugetlbfs", "file", "create"),
+        ("hal_camera_default", "vendor_hugetlbfs", "file", ""),
+        ("untrusted_app", "vendor_hugetlbfs", "file", ""),
         (HAL, "shell_data_file", "file", "open"),
         (HAL, "shell_data_file", "dir", ""),
         (HAL, "dmabuf_system_heap_device", "chr_file", "write"),
