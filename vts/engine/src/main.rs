@@ -15,6 +15,7 @@ mod memory;
 mod pool;
 mod random;
 mod random_numbers;
+mod requests;
 mod verity;
 
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         memory::trials(),
         pool::trials(),
         random::trials(),
+        requests::trials(),
         verity::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
