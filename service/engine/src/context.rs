@@ -14,7 +14,8 @@ use crate::error::{EngineError, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientId(pub u32);
 
-/// How urgent a request is. The engine runs what it is given; whoever queues requests orders them by this.
+/// How urgent a request is. The engine runs what it is given; whoever queues requests orders them
+/// by this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
     /// May wait for others.

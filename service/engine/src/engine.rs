@@ -109,8 +109,8 @@ impl Engine {
         self.allocator.pool_stats()
     }
 
-    /// Allocates a zeroed buffer, from the heap of that name, or for an empty name from the first of
-    /// [`Engine::heaps`] that can hold it and has the memory.
+    /// Allocates a zeroed buffer, from the heap of that name, or for an empty name from the first
+    /// of [`Engine::heaps`] that can hold it and has the memory.
     ///
     /// # Errors
     /// [`EngineError::BadArgument`], [`EngineError::HeapUnknown`], [`EngineError::NoMemory`].
@@ -195,8 +195,8 @@ impl Engine {
         Ok(LoadOutcome { buffer, segment_bytes, report, sha256, verity: prepared.verity })
     }
 
-    /// Fills a buffer: the bytes of each segment, and the digest where the request wants it. What no
-    /// segment fills is zeroed, unless the buffer is zero already or not the engine's.
+    /// Fills a buffer: the bytes of each segment, and the digest where the request wants it. What
+    /// no segment fills is zeroed, unless the buffer is zero already or not the engine's.
     fn fill(
         &self,
         buffer: BufferView<'_>,

@@ -233,8 +233,8 @@ fn a_wrong_digest_fails_and_names_both() {
     assert!(load(&engine(), expecting(ring_sha256(b"bytes"))).is_ok());
 }
 
-/// The digest is of the segments in the order of the request, also where a thread takes it while they are loaded in
-/// the order of the file.
+/// The digest is of the segments in the order of the request, also where a thread takes it while
+/// they are loaded in the order of the file.
 #[test]
 fn an_overlapped_digest_has_the_segments_in_order() {
     let directory = tempfile::tempdir().unwrap();
@@ -260,7 +260,8 @@ fn an_overlapped_digest_has_the_segments_in_order() {
     }
 }
 
-/// Also of small ranges that are read together, beside one that is large enough for a thread of its own.
+/// Also of small ranges that are read together, beside one that is large enough for a thread of its
+/// own.
 #[test]
 fn an_overlapped_digest_includes_coalesced_ranges() {
     let directory = directory_on_disk();

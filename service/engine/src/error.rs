@@ -171,10 +171,12 @@ pub enum EngineError {
         /// Why it is not possible.
         reason: String,
     },
-    /// The request was cancelled. An existing target, or the files of a save, may hold a part of it.
+    /// The request was cancelled. An existing target, or the files of a save, may hold a part of
+    /// it.
     #[error("the request was cancelled")]
     Cancelled,
-    /// The request did not end before its deadline. What holds a part of it is as for a cancelled one.
+    /// The request did not end before its deadline. What holds a part of it is as for a cancelled
+    /// one.
     #[error("the deadline of the request has passed")]
     DeadlineExceeded,
 }

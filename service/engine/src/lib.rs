@@ -3,8 +3,8 @@
 //!
 //! A request goes one way through the modules: [`mod@request`] says what is asked, `file` finds out
 //! what the open files allow, `plan` decides, without any I/O, which memory a new buffer is made of
-//! and which path takes which extent, `allocator` allocates, `transfer` executes the plan by `path`, and
-//! the report says what happened and why not by a cheaper path.
+//! and which path takes which extent, `allocator` allocates, `transfer` executes the plan by
+//! `path`, and the report says what happened and why not by a cheaper path.
 //!
 //! # Vocabulary
 //! - **heap**: something that yields buffers: a node of `/dev/dma_heap`, udmabuf, or a bare memfd.
@@ -16,9 +16,10 @@
 //! # Threading and lifetime
 //! An [`Engine`] is shared between threads. Requests own their fds and strings and are `Send`: one
 //! thread may prepare a request and another run it. A [`Context`] goes with each: a clone of its
-//! token cancels the request from any thread, within one call to the kernel. All helper threads come
-//! from one bounded place of the engine and end with the request that started them; the pool has one
-//! thread, which ends with the engine. Nothing is global: two engines in one process share nothing.
+//! token cancels the request from any thread, within one call to the kernel. All helper threads
+//! come from one bounded place of the engine and end with the request that started them; the pool
+//! has one thread, which ends with the engine. Nothing is global: two engines in one process share
+//! nothing.
 
 #![deny(missing_docs)]
 

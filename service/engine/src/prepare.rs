@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The first half of a request: inspects the files, resolves the segments and makes the plan. Nothing
-//! is allocated and no byte is moved.
+//! The first half of a request: inspects the files, resolves the segments and makes the plan.
+//! Nothing is allocated and no byte is moved.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The threads that help a request: every thread of the engine that moves or digests bytes starts here.
+//! The threads that help a request: every thread of the engine that moves or digests bytes starts
+//! here.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;

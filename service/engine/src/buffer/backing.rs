@@ -18,7 +18,8 @@ pub enum PageKind {
     Base,
 }
 
-/// A populated memfd and its mapping, which direct I/O can pin, unlike a mapping of the dma-buf over it.
+/// A populated memfd and its mapping, which direct I/O can pin, unlike a mapping of the dma-buf
+/// over it.
 ///
 /// Populating comes before the udmabuf is made: that would fill the memfd with base pages.
 #[derive(Debug)]
@@ -42,7 +43,8 @@ impl Backing {
         let mapping = Mapping::shared_huge_aligned(&memfd, len)?;
         if pages == PageKind::Transparent {
             mapping.advise_huge_pages();
-            // Where `shmem_enabled` does not heed the advice. What this leaves undone comes in base pages below.
+            // Where `shmem_enabled` does not heed the advice. What this leaves undone comes in base
+            // pages below.
             let _ = mapping.collapse_into_huge_pages();
         }
         mapping.populate()?;

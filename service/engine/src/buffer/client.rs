@@ -35,7 +35,8 @@ impl<'a> BufferView<'a> {
             return Ok(Self::new(fd, size_bytes, BufferKind::DmaBuf));
         }
         if allow_memfd && fcntl_get_seals(fd).is_ok_and(|s| s.contains(SealFlags::SHRINK)) {
-            // The file position of a memfd belongs to the client, so seeking is out of the question.
+            // The file position of a memfd belongs to the client, so seeking is out of the
+            // question.
             let size_bytes = u64::try_from(fstat(fd).map_err(no_size)?.st_size).unwrap_or(0);
             return Ok(Self::new(fd, size_bytes, BufferKind::Memfd));
         }

@@ -19,7 +19,7 @@ pub(crate) struct RetainedBuffer {
 }
 
 impl RetainedBuffer {
-    /// `None` where there is no fd left for it.
+    /// `None` where the process has no fd left.
     pub(crate) fn new(buffer: OwnedFd, stays_mapped: bool) -> Option<Self> {
         let counted = CountedBuffer::new(buffer).ok()?;
         Some(Self { counted, stays_mapped, mapping: OnceLock::new() })
@@ -30,7 +30,8 @@ impl RetainedBuffer {
         self.counted.references() == Ok(1 + u64::from(self.mapping.get().is_some()))
     }
 
-    /// Whether [`RetainedBuffer::mapping`] pays: mapping a small buffer anew costs more than filling it.
+    /// Whether [`RetainedBuffer::mapping`] pays: mapping a small buffer anew costs more than
+    /// filling it.
     pub(crate) fn stays_mapped(&self) -> bool {
         self.stays_mapped
     }

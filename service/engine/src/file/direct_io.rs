@@ -14,8 +14,8 @@ const F2FS_MAGIC: u64 = 0xf2f5_2010;
 const EXT4_MAGIC: u64 = 0xef53;
 const XFS_MAGIC: u64 = 0x5846_5342;
 
-/// File systems that do direct I/O on ordinary files: F2FS, ext4, XFS. Asked only where `statx` does
-/// not tell.
+/// File systems that do direct I/O on ordinary files: F2FS, ext4, XFS. Asked only where `statx`
+/// does not tell.
 const DIRECT_FILE_SYSTEM_MAGICS: [u64; 3] = [F2FS_MAGIC, EXT4_MAGIC, XFS_MAGIC];
 
 /// Whether the file can be read or written directly through an fd that the engine has.
@@ -85,7 +85,8 @@ pub(super) fn direct_io(
             "the file system does no direct I/O on this file{}",
             cause(attributes)
         )),
-        // Without an answer the kinds of files that some kernels silently read through the page cache count as such.
+        // Without an answer the kinds of files that some kernels silently read through the page
+        // cache count as such.
         None if !cause(attributes).is_empty() => not_on_this_file(format!(
             "the kernel does not tell whether there is direct I/O on this file{}",
             cause(attributes)
@@ -104,8 +105,9 @@ fn not_on_this_file(why: impl Into<Detail>) -> DirectIo {
     DirectIo::NotOnThisFile(why.into())
 }
 
-/// Whether the data are in the inode, if the file is on F2FS. F2FS allocates blocks of 8 sectors and adds the sectors of
-/// inline data to what it reports (`f2fs_getattr`, `fs/f2fs/file.c`); `STATX_DIOALIGN` does not tell, as it is about writes.
+/// Whether the data are in the inode, if the file is on F2FS. F2FS allocates blocks of 8 sectors
+/// and adds the sectors of inline data to what it reports (`f2fs_getattr`, `fs/f2fs/file.c`);
+/// `STATX_DIOALIGN` does not tell, as it is about writes.
 fn may_be_f2fs_inline(attributes: &FileAttributes) -> bool {
     attributes.allocated_sectors % 8 != 0
 }

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fs-verity: whether a file is the one that the caller means, known before its first byte is loaded.
+//! fs-verity: whether a file is the one that the caller means, known before its first byte is
+//! loaded.
 //!
-//! The digest stands for the root of the file's hash tree. The kernel checks every block of the file against that tree
-//! when it brings the block into the page cache, and the file can never change again: a file with the expected digest
-//! yields the expected bytes, or `EIO` ([`EngineError::Io`]), whatever part of it is loaded. A SHA-256 of the loaded bytes
-//! is about the buffer and costs a hash over all of them; this is about the file, up to its copy into the buffer.
+//! The digest stands for the root of the file's hash tree. The kernel checks every block of the
+//! file against that tree when it brings the block into the page cache, and the file can never
+//! change again: a file with the expected digest yields the expected bytes, or `EIO`
+//! ([`EngineError::Io`]), whatever part of it is loaded. A SHA-256 of the loaded bytes is about the
+//! buffer and costs a hash over all of them; this is about the file, up to its copy into the
+//! buffer.
 //!
-//! It holds on every path. None is direct on such a file (see `DirectIo`), and F2FS, ext4 and btrfs read through the
-//! page cache even on an fd with `O_DIRECT`. copy_file_range with the kernel patch reads by the file system's own
-//! `read_iter`. A file that is opened again is compared by its inode.
+//! It holds on every path. None is direct on such a file (see `DirectIo`), and F2FS, ext4 and btrfs
+//! read through the page cache even on an fd with `O_DIRECT`. copy_file_range with the kernel patch
+//! reads by the file system's own `read_iter`. A file that is opened again is compared by its
+//! inode.
 //!
-//! Only what the kernel itself enforces counts. On FUSE it passes on a digest that the server made up; `statx` reports no
-//! fs-verity there, and without that report the file has none here. It also spares files without fs-verity the ioctl.
+//! Only what the kernel itself enforces counts. On FUSE it passes on a digest that the server made
+//! up; `statx` reports no fs-verity there, and without that report the file has none here. It also
+//! spares files without fs-verity the ioctl.
 
 use dmabuf_uapi::fs_verity::measure;
 use dmabuf_uapi::Errno;

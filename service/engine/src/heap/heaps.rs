@@ -12,8 +12,8 @@ use crate::error::{Argument, EngineError, Result};
 pub struct Heaps(Vec<Heap>);
 
 impl Heaps {
-    /// Opens every heap this process may use: the system heap first, then the other DMA-BUF heaps by
-    /// name, then udmabuf, then memfd where `allow_memfd` says so.
+    /// Opens every heap this process may use: the system heap first, then the other DMA-BUF heaps
+    /// by name, then udmabuf, then memfd where `allow_memfd` says so.
     ///
     /// `max_buffer_bytes` caps each heap's own limit.
     pub(crate) fn discover(max_buffer_bytes: u64, allow_memfd: bool) -> Self {

@@ -43,8 +43,8 @@ impl HugePageSupport {
         Self { collapses: attempt().err() != Some(Errno::INVAL) }
     }
 
-    /// The kinds of page that a memfd of `size_bytes` may be made of now, cheapest first; base pages
-    /// always come last.
+    /// The kinds of page that a memfd of `size_bytes` may be made of now, cheapest first; base
+    /// pages always come last.
     pub(super) fn page_kinds(self, size_bytes: u64) -> Vec<PageKind> {
         // Small requests need not wait for the answer.
         let available =
@@ -85,7 +85,8 @@ fn candidates(size_bytes: u64, available: HugePages) -> Vec<PageKind> {
     kinds
 }
 
-/// Free pages of the pool as `/proc/meminfo` has them; 0 where the pool's pages are of another size.
+/// Free pages of the pool as `/proc/meminfo` has them; 0 where the pool's pages are of another
+/// size.
 fn free_hugetlb(meminfo: &str) -> u64 {
     let value = |key: &str| -> Option<u64> {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(key))?;

@@ -37,9 +37,9 @@ impl HeapKind {
         self != HeapKind::Memfd
     }
 
-    /// Every kind of page that its buffers can be made of, cheapest first, whether or not the kernel
-    /// has any; the last is the one that it always has. `None` stands for what the kernel's heap
-    /// does by itself.
+    /// Every kind of page that its buffers can be made of, cheapest first, whether or not the
+    /// kernel has any; the last is the one that it always has. `None` stands for what the kernel's
+    /// heap does by itself.
     pub(crate) fn all_page_kinds(self) -> &'static [Option<PageKind>] {
         match self {
             HeapKind::DmaHeap => &[None],

@@ -224,7 +224,8 @@ pub(super) fn read_blocks(
         let range = in_memory(reached)..in_memory(blocks.end);
         let read = memory.pread(range, file, reached)? as u64;
         reached += read;
-        // A part of a block is the last of the file; at its end there is nothing more to be read, aligned or not.
+        // A part of a block is the last of the file; at its end there is nothing more to be read,
+        // aligned or not.
         if read == 0 || read % align_bytes != 0 {
             break;
         }

@@ -76,8 +76,8 @@ impl BounceMemory {
         };
         let mapping = memory.map_err(|errno| EngineError::io("allocate a bounce buffer", errno))?;
         if matches!(keeper, Keeper::Ring(_)) && slots > 1 {
-            // Whether advice did not help, or the kernel has taken what was kept. Without huge pages
-            // the transfer is slower, not wrong.
+            // Whether advice did not help, or the kernel has taken what was kept. Without huge
+            // pages the transfer is slower, not wrong.
             let _ = mapping.collapse_into_huge_pages();
         }
         Ok(BounceBuffer { mapping: Some(mapping), keeper })

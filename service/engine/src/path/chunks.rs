@@ -17,8 +17,8 @@ use crate::request::ResolvedSegment;
 /// `vts/bench/README.md`.
 const MAX_IN_FLIGHT: u64 = 4;
 
-/// Bytes of a chunk. Measured: smaller ones are slower, larger ones no faster; and a thread costs too
-/// much for less.
+/// Bytes of a chunk. Measured: smaller ones are slower, larger ones no faster; and a thread costs
+/// too much for less.
 const CHUNK_BYTES: u64 = 32 << 20;
 
 /// As [`in_batches`] of a direct load, with several calls in flight where that is faster.

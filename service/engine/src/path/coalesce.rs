@@ -21,8 +21,8 @@ const MAX_WINDOW_BYTES: u64 = 64 << 20;
 // The first range may begin anywhere in its block, and the last may end anywhere in its.
 const _: () = assert!(MAX_COALESCED_BYTES <= SLOT_BYTES / 2);
 
-/// Loads ranges of one file that a plan has put together. Returns the bytes of each, fewer where the
-/// file has ended; `None` where the kernel refuses direct I/O.
+/// Loads ranges of one file that a plan has put together. Returns the bytes of each, fewer where
+/// the file has ended; `None` where the kernel refuses direct I/O.
 ///
 /// # Errors
 /// [`EngineError::Io`].

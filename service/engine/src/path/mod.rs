@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Execution of the paths, one file each: trying a path on a buffer of a heap, and moving one range.
+//! Execution of the paths, one file each: trying a path on a buffer of a heap, and moving one
+//! range.
 //!
 //! Which path moves which range is the plan's decision ([`crate::plan`]).
 

@@ -33,8 +33,8 @@ pub(crate) struct RangeCopy<'a, 'b> {
     pub(crate) resources: &'a IoResources,
     /// Asked between two calls.
     pub(crate) context: &'a Context,
-    /// Told which bytes, counted from the start of the range, have been moved, in any order and from
-    /// any thread.
+    /// Told which bytes, counted from the start of the range, have been moved, in any order and
+    /// from any thread.
     pub(crate) moved: &'a (dyn Fn(Range<u64>) + Sync),
 }
 

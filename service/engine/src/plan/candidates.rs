@@ -14,12 +14,13 @@ pub(crate) struct Candidate {
     pub(crate) division: Division,
 }
 
-/// The candidates for an extent, cheapest first, and the cheaper paths that are ruled out. `segment`
-/// is what errors name.
+/// The candidates for an extent, cheapest first, and the cheaper paths that are ruled out.
+/// `segment` is what errors name.
 ///
 /// # Errors
-/// Where the policy, or the file's `O_DIRECT`, leaves no path: [`EngineError::DirectIoUnavailable`],
-/// [`EngineError::PathUnavailable`] or [`EngineError::BadArgument`].
+/// Where the policy, or the file's `O_DIRECT`, leaves no path:
+/// [`EngineError::DirectIoUnavailable`], [`EngineError::PathUnavailable`] or
+/// [`EngineError::BadArgument`].
 pub(super) fn candidates(
     segment: usize,
     facts: &RangeFacts<'_>,

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What it costs to make, fill and free a buffer, to compare ways and heaps by. Pure numbers.
 //!
-//! The unit is a million CPU instructions per GiB. The figures come from the benchmark (`cargo vts bench --cost`, results in
-//! `vts/bench/results`): Linux 6.12, F2FS on virtio-blk, x86-64, under an emulator that counts instructions. Ratios are what
-//! matters; they differ from machine to machine less than the gaps between the paths.
+//! The unit is a million CPU instructions per GiB. The figures come from the benchmark (`cargo vts
+//! bench --cost`, results in `vts/bench/results`): Linux 6.12, F2FS on virtio-blk, x86-64, under an
+//! emulator that counts instructions. Ratios are what matters; they differ from machine to machine
+//! less than the gaps between the paths.
 
 use crate::buffer::PageKind;
 use crate::heap::HeapKind;
@@ -17,7 +18,8 @@ pub(crate) fn memory(kind: HeapKind, pages: Option<PageKind>) -> CostPerGib {
     match (kind, pages) {
         (HeapKind::DmaHeap, _) => 1100,
         (_, Some(PageKind::Hugetlb)) => 1120,
-        // On kernels that clear memory at allocation, as Android's do, these pages are cleared twice.
+        // On kernels that clear memory at allocation, as Android's do, these pages are cleared
+        // twice.
         (_, Some(PageKind::Transparent)) => 2240,
         (_, Some(PageKind::Base) | None) => 3430,
     }
@@ -39,9 +41,10 @@ pub(crate) fn movement(pages: Option<PageKind>, path: IoPath) -> CostPerGib {
     }
 }
 
-/// Up to here a file that is not open for direct I/O is read through the page cache at a lower cost than it is opened again,
-/// which made a load of 4 KiB cost 10,000 to 14,000 instructions more. To read a page that is not in the page cache through it
-/// costs about 9,500, one that is there less than to read it directly.
+/// Up to here a file that is not open for direct I/O is read through the page cache at a lower cost
+/// than it is opened again, which made a load of 4 KiB cost 10,000 to 14,000 instructions more. To
+/// read a page that is not in the page cache through it costs about 9,500, one that is there less
+/// than to read it directly.
 pub(crate) const REOPENING_PAYS_ABOVE_BYTES: u64 = 8 << 10;
 
 #[cfg(test)]

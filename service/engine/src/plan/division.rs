@@ -27,8 +27,8 @@ impl Division {
     }
 }
 
-/// The path of an unaligned head or tail. A load reads their blocks directly, aside, so that the page
-/// cache stays as it is; a save has to write parts of blocks.
+/// The path of an unaligned head or tail. A load reads their blocks directly, aside, so that the
+/// page cache stays as it is; a save has to write parts of blocks.
 pub(crate) fn unaligned_path(direction: Direction) -> IoPath {
     match direction {
         Direction::Load => IoPath::Bounce,
@@ -54,8 +54,8 @@ enum Memory {
     Bounce,
 }
 
-/// Divides a range of a file for a path, or says why the path cannot take it. `is_backed` says whether
-/// the memfd behind the buffer is mapped.
+/// Divides a range of a file for a path, or says why the path cannot take it. `is_backed` says
+/// whether the memfd behind the buffer is mapped.
 pub(crate) fn divide(
     path: IoPath,
     direction: Direction,
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bounce_buffer_is_aligned_whatever_the_offset_in_the_buffer() {
+    fn a_bounce_buffer_is_aligned_at_any_buffer_offset() {
         let facts = (Direction::Save, 0, 1, 8192, false);
         assert_eq!(divide_in(Memory::Bounce, LoadTail::InBody, facts), Ok((0, 8192, 0)));
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The plan of a request: which memory a new buffer is made of, which paths may move each extent, and
-//! why not a cheaper one. Pure: no I/O, so that tests can try every combination.
+//! The plan of a request: which memory a new buffer is made of, which paths may move each extent,
+//! and why not a cheaper one. Pure: no I/O, so that tests can try every combination.
 //!
 //! A request is planned once, before anything is allocated. What the kernel refuses later moves an
 //! extent down its list of candidates; it does not make another plan.

@@ -6,8 +6,8 @@
 //! the client it came from, and only for a load that overwrites it whole; for anybody else the pool
 //! zeroes it first, off the request path. Of each kind of buffer that is in use the pool keeps one
 //! free, so that the next request finds it; not of small ones, which are made faster than zeroed. A
-//! request that overwrites its buffer also looks itself whether its client has released one: the one
-//! that the client has had for longest.
+//! request that overwrites its buffer also looks itself whether its client has released one: the
+//! one that the client has had for longest.
 //!
 //! The pool frees everything when memory is short, and when nobody has asked for a while; then it
 //! sleeps.

@@ -11,7 +11,8 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 const MEMORY_PRESSURE: &str = "/proc/pressure/memory";
 
-/// Tasks stalled for want of memory for 100 ms within 2 s, the shortest window that needs no privilege.
+/// Tasks stalled for want of memory for 100 ms within 2 s, the shortest window that needs no
+/// privilege.
 const TRIGGER: &[u8] = b"some 100000 2000000\0";
 
 /// A trigger that the kernel pulls while memory is short.

@@ -17,7 +17,8 @@ const MAX_IN_USE: usize = 128;
 pub(super) struct State {
     pub(super) free: Vec<Free>,
     pub(super) in_use: Vec<InUse>,
-    /// The kinds of which one is to be free: those that clients have had since the pool last shrank.
+    /// The kinds of which one is to be free: those that clients have had since the pool last
+    /// shrank.
     made_ahead: HashSet<Key>,
     pub(super) last_request: Option<Instant>,
     /// When the pool's thread looks again; `None` where it waits for a buffer to be tracked.
@@ -27,8 +28,8 @@ pub(super) struct State {
 }
 
 impl State {
-    /// The buffer that suits a request best: its client's own where that may be overwritten, so that
-    /// zeroed ones stay for others.
+    /// The buffer that suits a request best: its client's own where that may be overwritten, so
+    /// that zeroed ones stay for others.
     pub(super) fn find(&self, key: &Key, request: AllocRequest) -> Option<usize> {
         let own = Content::Of(request.client);
         let own = if request.overwritten { self.find_with(key, own) } else { None };
@@ -53,8 +54,8 @@ impl State {
         }
     }
 
-    /// Tracks a buffer that a client gets, or returns it to be dropped where too many are tracked. Of
-    /// small ones, which are looked at late, the pool tracks as many bytes as it might keep.
+    /// Tracks a buffer that a client gets, or returns it to be dropped where too many are tracked.
+    /// Of small ones, which are looked at late, the pool tracks as many bytes as it might keep.
     pub(super) fn track(&mut self, in_use: InUse, max_bytes: u64) -> Option<InUse> {
         let is_small = !in_use.key.pays_to_zero();
         if !is_small && !self.made_ahead.contains(&in_use.key) {

@@ -15,8 +15,8 @@ use crate::buffer::{BufferName, CpuView, RetainedBuffer};
 use crate::heap::Purpose;
 
 /// How soon the thread first looks whether a buffer was released; it waits twice as long each time
-/// none was. Small ones are for their client alone, whose requests look themselves, so that it waits
-/// longest for these.
+/// none was. Small ones are for their client alone, whose requests look themselves, so that it
+/// waits longest for these.
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
@@ -72,7 +72,8 @@ fn first_wait(shared: &Shared) -> Duration {
     state.in_use.iter().map(|in_use| patience_with(&in_use.key)).min().unwrap_or(LONGEST_WAIT)
 }
 
-/// Sleeps until then or until woken, and says which; `None` means stop. An empty pool sleeps until woken.
+/// Sleeps until then or until woken, and says which; `None` means stop. An empty pool sleeps until
+/// woken.
 fn sleep_until(shared: &Shared, then: Option<Instant>) -> Option<bool> {
     let mut state = shared.state();
     if state.stopping {
@@ -99,7 +100,8 @@ fn is_idle(shared: &Shared) -> bool {
     last.is_some_and(|last| last.elapsed() >= shared.config.idle)
 }
 
-/// Frees what no client has. Where nobody asks, the pool does not wait for what clients have either.
+/// Frees what no client has. Where nobody asks, the pool does not wait for what clients have
+/// either.
 fn shrink(shared: &Shared, is_idle: bool) {
     let mut state = shared.state();
     let dropped = state.shrink();
@@ -163,7 +165,7 @@ fn make_one(shared: &Shared) {
 fn make(shared: &Shared, key: Key) -> Option<Free> {
     let heap = shared.heaps.by_name(&key.heap)?;
     let name = BufferName::new(NAME, NAME).ok()?;
-    // Where there is no memory for it now, the next request finds out what there is.
+    // Without memory for it now, the next request finds out what else can be allocated.
     let allocated = heap.allocate(key.size_bytes, key.pages, &name, Purpose::Fill).ok()?;
     let buffer = RetainedBuffer::new(allocated.buffer.fd, false)?;
     let (backing, content) = (allocated.backing, Content::Zero);

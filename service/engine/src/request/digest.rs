@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Digests that a request compares or asks for: SHA-256 of the loaded bytes, fs-verity of the files.
+//! Digests that a request compares or asks for: SHA-256 of the loaded bytes, fs-verity of the
+//! files.
 
 use std::fmt;
 
@@ -46,7 +47,8 @@ impl DigestRequest {
     }
 }
 
-/// Checks that each expected fs-verity digest is for a file of the request, and no two for the same.
+/// Checks that each expected fs-verity digest is for a file of the request, and no two for the
+/// same.
 ///
 /// # Errors
 /// [`EngineError::BadArgument`].

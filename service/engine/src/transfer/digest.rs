@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A load and the SHA-256 of what it has put into the buffer, taken while the load goes on where that
-//! pays. The one place that knows the digest library.
+//! A load and the SHA-256 of what it has put into the buffer, taken while the load goes on where
+//! that pays. The one place that knows the digest library.
 
 use std::time::Instant;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Executes a plan: moves the extents of a request step by step, down their lists of candidates where
-//! the kernel refuses.
+//! Executes a plan: moves the extents of a request step by step, down their lists of candidates
+//! where the kernel refuses.
 
 mod digest;
 mod progress;
@@ -44,8 +44,8 @@ pub(crate) struct Transfer<'a, 'b> {
 }
 
 impl Transfer<'_, '_> {
-    /// Moves everything and tells the request's sink, if it has one, how far it is; returns the bytes
-    /// of each segment.
+    /// Moves everything and tells the request's sink, if it has one, how far it is; returns the
+    /// bytes of each segment.
     ///
     /// # Errors
     /// Any [`EngineError`].
