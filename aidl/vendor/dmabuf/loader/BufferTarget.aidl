@@ -13,8 +13,9 @@ union BufferTarget {
      */
     NewBuffer newBuffer;
     /**
-     * A buffer that the client has, open for reading and writing, from this service or any exporter. Bytes that no
-     * segment fills are left as they are. No device may use the buffer meanwhile.
+     * A dma-buf of the client, open for reading and writing, from this service or any other
+     * exporter. Bytes that no segment fills do not change. No device may use the buffer during the
+     * load.
      */
     ParcelFileDescriptor existing;
 }

@@ -4,24 +4,24 @@ package vendor.dmabuf.loader;
 import vendor.dmabuf.loader.PathSupport;
 
 /**
- * What this service and this kernel can do. Constant for the life of the service.
+ * What this service and this kernel support. Constant while the service runs.
  */
 @VintfStability
 parcelable Capabilities {
     /**
-     * Every path of every heap.
+     * One entry for each path of each heap.
      */
     PathSupport[] paths;
     /**
-     * The most segments one request may have.
+     * The largest number of segments in a request. Greater than 0.
      */
     int maxSegments = 0;
     /**
-     * The most files one request may have.
+     * The largest number of files in a request. Greater than 0.
      */
     int maxFiles = 0;
     /**
-     * The granularity of buffer sizes, in bytes: the page size of the kernel.
+     * The granularity of buffer sizes, in bytes: the kernel's page size, a power of two.
      */
     long pageBytes = 0;
 }

@@ -4,27 +4,29 @@ package vendor.dmabuf.loader;
 import vendor.dmabuf.loader.VerityDigest;
 
 /**
- * Which digests a load is to compare, and which to report.
+ * Which digests load() compares, and which it reports.
  */
 @VintfStability
 parcelable DigestRequest {
     /**
-     * SHA-256 that the loaded bytes must have, 32 bytes, or null. It is taken of the bytes in the buffer, segment after
-     * segment in the order of the request, before the buffer is handed over.
+     * The SHA-256 that the loaded bytes must have: 32 bytes, or null for no comparison. The service
+     * computes it over the bytes in the buffer, segment after segment in the order of the request.
+     * If it differs, load() fails with LoaderError.DIGEST_MISMATCH.
      */
     @nullable byte[] expectedSha256;
     /**
-     * Whether the result carries the SHA-256 of the loaded bytes.
+     * Whether the result has the SHA-256 of the loaded bytes.
      */
     boolean reportSha256 = false;
     /**
-     * fs-verity digests that files must have, at most one for each. They are compared before anything is allocated or
-     * loaded; what is loaded from such a file then has been checked by the kernel, whatever part of it that is, and a
-     * block that is not as it should be fails the load with LoaderError.IO. A file without fs-verity does not pass.
+     * The fs-verity digests that files must have, at most one for each file. The service compares
+     * them before it allocates or loads anything; load() fails with LoaderError.DIGEST_MISMATCH if
+     * a digest differs or a file has no fs-verity. The kernel checks every block of such a file
+     * when it reads the block; load() fails with LoaderError.IO for a block that does not match.
      */
     VerityDigest[] expectedVerity;
     /**
-     * Whether the result carries the fs-verity digest of every file that has one.
+     * Whether the result has the fs-verity digest of each file that has fs-verity.
      */
     boolean reportVerity = false;
 }

@@ -4,17 +4,19 @@ package vendor.dmabuf.loader;
 import vendor.dmabuf.loader.VerityDigest;
 
 /**
- * Digests of what was loaded.
+ * The digests of loaded data.
  */
 @VintfStability
 parcelable Digests {
     /**
-     * SHA-256 of the loaded bytes where the request asked for it or gave an expected one; else null.
+     * The SHA-256 of the loaded bytes, 32 bytes; null unless the request asked for it or expected
+     * one.
      */
     @nullable byte[] sha256;
     /**
-     * The fs-verity digests, in the order of the files: of the files that have one where the request asked for them, else
-     * of those for which it gave an expected one. Only what the kernel itself enforces counts: a file on FUSE has none.
+     * The fs-verity digests, in the order of the files: of each file that has fs-verity if the
+     * request asked for them, else of the files for which the request expected one. The service
+     * reports only digests that the kernel of this device enforces: a file on FUSE has none.
      */
     VerityDigest[] verity;
 }

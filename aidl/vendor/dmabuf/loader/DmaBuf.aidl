@@ -2,24 +2,25 @@
 package vendor.dmabuf.loader;
 
 /**
- * A buffer handed to the client, who owns the fd from then on.
+ * A buffer that the service allocated. The client owns the fd.
  */
 @VintfStability
 parcelable DmaBuf {
     /**
-     * The buffer, open for reading and writing. A dma-buf where deviceShareable is true, else a sealed memfd.
+     * The buffer, open for reading and writing: a dma-buf if deviceShareable is true, else a sealed
+     * memfd.
      */
     ParcelFileDescriptor fd;
     /**
-     * Size in bytes: the size asked for, rounded up to whole pages.
+     * Size in bytes: the requested size, rounded up to whole pages. Greater than 0.
      */
     long sizeBytes = 0;
     /**
-     * The heap it came from.
+     * The name of the buffer's heap, as in HeapInfo.name.
      */
     @utf8InCpp String heap;
     /**
-     * Whether drivers can attach to it.
+     * Whether drivers can attach to the buffer.
      */
     boolean deviceShareable = false;
 }

@@ -4,16 +4,17 @@ package vendor.dmabuf.loader;
 import vendor.dmabuf.loader.HeapKind;
 
 /**
- * One heap that this service allocates from.
+ * A heap from which the service allocates buffers.
  */
 @VintfStability
 parcelable HeapInfo {
     /**
-     * The name to ask for: for a DMA-BUF heap the name of its node, for example "system"; else "udmabuf" or "memfd".
+     * The name for NewBuffer.heap: for a DMA-BUF heap the name of its node in /dev/dma_heap, for
+     * example "system"; else "udmabuf" or "memfd".
      */
     @utf8InCpp String name;
     /**
-     * What stands behind the heap.
+     * What provides the memory.
      */
     HeapKind kind = HeapKind.DMABUF;
     /**
@@ -21,7 +22,8 @@ parcelable HeapInfo {
      */
     boolean deviceShareable = false;
     /**
-     * The largest buffer this service allocates from the heap, in bytes. Greater than 0.
+     * The size of the largest buffer that the service allocates from this heap, in bytes. Greater
+     * than 0.
      */
     long maxBufferBytes = 0;
 }

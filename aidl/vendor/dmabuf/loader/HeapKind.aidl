@@ -2,7 +2,7 @@
 package vendor.dmabuf.loader;
 
 /**
- * What stands behind a heap.
+ * What provides the memory of a heap.
  */
 @VintfStability
 @Backing(type="int")
@@ -16,8 +16,8 @@ enum HeapKind {
      */
     UDMABUF = 1,
     /**
-     * A sealed memfd with no dma-buf over it. Stands in where the machine has neither heap nor udmabuf; no device can
-     * use such a buffer. Never offered by a service on a device.
+     * A sealed memfd without a dma-buf: no driver can attach to it. The service offers this heap
+     * only on machines without DMA-BUF heaps and udmabuf, never on an Android device.
      */
     MEMFD = 2,
 }

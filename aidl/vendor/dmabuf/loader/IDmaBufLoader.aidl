@@ -11,60 +11,73 @@ import vendor.dmabuf.loader.SaveRequest;
 import vendor.dmabuf.loader.SaveResult;
 
 /**
- * Gives a vendor process dma-bufs, fills them from files it has opened, and writes them back, each by the cheapest way
- * that the kernel, the heap, the file system and the file allow.
+ * Allocates dma-bufs for vendor processes, loads files into them and saves them to files. For each
+ * request it takes the cheapest path that the kernel, the heap, the file system and the file allow.
  *
- * Files and buffers cross as open file descriptors, never as paths. Every error is a service-specific exception with a
- * code from LoaderError; a failed call leaves no buffer, fd or mapping behind. Fds in a request stay the client's own;
- * the service closes its copies before it answers.
+ * Clients pass files and buffers as open file descriptors, never as path names. Every error is a
+ * service-specific exception with a code from LoaderError; after a failed call the service keeps no
+ * buffer, fd or mapping of the request. The client keeps the fds of its request; the service closes
+ * its copies before it returns.
+ *
+ * SELinux decides which domains may call. No Android permission is required: clients are vendor
+ * processes, not apps.
  */
+@RequiresNoPermission
 @VintfStability
 interface IDmaBufLoader {
     /**
-     * Lists the heaps, in the order in which allocate() tries them when a request names none. load() takes the one that
-     * makes allocating, loading and freeing cheapest together.
+     * Lists the heaps, in the order in which allocate() tries them for a request that names none.
      *
-     * @return the heaps; empty only where the machine has none.
+     * @return the heaps: at least one.
      */
     HeapInfo[] getHeaps();
 
     /**
-     * Says what service and kernel can do.
+     * Reports what the service and the kernel support.
      *
-     * @return the same for every call in the life of the service.
+     * @return the capabilities, the same for every call while the service runs.
      */
     Capabilities getCapabilities();
 
     /**
      * Allocates a buffer whose bytes are all zero.
      *
-     * @param request heap, size and name; the size must be greater than 0.
-     * @return the buffer, owned by the caller.
+     * @param request heap, size and name. The size must be greater than 0. An empty heap name
+     *     means: the heaps in the order of getHeaps() that can hold the size, until one has the
+     *     memory.
+     * @return the buffer. The client owns it.
      * @throws ServiceSpecificException with
-     *     LoaderError.BAD_ARGUMENT for a size of 0 or less or over the heap's limit, or an unusable name;
-     *     LoaderError.HEAP_UNKNOWN for a heap that getHeaps() does not list;
-     *     LoaderError.NO_MEMORY where the heap has not enough memory.
+     *     LoaderError.BAD_ARGUMENT if the size is 0 or negative, if it is above maxBufferBytes of
+     *     the heap, or of each heap for an empty heap name, or if the buffer's name is longer than
+     *     31 bytes or has a NUL;
+     *     LoaderError.HEAP_UNKNOWN if getHeaps() does not list the heap;
+     *     LoaderError.NO_MEMORY if the heap lacks the memory, or with an empty heap name each heap.
      */
     DmaBuf allocate(in NewBuffer request);
 
     /**
-     * Loads ranges of files into a buffer and returns when they are there.
+     * Loads ranges of files into a buffer and returns when the buffer holds the data.
      *
-     * A range that ends after the end of its file is loaded as far as the file goes; the result says how far.
+     * If a range extends past the end of its file, the service loads the bytes up to the end of the
+     * file and reports their number in LoadResult.segmentBytes. For a new buffer without a heap
+     * name the service takes the heap for which allocating, loading and freeing together cost
+     * least.
      *
      * @param request the target, the files, the ranges, the policy.
-     * @return the new buffer where one was asked for, the bytes per segment, and how they moved.
-     * @throws ServiceSpecificException with any code of LoaderError. After an error an existing target may hold part of
-     *     the data.
+     * @return the new buffer if the request asked for one, the bytes of each segment, and the path.
+     * @throws ServiceSpecificException with any code of LoaderError. After an error an existing
+     *     target may hold part of the data.
      */
     LoadResult load(in LoadRequest request);
 
     /**
-     * Writes ranges of a buffer to files and returns when the file system has taken them. Does not imply fsync(2).
+     * Writes ranges of a buffer to files and returns when the file system has the data, which
+     * fsync(2) may still have to write to the storage device.
      *
      * @param request the buffer, the files, the ranges, the policy.
-     * @return the bytes per segment and how they moved.
-     * @throws ServiceSpecificException with any code of LoaderError. After an error a file may hold part of the data.
+     * @return the bytes of each segment, and the path.
+     * @throws ServiceSpecificException with any code of LoaderError except HEAP_UNKNOWN and
+     *     DIGEST_MISMATCH. After an error a file may hold part of the data.
      */
     SaveResult save(in SaveRequest request);
 }

@@ -8,30 +8,32 @@ import vendor.dmabuf.loader.PathPolicy;
 import vendor.dmabuf.loader.Segment;
 
 /**
- * What IDmaBufLoader.load() is to do.
+ * The argument of IDmaBufLoader.load().
  */
 @VintfStability
 parcelable LoadRequest {
     /**
-     * Where the bytes go.
+     * The buffer to load into.
      */
     BufferTarget target;
     /**
-     * The files, open for reading: regular files only. Opened with O_DIRECT they can be read directly whatever the
-     * service may reopen. The service never moves their file position or changes their flags.
+     * Regular files, open for reading. The service can read a file that is open with O_DIRECT
+     * directly without opening it again, which SELinux may deny. The service never changes a file's
+     * position or flags. At most Capabilities.maxFiles.
      */
     ParcelFileDescriptor[] files;
     /**
-     * The ranges. Their places in the buffer must not overlap. Empty means the whole of the one file, to the start of the
-     * buffer, as one segment.
+     * The ranges to load, at most Capabilities.maxSegments. Ranges in the buffer must not overlap;
+     * ranges in the files may. Empty means one segment: the whole file, of which there must be one,
+     * to the start of the buffer.
      */
     Segment[] segments;
     /**
-     * Which paths are permitted.
+     * Which paths the service may take.
      */
     PathPolicy policy = PathPolicy.AUTO;
     /**
-     * The path that NAMED means; ignored otherwise.
+     * The path for PathPolicy.NAMED; other policies ignore it.
      */
     LoadPath namedPath = LoadPath.COPY_FILE_RANGE;
     /**

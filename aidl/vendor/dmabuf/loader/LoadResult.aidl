@@ -6,24 +6,25 @@ import vendor.dmabuf.loader.DmaBuf;
 import vendor.dmabuf.loader.TransferReport;
 
 /**
- * What IDmaBufLoader.load() did.
+ * The result of IDmaBufLoader.load().
  */
 @VintfStability
 parcelable LoadResult {
     /**
-     * The new buffer; null where the request named an existing one.
+     * The new buffer; null if the target was an existing buffer.
      */
     @nullable DmaBuf buffer;
     /**
-     * The bytes loaded for each segment, in the order of the request. Less than asked for where the file ended early.
+     * The number of bytes loaded for each segment, in the order of the request: less than
+     * lengthBytes if the file ended before.
      */
     long[] segmentBytes;
     /**
-     * How.
+     * The path that the bytes took and its cost.
      */
     TransferReport report;
     /**
-     * The digests that the request asked for; null where there are none.
+     * The digests that the request asked for or expected; null for none.
      */
     @nullable Digests digests;
 }

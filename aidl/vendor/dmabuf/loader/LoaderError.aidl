@@ -2,53 +2,54 @@
 package vendor.dmabuf.loader;
 
 /**
- * The service-specific error codes of IDmaBufLoader. The message that comes with a code names the argument and says
- * what was expected; its wording is for humans and may change.
+ * The service-specific error codes of IDmaBufLoader. The message of the exception names the
+ * argument and what the service expected. The message is for people; its text may change.
  */
 @VintfStability
 @Backing(type="int")
 enum LoaderError {
     /**
-     * An argument is outside its documented range, or arguments contradict each other.
+     * An argument is outside its documented range, or two arguments contradict each other.
      */
     BAD_ARGUMENT = 1,
     /**
-     * A file descriptor is missing, closed, or opened in a mode that does not permit the operation.
+     * A file descriptor is missing, or not open in the access mode that the operation needs.
      */
     BAD_FD = 2,
     /**
-     * A file descriptor is open but its file is of an unsupported kind: not a regular file where a file is expected,
-     * not a dma-buf where a buffer is expected.
+     * A file descriptor is open, but not on a regular file for an argument that is a file, or not
+     * on a dma-buf for an argument that is a buffer.
      */
     UNSUPPORTED_FILE = 3,
     /**
-     * The service has no heap of that name.
+     * The service has no heap with the requested name.
      */
     HEAP_UNKNOWN = 4,
     /**
-     * The heap has not enough memory.
+     * The heap lacks the memory.
      */
     NO_MEMORY = 5,
     /**
-     * The buffer is in use by a device or by the kernel and cannot be written or read now.
+     * A device or the kernel uses the buffer, and the service cannot access it now.
      */
     BUSY = 6,
     /**
-     * The file system or the storage device failed. The message holds the errno as "errno=N (text)".
+     * The file system or the storage device failed. The message has the errno as "errno=N (text)".
      */
     IO = 7,
     /**
-     * The loaded bytes do not have the expected digest: a new buffer is dropped, an existing one keeps the bytes. Or a
-     * file does not have the expected fs-verity digest, or none at all: nothing was allocated or loaded. The message
-     * has what was found and what was expected.
+     * The loaded bytes do not have the expected SHA-256: the service frees a new buffer; an
+     * existing one keeps the loaded bytes. Or a file has another fs-verity digest than expected, or
+     * no fs-verity: the service has allocated and loaded nothing. The message has the digest found
+     * and the digest expected.
      */
     DIGEST_MISMATCH = 8,
     /**
-     * REQUIRE_DIRECT was asked for and direct I/O is not possible.
+     * The policy is REQUIRE_DIRECT, and direct I/O is not possible.
      */
     DIRECT_IO_UNAVAILABLE = 9,
     /**
-     * NAMED was asked for and the named path is not possible.
+     * The policy is NAMED, and the named path is not possible.
      */
     PATH_UNAVAILABLE = 10,
     /**

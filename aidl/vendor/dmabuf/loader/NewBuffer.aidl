@@ -2,21 +2,23 @@
 package vendor.dmabuf.loader;
 
 /**
- * A buffer to be allocated.
+ * A buffer to allocate.
  */
 @VintfStability
 parcelable NewBuffer {
     /**
-     * The heap, by a name from IDmaBufLoader.getHeaps(); empty for any suitable heap.
+     * The name of the heap, from IDmaBufLoader.getHeaps(). For an empty name the service chooses:
+     * see IDmaBufLoader.allocate() and IDmaBufLoader.load().
      */
     @utf8InCpp String heap;
     /**
-     * Size in bytes, rounded up to whole pages. In a load, 0 means as large as the segments need.
+     * Size in bytes: greater than 0, at most HeapInfo.maxBufferBytes. The service rounds it up to
+     * whole pages. In a load, 0 means: as large as the segments need.
      */
     long sizeBytes = 0;
     /**
-     * A name that debugging tools show for the buffer: at most 31 bytes of UTF-8 without NUL; empty for the service's
-     * own choice.
+     * A name that debugging tools show for the buffer: at most 31 bytes of UTF-8, without NUL. For
+     * an empty name the service chooses one.
      */
     @utf8InCpp String name;
 }

@@ -2,7 +2,7 @@
 package vendor.dmabuf.loader;
 
 /**
- * Why a path was not taken.
+ * Why the service did not take a path.
  */
 @VintfStability
 @Backing(type="int")
@@ -12,16 +12,17 @@ enum NotTakenReason {
      */
     KERNEL_UNSUPPORTED = 0,
     /**
-     * The file system does not do direct I/O on this file, for example because it is compressed, protected by fs-verity
-     * or encrypted without inline encryption, or because the file system has no direct I/O at all.
+     * The file system does no direct I/O on this file, for example because the file is compressed,
+     * protected by fs-verity or encrypted without inline encryption, or because the file system has
+     * no direct I/O.
      */
     FILE_LACKS_DIRECT_IO = 1,
     /**
-     * The file was not opened with O_DIRECT and the service may not reopen it so.
+     * The file is not open with O_DIRECT, and the service may not open it again with it.
      */
     FILE_OPENED_BUFFERED = 2,
     /**
-     * File offset, buffer offset and length do not fit the alignment that direct I/O needs on this file.
+     * File offset, buffer offset or length lack the alignment that direct I/O needs on this file.
      */
     UNALIGNED = 3,
     /**
@@ -33,16 +34,17 @@ enum NotTakenReason {
      */
     EXCLUDED_BY_POLICY = 5,
     /**
-     * The path was tried and the kernel refused it; the detail names the error.
+     * The service tried the path and the kernel refused; PathNotTaken.detail names the error.
      */
     REFUSED_BY_KERNEL = 6,
     /**
-     * The file was opened with O_DIRECT and the service may not reopen it without, as this path needs.
+     * The file is open with O_DIRECT, and the service may not open it again without, as this path
+     * needs.
      */
     FILE_OPENED_DIRECT = 7,
     /**
-     * The file was not opened with O_DIRECT, and the request asks so few bytes of it that the service reads them through the
-     * page cache at a lower cost than it would reopen the file.
+     * The file is not open with O_DIRECT, and the request reads so few bytes of it that the page
+     * cache costs less than opening the file again.
      */
     REOPENING_COSTS_MORE = 8,
 }

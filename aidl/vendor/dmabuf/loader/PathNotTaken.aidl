@@ -5,8 +5,8 @@ import vendor.dmabuf.loader.LoadPath;
 import vendor.dmabuf.loader.NotTakenReason;
 
 /**
- * A path better than the one taken, and why it was not taken. Paths that buffers of this heap never allow, or none that exist
- * already, are left out: PathSupport tells of them.
+ * A path that is better than the one taken, and why the service did not take it. Paths that no
+ * buffer of this heap allows, or no existing buffer, are left out: PathSupport has them.
  */
 @VintfStability
 parcelable PathNotTaken {
@@ -15,17 +15,17 @@ parcelable PathNotTaken {
      */
     LoadPath path = LoadPath.COPY_FILE_RANGE;
     /**
-     * Whether direct I/O on that path is meant, or that path in its buffered form.
+     * Whether this entry is about direct I/O on the path, or about the path with buffered I/O.
      */
     boolean direct = false;
     /**
-     * Why it was not taken.
+     * Why the service did not take it.
      */
     NotTakenReason reason = NotTakenReason.KERNEL_UNSUPPORTED;
     /**
-     * The same for a human: what was found, in one line of English. Not for programs: its wording may change. Empty for
-     * KERNEL_UNSUPPORTED, which holds for every request: PathSupport.detail says what was found; and for
-     * REOPENING_COSTS_MORE, which says it all.
+     * The cause in one line of English, for people; its text may change. Empty for
+     * KERNEL_UNSUPPORTED, where PathSupport.detail has the cause, and for REOPENING_COSTS_MORE,
+     * which needs no detail.
      */
     @utf8InCpp String detail;
 }

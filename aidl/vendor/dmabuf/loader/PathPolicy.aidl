@@ -2,25 +2,25 @@
 package vendor.dmabuf.loader;
 
 /**
- * Which paths a request permits.
+ * Which paths the service may take for a request.
  */
 @VintfStability
 @Backing(type="int")
 enum PathPolicy {
     /**
-     * The service takes the cheapest path that works.
+     * The cheapest path that works.
      */
     AUTO = 0,
     /**
-     * Every aligned byte must move by direct I/O; where that is not possible the request fails with
-     * LoaderError.DIRECT_IO_UNAVAILABLE and a message that says why. The bytes before the first aligned one and
-     * after the last may take another way.
+     * Direct I/O for every aligned byte. If it is not possible, the request fails with
+     * LoaderError.DIRECT_IO_UNAVAILABLE and a message with the cause. The bytes before the first
+     * aligned byte and after the last may take another path.
      */
     REQUIRE_DIRECT = 1,
     /**
-     * Only the path that the request names, direct or buffered; where that is not possible the request fails with
-     * LoaderError.PATH_UNAVAILABLE. The bytes before the first aligned one and after the last may take another
-     * way.
+     * The path that the request names, with direct or buffered I/O. If it is not possible, the
+     * request fails with LoaderError.PATH_UNAVAILABLE. The bytes before the first aligned byte and
+     * after the last may take another path.
      */
     NAMED = 2,
 }

@@ -4,12 +4,12 @@ package vendor.dmabuf.loader;
 import vendor.dmabuf.loader.LoadPath;
 
 /**
- * Whether this kernel can take a path for buffers of a heap, as found by trying it.
+ * Whether this kernel supports a path for buffers of a heap. The service has tried it.
  */
 @VintfStability
 parcelable PathSupport {
     /**
-     * The heap.
+     * The name of the heap, as in HeapInfo.name.
      */
     @utf8InCpp String heap;
     /**
@@ -17,11 +17,11 @@ parcelable PathSupport {
      */
     LoadPath path = LoadPath.COPY_FILE_RANGE;
     /**
-     * Whether the path works at all. Whether it is direct depends on each file.
+     * Whether the path works. Whether it uses direct I/O depends on the file.
      */
     boolean supported = false;
     /**
-     * For a human: what was found, in one line of English.
+     * What the service found, in one line of English, for people; its text may change.
      */
     @utf8InCpp String detail;
 }

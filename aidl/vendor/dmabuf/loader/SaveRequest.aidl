@@ -6,29 +6,30 @@ import vendor.dmabuf.loader.PathPolicy;
 import vendor.dmabuf.loader.Segment;
 
 /**
- * What IDmaBufLoader.save() is to do.
+ * The argument of IDmaBufLoader.save().
  */
 @VintfStability
 parcelable SaveRequest {
     /**
-     * The buffer, open for reading, from this service or any exporter.
+     * The buffer: a dma-buf, open for reading, from this service or any other exporter.
      */
     ParcelFileDescriptor buffer;
     /**
-     * The files, open for writing without O_APPEND: regular files only.
+     * Regular files, open for writing without O_APPEND. At most Capabilities.maxFiles.
      */
     ParcelFileDescriptor[] files;
     /**
-     * The ranges. Ranges of the same file must not overlap. Empty means the whole buffer, to the start of the one file, as
-     * one segment.
+     * The ranges to save, at most Capabilities.maxSegments. Ranges in the same file must not
+     * overlap; ranges in the buffer may. Empty means one segment: the whole buffer, to the start of
+     * the file, of which there must be one.
      */
     Segment[] segments;
     /**
-     * Which paths are permitted.
+     * Which paths the service may take.
      */
     PathPolicy policy = PathPolicy.AUTO;
     /**
-     * The path that NAMED means; ignored otherwise.
+     * The path for PathPolicy.NAMED; other policies ignore it.
      */
     LoadPath namedPath = LoadPath.COPY_FILE_RANGE;
 }

@@ -4,16 +4,17 @@ package vendor.dmabuf.loader;
 import vendor.dmabuf.loader.TransferReport;
 
 /**
- * What IDmaBufLoader.save() did.
+ * The result of IDmaBufLoader.save().
  */
 @VintfStability
 parcelable SaveResult {
     /**
-     * The bytes written for each segment, in the order of the request: always the length asked for.
+     * The number of bytes written for each segment, in the order of the request: its lengthBytes,
+     * or for TO_END the bytes up to the end of the buffer.
      */
     long[] segmentBytes;
     /**
-     * How.
+     * The path that the bytes took and its cost.
      */
     TransferReport report;
 }

@@ -2,28 +2,29 @@
 package vendor.dmabuf.loader;
 
 /**
- * One range of one file and its place in the buffer.
+ * A range of a file and a range of the buffer, of the same length.
  */
 @VintfStability
 parcelable Segment {
     /**
-     * Means: to the end of the file for a load, to the end of the buffer for a save.
+     * A lengthBytes of TO_END means: to the end of the file in a load, to the end of the buffer in
+     * a save.
      */
     const long TO_END = -1;
     /**
-     * Which file of the request: an index into its files.
+     * The index of the file in the request's files, from 0.
      */
     int fileIndex = 0;
     /**
-     * Where the range begins in the file, in bytes. Not negative.
+     * The start of the range in the file, in bytes. Not negative.
      */
     long fileOffsetBytes = 0;
     /**
-     * How many bytes: not negative, or TO_END.
+     * The length of the range in bytes: not negative, or TO_END.
      */
     long lengthBytes = TO_END;
     /**
-     * Where the range begins in the buffer, in bytes. Not negative.
+     * The start of the range in the buffer, in bytes. Not negative.
      */
     long bufferOffsetBytes = 0;
 }

@@ -5,45 +5,45 @@ import vendor.dmabuf.loader.LoadPath;
 import vendor.dmabuf.loader.PathNotTaken;
 
 /**
- * How the bytes moved and what it cost.
+ * The path that the bytes of a load or save took, and its cost.
  */
 @VintfStability
 parcelable TransferReport {
     /**
-     * The path that moved the bytes; with several segments, the one that moved most of them.
+     * The path that moved the bytes; with several segments, the path that moved most of the bytes.
      */
     LoadPath path = LoadPath.BUFFERED;
     /**
-     * Whether that path moved them by direct I/O.
+     * Whether that path used direct I/O.
      */
     boolean direct = false;
     /**
-     * Every better path and why it was not taken; empty where the best was.
+     * Each better path and why the service did not take it; empty if it took the best.
      */
     PathNotTaken[] notTaken;
     /**
-     * Bytes moved by direct I/O.
+     * The number of bytes moved by direct I/O.
      */
     long directBytes = 0;
     /**
-     * Bytes moved through the page cache, or copied by the CPU.
+     * The number of bytes moved through the page cache or copied by the CPU.
      */
     long bufferedBytes = 0;
     /**
-     * Time spent allocating the buffer, in nanoseconds.
+     * The time to allocate the buffer, in nanoseconds.
      */
     long allocateNanos = 0;
     /**
-     * Time spent moving bytes, in nanoseconds.
+     * The time to move the bytes, in nanoseconds.
      */
     long moveNanos = 0;
     /**
-     * How much longer than moving the bytes the digest took, in nanoseconds: of large loads it is taken while they go on.
+     * The time that the digest took after the last byte had moved, in nanoseconds. The service
+     * computes the digest of a large load while it moves the bytes.
      */
     long verifyNanos = 0;
-
     /**
-     * Time spent on unmapping a new buffer's memory in the service before it is handed over, in nanoseconds.
+     * The time to unmap a new buffer in the service before the service returns it, in nanoseconds.
      */
     long handOverNanos = 0;
 }

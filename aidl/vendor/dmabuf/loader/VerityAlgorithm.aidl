@@ -2,7 +2,7 @@
 package vendor.dmabuf.loader;
 
 /**
- * What an fs-verity digest is made with; the numbers are the kernel's (FS_VERITY_HASH_ALG_...).
+ * The hash algorithm of an fs-verity digest. The values are the kernel's FS_VERITY_HASH_ALG_*.
  */
 @VintfStability
 @Backing(type="int")

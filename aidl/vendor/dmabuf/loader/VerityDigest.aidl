@@ -4,21 +4,22 @@ package vendor.dmabuf.loader;
 import vendor.dmabuf.loader.VerityAlgorithm;
 
 /**
- * The fs-verity digest of a file, as `fsverity digest` computes it. A file that has one cannot change any more, and the
- * kernel checks every block of it against the digest before a byte of the block can be read.
+ * The fs-verity digest of a file, as `fsverity digest` computes it. The content of a file with
+ * fs-verity cannot change, and the kernel checks each block against the digest before it returns a
+ * byte of it.
  */
 @VintfStability
 parcelable VerityDigest {
     /**
-     * Which file of the request: an index into its files.
+     * The index of the file in the request's files, from 0.
      */
     int fileIndex = 0;
     /**
-     * What the digest is made with.
+     * The hash algorithm.
      */
     VerityAlgorithm algorithm = VerityAlgorithm.SHA256;
     /**
-     * The digest, as many bytes as the algorithm says.
+     * The digest: 32 bytes for SHA256, 64 bytes for SHA512.
      */
     byte[] digest;
 }
