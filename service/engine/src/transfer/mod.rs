@@ -154,6 +154,9 @@ impl Transfer<'_, '_> {
                 }
                 Err(refusal) => refusal,
             };
+            if let Some(progress) = progress {
+                progress.forget_early(number);
+            }
             let not_taken = NotTaken { path, refusal };
             report.explain(&not_taken);
             refused.push(not_taken);

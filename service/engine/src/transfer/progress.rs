@@ -97,6 +97,12 @@ impl TransferProgress {
         }
     }
 
+    /// The path that moved an extent has given up after what it moved without a gap: another one
+    /// moves the rest, whatever was moved behind the gap.
+    pub(super) fn forget_early(&self, extent: usize) {
+        self.state().extents[extent].early.clear();
+    }
+
     /// An extent has ended after so many bytes.
     pub(super) fn end(&self, extent: usize, bytes: u64) {
         let mut state = self.state();
@@ -180,6 +186,16 @@ mod tests {
         assert_eq!(progress.wait_beyond(0, 0), Some(20));
         progress.moved(0, 20..30);
         assert_eq!(progress.wait_beyond(0, 20), Some(40));
+    }
+
+    #[test]
+    fn what_a_path_moved_behind_a_gap_is_moved_again() {
+        let progress = progress(&[extent(0, 50, &[0])], 1);
+        progress.moved(0, 0..5);
+        progress.moved(0, 10..50);
+        progress.forget_early(0);
+        progress.moved(0, 5..10);
+        assert_eq!(progress.wait_beyond(0, 0), Some(10), "the rest is zero until moved again");
     }
 
     #[test]
