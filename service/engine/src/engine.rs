@@ -206,11 +206,9 @@ impl Engine {
         context: &Context,
         report: &mut Report,
     ) -> Result<(Vec<u64>, Option<Sha256>)> {
-        let access = match prepared.digests.wants_sha256() {
-            true => CpuAccess::READ | CpuAccess::WRITE,
-            false => CpuAccess::WRITE,
-        };
-        let cpu = CpuView::new(buffer, access);
+        let digest_reads =
+            if prepared.digests.wants_sha256() { CpuAccess::READ } else { CpuAccess::empty() };
+        let cpu = CpuView::new(buffer, CpuAccess::WRITE | digest_reads);
         let transfer = Transfer {
             direction: Direction::Load,
             policy: prepared.policy,

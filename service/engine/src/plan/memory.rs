@@ -56,13 +56,9 @@ pub(super) fn alternatives(
             && memory.pages == Some(PageKind::Base)
             && !memory.stays_mapped
             && main_path(&steps).is_some_and(|path| path.name() == PathName::CopyFileRange);
-        let (is_backed, steps) = match unmapped_is_cheaper {
-            true => match steps_for(BufferFacts { is_backed: false, ..buffer }) {
-                Some(unmapped) => (false, unmapped),
-                None => (true, steps),
-            },
-            false => (is_backed, steps),
-        };
+        let unmapped = BufferFacts { is_backed: false, ..buffer };
+        let unmapped = unmapped_is_cheaper.then(|| steps_for(unmapped)).flatten();
+        let (is_backed, steps) = unmapped.map_or((is_backed, steps), |steps| (false, steps));
         alternatives.push(Alternative { memory, is_backed, steps });
     }
     if alternatives.is_empty() {
