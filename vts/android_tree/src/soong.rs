@@ -34,6 +34,7 @@ const FEATURES: [(&str, &[&str]); 4] = [
     ("serde", &["derive", "rc"]),
 ];
 
+const DEFAULT_EDITION: &str = "2021";
 const BINDER: &str = "libbinder_rs";
 const AIDL_SUFFIX: &str = "-V1-rust";
 
@@ -136,32 +137,34 @@ fn write_workspace(build: &Build, modules: &[Module]) -> Result<()> {
         .and_then(toml::Value::as_table)
         .context("Cargo.toml has no workspace.dependencies")?;
 
-    let mut members = vec!["libbinder_rs".to_owned()];
-    let binder = Path::new(env!("CARGO_MANIFEST_DIR")).join("stand_in/binder.rs");
-    write_package(build, BINDER, "[lib]", "binder", &binder, false, "")?;
+    let mut packages = vec![Package {
+        module: BINDER.to_owned(),
+        crate_name: "binder".to_owned(),
+        root: Path::new(env!("CARGO_MANIFEST_DIR")).join("stand_in/binder.rs"),
+        ..Package::default()
+    }];
     for module in modules {
         if module.kind == "aidl_interface" {
-            let files = aidl::read(&aidl_dir(module)?)?;
-            let name = format!("{}{AIDL_SUFFIX}", module.name);
-            let source = build.out_dir.join(package_of(&name)).join("generated.rs");
-            write_if_new(&source, &aidl::rust::generate(&files)?)?;
-            let dependencies =
-                format!("binder = {{ package = {BINDER:?}, path = \"../{BINDER}\" }}\n");
-            let crate_name = module.name.replace('.', "_");
-            write_package(build, &name, "[lib]", &crate_name, &source, false, &dependencies)?;
-            members.push(package_of(&name));
+            packages.push(aidl_package(build, module)?);
         } else if module.is_rust() {
             let roots = module.properties.strings("srcs");
             let &[root] = &roots[..] else { bail!("{}: not one file in srcs", module.name) };
-            let tested = module.has_test_harness();
-            let is_library = module.kind == "rust_library" || tested;
-            let section = if is_library { "[lib]" } else { "[[bin]]" };
-            let dependencies = dependencies(build, module, modules, versions)?;
-            let root = module.dir.join(root);
-            let crate_name = module.crate_name();
-            write_package(build, &module.name, section, &crate_name, &root, tested, &dependencies)?;
-            members.push(package_of(&module.name));
+            let edition = module.properties.string("edition");
+            packages.push(Package {
+                module: module.name.clone(),
+                crate_name: module.crate_name(),
+                root: module.dir.join(root),
+                edition: edition.unwrap_or(DEFAULT_EDITION).to_owned(),
+                is_program: module.kind != "rust_library" && !module.has_test_harness(),
+                is_test: module.has_test_harness(),
+                dependencies: dependencies(build, module, modules, versions)?,
+            });
         }
+    }
+    let mut members = Vec::new();
+    for package in &packages {
+        package.write(&build.out_dir)?;
+        members.push(package_of(&package.module));
     }
     let workspace = format!("[workspace]\nresolver = \"2\"\nmembers = {members:?}\n");
     write_if_new(&build.out_dir.join("Cargo.toml"), &workspace)?;
@@ -176,31 +179,70 @@ fn write_workspace(build: &Build, modules: &[Module]) -> Result<()> {
     Ok(())
 }
 
+/// A module as a Cargo package with one target.
+#[derive(Debug)]
+struct Package {
+    module: String,
+    crate_name: String,
+    root: PathBuf,
+    edition: String,
+    is_program: bool,
+    is_test: bool,
+    /// The text of `[dependencies]`.
+    dependencies: String,
+}
+
+impl Default for Package {
+    fn default() -> Self {
+        Self {
+            module: String::new(),
+            crate_name: String::new(),
+            root: PathBuf::new(),
+            edition: DEFAULT_EDITION.to_owned(),
+            is_program: false,
+            is_test: false,
+            dependencies: String::new(),
+        }
+    }
+}
+
+impl Package {
+    fn write(&self, out_dir: &Path) -> Result<()> {
+        let Self { module, crate_name, root, edition, is_test, dependencies, .. } = self;
+        let name = package_of(module);
+        let section = if self.is_program { "[[bin]]" } else { "[lib]" };
+        let root =
+            fs::canonicalize(root).with_context(|| format!("{module}: {}", root.display()))?;
+        let text = format!(
+            "[package]\nname = {name:?}\nversion = \"0.0.0\"\nedition = {edition:?}\n\n\
+             {section}\nname = {crate_name:?}\npath = {root:?}\ntest = {is_test}\n\n\
+             [dependencies]\n{dependencies}"
+        );
+        write_if_new(&out_dir.join(name).join("Cargo.toml"), &text)
+    }
+}
+
+/// The Rust library of an interface, generated.
+fn aidl_package(build: &Build, module: &Module) -> Result<Package> {
+    let files = aidl::read(&aidl_dir(module)?)?;
+    let name = format!("{}{AIDL_SUFFIX}", module.name);
+    let root = build.out_dir.join(package_of(&name)).join("generated.rs");
+    write_if_new(&root, &aidl::rust::generate(&files)?)?;
+    Ok(Package {
+        module: name,
+        crate_name: module.name.replace('.', "_"),
+        root,
+        dependencies: format!("binder = {{ package = {BINDER:?}, path = \"../{BINDER}\" }}\n"),
+        ..Package::default()
+    })
+}
+
 /// The directory that the first pattern in `srcs` names.
 fn aidl_dir(module: &Module) -> Result<PathBuf> {
     let sources = module.properties.strings("srcs");
     let pattern = sources.first().with_context(|| format!("{}: no srcs", module.name))?;
     let dir = pattern.rsplit_once('/').map_or("", |(dir, _)| dir);
     Ok(module.dir.join(dir))
-}
-
-fn write_package(
-    build: &Build,
-    name: &str,
-    section: &str,
-    crate_name: &str,
-    root: &Path,
-    tested: bool,
-    dependencies: &str,
-) -> Result<()> {
-    let package = package_of(name);
-    let root = fs::canonicalize(root).with_context(|| format!("{name}: {}", root.display()))?;
-    let text = format!(
-        "[package]\nname = {package:?}\nversion = \"0.0.0\"\nedition = \"2021\"\n\n\
-         {section}\nname = {crate_name:?}\npath = {root:?}\ntest = {tested}\n\n\
-         [dependencies]\n{dependencies}"
-    );
-    write_if_new(&build.out_dir.join(package).join("Cargo.toml"), &text)
 }
 
 /// The `[dependencies]` of a module: its `rustlibs` and nothing else.
