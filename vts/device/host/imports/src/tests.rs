@@ -150,6 +150,17 @@ fn circle_through_a_path_in_a_body() {
 }
 
 #[test]
+fn a_glob_in_a_body_counts() {
+    let files = [
+        ("lib.rs", "mod a; mod heap;"),
+        ("a.rs", "pub fn f() { use crate::heap::*; if true { g(); Some(String::new()); } }"),
+        ("heap/mod.rs", "mod system; pub use system::g;"),
+        ("heap/system.rs", "pub fn g() {}"),
+    ];
+    assert_eq!(arrows(&files), ["a.rs -> heap/mod.rs", "a.rs -> heap/system.rs"]);
+}
+
+#[test]
 fn names_in_macros_and_attributes_count() {
     let files = [
         ("lib.rs", "mod a; mod b; mod c; mod d;"),
