@@ -23,6 +23,8 @@ pub struct Drawing {
 pub struct Circle {
     /// Each file's import of the next, the last one's of the first.
     imports: Vec<Import>,
+    /// All files that import each other by way of others, those of this circle among them.
+    part: Vec<PathBuf>,
 }
 
 impl Drawing {
@@ -46,10 +48,10 @@ impl Drawing {
         circles
     }
 
-    fn shortest_circle(&self, graph: &DiGraphMap<&Path, ()>, files: &[&Path]) -> Option<Circle> {
-        let mut files = files.to_vec();
-        files.sort_unstable();
-        let around = files.iter().flat_map(|&start| {
+    fn shortest_circle(&self, graph: &DiGraphMap<&Path, ()>, part: &[&Path]) -> Option<Circle> {
+        let mut part = part.to_vec();
+        part.sort_unstable();
+        let around = part.iter().flat_map(|&start| {
             graph.neighbors(start).filter_map(move |next| {
                 let (_, path) = astar(graph, next, |file| file == start, |_| 1, |_| 0)?;
                 Some([&[start], &path[..]].concat())
@@ -59,7 +61,8 @@ impl Drawing {
         let import = |pair: &[&Path]| {
             self.arrows.get(&(pair[0].to_path_buf(), pair[1].to_path_buf())).cloned()
         };
-        Some(Circle { imports: files.windows(2).filter_map(import).collect() })
+        let part = part.iter().map(|file| file.to_path_buf()).collect();
+        Some(Circle { imports: files.windows(2).filter_map(import).collect(), part })
     }
 
     /// The drawing in the language of Graphviz.
@@ -86,7 +89,7 @@ impl fmt::Display for Drawing {
     }
 }
 
-/// `a.rs -> b.rs -> a.rs`, and the imports on lines of their own.
+/// `a.rs -> b.rs -> a.rs`, the imports on lines of their own, and where more circles are.
 impl fmt::Display for Circle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for file in self.files() {
@@ -94,7 +97,13 @@ impl fmt::Display for Circle {
         }
         let first = self.files().next().unwrap_or(Path::new(""));
         write!(f, "{}", first.display())?;
-        self.imports.iter().try_for_each(|import| write!(f, "\n    {import}"))
+        self.imports.iter().try_for_each(|import| write!(f, "\n    {import}"))?;
+        if self.part.len() > self.imports.len() {
+            let part: Vec<String> =
+                self.part.iter().map(|file| file.display().to_string()).collect();
+            write!(f, "\n    there are more circles among {}", part.join(", "))?;
+        }
+        Ok(())
     }
 }
 

@@ -59,20 +59,19 @@ impl Walk<'_> {
         }
     }
 
+    /// What a path names here: names of blocks first, then those of the module, then globs of blocks.
     fn resolve(&self, path: &[String]) -> Option<Target> {
         let (first, rest) = path.split_first()?;
-        for scope in self.blocks.iter().rev() {
-            if let Some(start) = scope.names.get(first) {
-                return self.tree.resolve(self.module, &[start, rest].concat());
-            }
+        let block_name = self.blocks.iter().rev().find_map(|scope| scope.names.get(first));
+        if let Some(start) = block_name {
+            return self.tree.resolve(self.module, &[start, rest].concat());
         }
-        let blocks = self.blocks.iter().rev().flat_map(|scope| &scope.globs);
-        let own = self.tree.resolve(self.module, path);
-        own.or_else(|| {
-            let mut globs = blocks.filter(|glob| {
-                matches!(self.tree.resolve(self.module, glob), Some(Target::Module(_)))
-            });
-            globs.find_map(|glob| self.tree.resolve(self.module, &[glob, path].concat()))
+        self.tree.resolve(self.module, path).or_else(|| {
+            let mut globs = self.blocks.iter().rev().flat_map(|scope| &scope.globs);
+            globs.find_map(|glob| match self.tree.resolve(self.module, glob)? {
+                Target::Module(_) => self.tree.resolve(self.module, &[glob, path].concat()),
+                Target::Item(_) | Target::External => None,
+            })
         })
     }
 

@@ -84,6 +84,19 @@ fn circles_apart_are_told_apart() {
 }
 
 #[test]
+fn files_of_longer_circles_are_named() {
+    let files = [
+        ("lib.rs", "mod a; mod b; mod c;"),
+        ("a.rs", "use crate::b::B; pub struct A(B);"),
+        ("b.rs", "use crate::{a::A, c::C}; pub struct B(A, C);"),
+        ("c.rs", "use crate::a::A; pub struct C(A);"),
+    ];
+    let text = draw(&files).circles()[0].to_string();
+    assert!(text.starts_with("a.rs -> b.rs -> a.rs\n"), "{text}");
+    assert!(text.ends_with("\n    there are more circles among a.rs, b.rs, c.rs"), "{text}");
+}
+
+#[test]
 fn circle_through_a_reexport() {
     let files = [
         ("lib.rs", "mod user; mod heap;"),
@@ -134,6 +147,17 @@ fn circle_through_a_path_in_a_body() {
         ("b.rs", "pub fn g() { if true { use super::a; a::f() } }"),
     ];
     assert_eq!(circles(&files), ["a.rs -> b.rs -> a.rs"]);
+}
+
+#[test]
+fn a_glob_in_a_body_counts() {
+    let files = [
+        ("lib.rs", "mod a; mod heap;"),
+        ("a.rs", "pub fn f() { use crate::heap::*; if true { g(); Some(String::new()); } }"),
+        ("heap/mod.rs", "mod system; pub use system::g;"),
+        ("heap/system.rs", "pub fn g() {}"),
+    ];
+    assert_eq!(arrows(&files), ["a.rs -> heap/mod.rs", "a.rs -> heap/system.rs"]);
 }
 
 #[test]
