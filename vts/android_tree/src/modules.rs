@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, bail, Context, Result};
 
 use crate::android_bp::{self, Properties};
-use crate::source_text::files_named;
+use crate::source_text::{files_named, files_with_extension};
 
 /// A module with what its `defaults` give it.
 #[derive(Debug, Clone)]
@@ -175,6 +175,33 @@ pub fn dependencies(modules: &[Module]) -> Result<Vec<String>> {
     Ok(problems)
 }
 
+/// Sources that read a variable of Cargo's when they are compiled, which Soong does not set.
+///
+/// # Errors
+/// A source that cannot be read.
+pub fn cargo_variables(modules: &[Module]) -> Result<Vec<String>> {
+    let mut files = BTreeSet::new();
+    for module in modules.iter().filter(|module| module.is_rust()) {
+        for root in module.properties.strings("srcs") {
+            let root = module.dir.join(root);
+            let dir = root.parent().context("a file without a directory")?;
+            files.extend(files_with_extension(dir, "rs")?);
+        }
+    }
+    let mut problems = Vec::new();
+    for path in files {
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        for (index, line) in text.lines().enumerate() {
+            let code: String = line.chars().filter(|letter| !letter.is_whitespace()).collect();
+            if code.contains("env!(\"CARGO") {
+                problems.push(format!("{}:{}: {}", path.display(), index + 1, line.trim()));
+            }
+        }
+    }
+    Ok(problems)
+}
+
 /// Module names of AOSP that do not follow `lib<crate>`, with their crates.
 const RENAMED: [(&str, &str); 3] = [
     ("log", "liblog_rust"),
@@ -283,6 +310,21 @@ mod tests {
             &check("\"liba_b\", \"libc\", \"libz\"")[..],
             [one] if one.contains("no crate of libz")
         ));
+    }
+
+    #[test]
+    fn a_variable_of_cargo_is_found_in_sources_of_modules_only() {
+        let reads = "fn f() { env!( \"CARGO_MANIFEST_DIR\"); }\nfn g() { option_env!(\"CARGO\"); }";
+        let tree = tree(&[
+            ("Android.bp", "rust_library { name: \"liba\", srcs: [\"src/lib.rs\"] }"),
+            ("src/lib.rs", "fn f() { std::env::var(\"CARGO\"); }"),
+            ("src/deep/b.rs", reads),
+            ("build.rs", reads),
+            ("tests/t.rs", reads),
+        ]);
+        let problems = cargo_variables(&read(tree.path()).unwrap()).unwrap();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems.iter().all(|problem| problem.contains("src/deep/b.rs:")), "{problems:?}");
     }
 
     #[test]

@@ -31,6 +31,11 @@ fn cargo_and_soong_have_the_same_dependencies() {
 }
 
 #[test]
+fn no_source_of_a_module_needs_a_variable_of_cargo() {
+    none(&modules::cargo_variables(&modules::read(&root()).unwrap()).unwrap());
+}
+
+#[test]
 fn the_list_in_the_root_names_every_module_directory() {
     let root = root();
     let list = fs::read_to_string(root.join("Android.bp")).unwrap();
