@@ -224,7 +224,7 @@ impl Package {
 
 /// The Rust library of an interface, generated.
 fn aidl_package(build: &Build, module: &Module) -> Result<Package> {
-    let files = aidl::read(&aidl_dir(module)?)?;
+    let files = aidl::parser::read(&aidl_dir(module)?)?;
     let name = format!("{}{AIDL_SUFFIX}", module.name);
     let root = build.out_dir.join(package_of(&name)).join("generated.rs");
     write_if_new(&root, &aidl::rust::generate(&files)?)?;

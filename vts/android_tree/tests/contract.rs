@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vts_android_tree::aidl::{self, dump, lint, File};
+use vts_android_tree::aidl::model::File;
+use vts_android_tree::aidl::{dump, lint, parser};
 use vts_android_tree::source_text::files_with_extension;
 
 /// Set to write the dump instead of comparing with it.
@@ -16,7 +17,8 @@ fn contract() -> PathBuf {
 }
 
 fn sources() -> Vec<File> {
-    let files = aidl::read(&contract().join("vendor")).unwrap_or_else(|error| panic!("{error:#}"));
+    let files =
+        parser::read(&contract().join("vendor")).unwrap_or_else(|error| panic!("{error:#}"));
     assert!(files.len() >= 20, "{} files", files.len());
     files
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use anyhow::{bail, ensure, Context, Result};
 
-use super::{Declaration, Expression, File, Member, MemberKind, Type};
+use super::model::{Declaration, Expression, File, Member, MemberKind, Type};
 
 /// What the compiler puts between licence and package.
 const NOTICE: &str = "\
@@ -29,22 +29,6 @@ const NOTICE: &str = "\
 // later when a module using the interface is updated, e.g., Mainline modules.
 
 ";
-
-/// Types that AIDL has by itself.
-const BUILT_IN: [&str; 12] = [
-    "void",
-    "boolean",
-    "byte",
-    "char",
-    "int",
-    "long",
-    "float",
-    "double",
-    "String",
-    "IBinder",
-    "ParcelFileDescriptor",
-    "FileDescriptor",
-];
 
 /// Where the dump of a type is, below the directory of a version.
 pub fn path(file: &File) -> String {
@@ -131,17 +115,7 @@ fn type_name(file: &File, r#type: &Type) -> String {
     let annotations = sorted(&r#type.annotations);
     let space = if annotations.is_empty() { "" } else { " " };
     let array = if r#type.is_array { "[]" } else { "" };
-    format!("{annotations}{space}{}{array}", full_name(file, &r#type.name))
-}
-
-/// The name of a type with its package.
-pub(super) fn full_name(file: &File, name: &str) -> String {
-    if BUILT_IN.contains(&name) || name.contains('.') {
-        return name.to_owned();
-    }
-    let suffix = format!(".{name}");
-    let imported = file.imports.iter().find(|import| import.ends_with(&suffix));
-    imported.cloned().unwrap_or_else(|| format!("{}.{name}", file.package))
+    format!("{annotations}{space}{}{array}", file.full_name(&r#type.name))
 }
 
 /// The compiler adds the result of an expression in a comment, except for values of enums.
@@ -150,7 +124,7 @@ fn expression(file: &File, value: &Expression) -> Result<String> {
         Expression::Literal(text) => text.clone(),
         Expression::Negative(number) => format!("(-{number}) /* -{number} */"),
         Expression::Reference(name) => match name.rsplit_once('.') {
-            Some((of_enum, value)) => format!("{}.{value}", full_name(file, of_enum)),
+            Some((of_enum, value)) => format!("{}.{value}", file.full_name(of_enum)),
             None => format!("{name} /* {} */", constant_value(&file.declaration, name)?),
         },
     })

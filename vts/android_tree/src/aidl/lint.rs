@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Warnings of `aidl -Weverything` that this project has had.
 
-use super::{Declaration, File, Kind};
+use super::model::{Declaration, File, Kind};
 
 /// One of these says who may call.
 const PERMISSION_ANNOTATIONS: [&str; 3] =

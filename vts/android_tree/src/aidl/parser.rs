@@ -1,15 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The grammar.
+//! Reads source files.
 
+use std::path::Path;
+
+use anyhow::{anyhow, ensure, Context, Result};
 use winnow::combinator::{alt, delimited, eof, opt, preceded, repeat, separated, terminated};
 use winnow::error::{ContextError, StrContext, StrContextValue};
 use winnow::prelude::*;
 use winnow::token::{take_till, take_until, take_while};
 
-use super::{Argument, Declaration, Expression, File, Kind, Member, MemberKind, Type};
+use super::model::{Argument, Declaration, Expression, File, Kind, Member, MemberKind, Type};
+use crate::source_text::files_with_extension;
+
+/// Reads every `.aidl` file of `dir`, sorted by name.
+///
+/// # Errors
+/// A file that cannot be read, is outside the grammar, or is not named after its type.
+pub fn read(dir: &Path) -> Result<Vec<File>> {
+    let mut files = Vec::new();
+    for path in files_with_extension(dir, "aidl")? {
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let file = parse(&text).map_err(|error| anyhow!("{}:\n{error}", path.display()))?;
+        ensure!(
+            path.file_stem().is_some_and(|stem| *stem == *file.declaration.name),
+            "{}: has the type {}",
+            path.display(),
+            file.declaration.name
+        );
+        files.push(file);
+    }
+    Ok(files)
+}
 
 /// Reads a source. The error shows the line.
-pub fn parse(text: &str) -> Result<File, String> {
+pub fn parse(text: &str) -> std::result::Result<File, String> {
     file.parse(text).map_err(|error| error.to_string())
 }
 

@@ -6,8 +6,7 @@ use std::fmt::Write as _;
 
 use anyhow::{bail, ensure, Context, Result};
 
-use super::dump::full_name;
-use super::{Declaration, Expression, File, Kind, MemberKind, Type};
+use super::model::{Declaration, Expression, File, Kind, MemberKind, Type};
 
 /// The crate of an interface whose types are all in one package.
 ///
@@ -166,7 +165,8 @@ fn rust_type(file: &File, r#type: &Type) -> Result<String> {
         ("String", _) => "String".to_owned(),
         ("ParcelFileDescriptor", _) => "binder::ParcelFileDescriptor".to_owned(),
         (name, _) => {
-            let (package, _) = full_name(file, name)
+            let (package, _) = file
+                .full_name(name)
                 .rsplit_once('.')
                 .map(|(package, name)| (package.to_owned(), name.to_owned()))
                 .with_context(|| format!("unknown type {name}"))?;
