@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a binder can be asked besides the calls of its interface.
+//! Calls that every binder object has besides those of its interface.
 
 use std::os::fd::{AsFd, AsRawFd};
 
 use rsbinder::{SIBinder, StatusCode};
 
-/// AOSP's trait of this name, as far as it is used here.
+/// AOSP's trait of this name, reduced to the methods that are used here.
 pub trait IBinderInternal {
-    /// Has the service write what `dumpsys` shows to a file.
+    /// Makes the service write its `dumpsys` text to a file.
     ///
     /// # Errors
-    /// The status of the transaction; `InvalidOperation` for an object of this process.
+    /// The status of the transaction; `InvalidOperation` if the object belongs to this process.
     fn dump<F: AsRawFd + AsFd>(&mut self, file: &F, args: &[&str]) -> Result<(), StatusCode>;
 }
 

@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The thread pool that serves kernel binder.
+//! The process's connection to the binder driver, and the threads that serve it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rsbinder::StatusCode;
 
-/// libbinder's own default.
+/// The default of libbinder.
 static MAX_THREADS: AtomicU32 = AtomicU32::new(15);
 
 /// The process's connection to the binder driver.
 pub struct ProcessState;
 
 impl ProcessState {
-    /// Sets how many threads the driver may ask for, besides the main one. Takes effect before
-    /// [`ProcessState::start_thread_pool`] only.
+    /// Sets how many threads the driver may start besides the main one. Has no effect once the
+    /// driver is open.
     pub fn set_thread_pool_max_thread_count(count: u32) {
         MAX_THREADS.store(count, Ordering::Relaxed);
     }
 
     /// Starts serving incoming calls.
     ///
-    /// Without a binder driver it logs an error; the calls that need the driver then fail.
+    /// Logs an error if the machine has no binder driver; the calls that need the driver then fail.
     pub fn start_thread_pool() {
         match initialise() {
             Ok(()) => rsbinder::ProcessState::start_thread_pool(),
-            Err(status) => log::error!("no thread pool: {status}"),
+            Err(status) => log::error!("cannot start the thread pool: {status}"),
         }
     }
 
-    /// Makes the calling thread one of the pool. Returns only on an error.
+    /// Adds the calling thread to the pool. Returns only on an error.
     pub fn join_thread_pool() {
         let joined = initialise().and_then(|()| rsbinder::ProcessState::join_thread_pool());
         if let Err(status) = joined {
@@ -37,7 +37,7 @@ impl ProcessState {
     }
 }
 
-/// Opens the driver once. rsbinder panics where it is used without.
+/// Opens the driver once. Without this check rsbinder panics when the driver is missing.
 pub(crate) fn initialise() -> std::result::Result<(), StatusCode> {
     if rsbinder::ProcessState::is_initialized() {
         return Ok(());

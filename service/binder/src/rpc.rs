@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The same interfaces over a unix socket, for machines without a binder driver. Fds are passed both ways.
+//! The same interfaces over a unix socket, for machines without a binder driver. Fds pass in both
+//! directions.
 
 use std::path::Path;
 
 use rsbinder::rpc::FileDescriptorTransportMode as FdMode;
 use rsbinder::{Client, Endpoint, FromIBinder, SIBinder, ServerGuard, StatusCode, Strong, Uri};
 
-/// A server on a unix socket; it stops, and ends its sessions, when this is dropped.
+/// A server on a unix socket. Dropping it ends its sessions and stops it.
 #[must_use = "the server stops when this is dropped"]
 pub struct UnixServer {
     _guard: ServerGuard,
@@ -20,12 +21,13 @@ fn uri(socket: &Path) -> std::result::Result<Uri, StatusCode> {
     })
 }
 
-/// Serves one service under a name on a socket at an absolute path, which must not exist.
+/// Serves one service by name on a socket at an absolute path, which must not exist.
 ///
-/// Whoever may connect to the socket may call: keep it in a directory of the right mode.
+/// Every process that may connect to the socket may call the service: restrict the mode of its
+/// directory.
 ///
 /// # Errors
-/// `BadValue` for a path that is not absolute UTF-8; else what binding the socket answers.
+/// `BadValue` if the path is not absolute UTF-8; else the error of binding the socket.
 pub fn serve_unix(
     socket: &Path,
     name: &str,
@@ -40,7 +42,7 @@ pub fn serve_unix(
 /// Connects to a service that [`serve_unix`] serves.
 ///
 /// # Errors
-/// `NameNotFound` for another name, `BadType` for another interface; else what connecting answers.
+/// `NameNotFound` for another name, `BadType` for another interface; else the error of connecting.
 pub fn connect_unix<T: FromIBinder + ?Sized>(
     socket: &Path,
     name: &str,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Names of services, by the service manager.
+//! Registration and lookup of services in the service manager.
 
 use rsbinder::{hub, FromIBinder, SIBinder, StatusCode, Strong};
 
@@ -7,10 +7,11 @@ use crate::process_state::initialise;
 
 type StatusResult<T> = std::result::Result<T, StatusCode>;
 
-/// Registers a service under a name.
+/// Registers a service by name.
 ///
 /// # Errors
-/// `NameNotFound` without a binder driver; else what the service manager answers, for example a refusal by SELinux.
+/// `NameNotFound` without a binder driver; else the service manager's status, for example if
+/// SELinux refuses.
 pub fn add_service(name: &str, service: SIBinder) -> StatusResult<()> {
     initialise()?;
     hub::add_service(name, service).map_err(StatusCode::from)
@@ -19,7 +20,8 @@ pub fn add_service(name: &str, service: SIBinder) -> StatusResult<()> {
 /// Waits until a service is registered and returns it.
 ///
 /// # Errors
-/// `NameNotFound` without a binder driver or where SELinux hides the service; `BadType` for another interface.
+/// `NameNotFound` without a binder driver or if SELinux hides the service; `BadType` for another
+/// interface.
 pub fn wait_for_interface<T: FromIBinder + ?Sized>(name: &str) -> StatusResult<Strong<T>> {
     initialise()?;
     hub::wait_for_interface(name)
@@ -28,7 +30,7 @@ pub fn wait_for_interface<T: FromIBinder + ?Sized>(name: &str) -> StatusResult<S
 /// Returns a service if it is registered now.
 ///
 /// # Errors
-/// As for [`wait_for_interface`], and `NameNotFound` where nobody has registered it.
+/// As for [`wait_for_interface`], and `NameNotFound` if the service is not registered.
 pub fn check_interface<T: FromIBinder + ?Sized>(name: &str) -> StatusResult<Strong<T>> {
     initialise()?;
     hub::check_interface(name)
@@ -37,13 +39,13 @@ pub fn check_interface<T: FromIBinder + ?Sized>(name: &str) -> StatusResult<Stro
 /// Whether the VINTF manifest declares a service.
 ///
 /// # Errors
-/// `NameNotFound` without a binder driver; else what the service manager answers.
+/// `NameNotFound` without a binder driver; else the service manager's status.
 pub fn is_declared(name: &str) -> StatusResult<bool> {
     initialise()?;
     hub::try_is_declared(name).map_err(StatusCode::from)
 }
 
-/// The instances of an interface that the VINTF manifest declares.
+/// Lists the instances of an interface that the VINTF manifest declares.
 ///
 /// # Errors
 /// As for [`is_declared`].

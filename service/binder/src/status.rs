@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Errors of interface methods.
+//! Conversion of errors to the status of interface methods.
 
 use std::fmt::Debug;
 
 use rsbinder::Status;
 
-/// Turns any result into that of an interface method.
+/// Converts a result to that of an interface method.
 pub trait IntoBinderResult<T, E> {
-    /// An error becomes a service-specific exception with `code` and what `message` makes of the error.
+    /// Converts an error to a service-specific exception with `code` and the text that `message`
+    /// makes of the error.
     ///
     /// # Errors
     /// The exception.
@@ -30,9 +31,9 @@ impl<T, E: Debug> IntoBinderResult<T, E> for std::result::Result<T, E> {
     }
 }
 
-/// Methods that AOSP's `Status` has and rsbinder's spells otherwise.
+/// Methods that AOSP's `Status` has and rsbinder names differently.
 pub trait StatusExt {
-    /// The status in words, for logs and messages.
+    /// The status as text, for logs and messages.
     fn get_description(&self) -> String;
 }
 

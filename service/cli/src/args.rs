@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command line.
+//! The command line: subcommands, options and the values they parse to.
 
 use std::path::PathBuf;
 
@@ -64,13 +64,14 @@ pub struct LoadArgs {
     pub verity: VerityArgs,
 }
 
-/// What is asked about fs-verity.
+/// The fs-verity options of a command.
 #[derive(clap::Args, Debug, Default)]
 pub struct VerityArgs {
-    /// Fail unless the file has this fs-verity digest, as `fsverity digest` prints it: sha256:HEX or sha512:HEX.
+    /// Fail unless the file has this fs-verity digest, as `fsverity digest` prints it: sha256:HEX
+    /// or sha512:HEX.
     #[arg(long, value_name = "ALGORITHM:HEX", value_parser = parse_verity_digest)]
     pub expect_verity_digest: Option<VerityDigestArg>,
-    /// Say which fs-verity digest the file has.
+    /// Print the fs-verity digest of the file.
     #[arg(long)]
     pub verity_digest: bool,
 }
@@ -85,10 +86,10 @@ pub struct SaveArgs {
     pub transfer: TransferArgs,
 }
 
-/// What load and save share.
+/// The options that load and save share.
 #[derive(clap::Args, Debug)]
 pub struct TransferArgs {
-    /// The heap, by its name from `dmabufload heaps`; the best one by default.
+    /// The heap, by its name from `dmabufload heaps`; by default the service chooses.
     #[arg(long, default_value = "")]
     pub heap: String,
     /// Which paths are permitted.
@@ -116,7 +117,7 @@ pub enum PolicyArg {
 }
 
 impl PolicyArg {
-    /// The two fields of a request.
+    /// The policy and the named path of a request.
     pub fn fields(self) -> (PathPolicy, LoadPath) {
         match self {
             Self::Auto => (PathPolicy::AUTO, LoadPath::COPY_FILE_RANGE),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The client's side of a buffer: its own look at the bytes.
+//! The client's view of a buffer: its fd, and a digest of its bytes through this process's mapping.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -9,7 +9,7 @@ use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::mapped_buffer::MappedBuffer;
 use ring::digest;
 
-/// How much is copied out of the buffer at a time.
+/// Bytes that are copied out of the buffer at a time.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// The fd of a buffer that the service returned.
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_of_as_many_bytes_as_asked() {
+    fn the_digest_covers_only_the_requested_length() {
         let bytes: Vec<u8> = (0..2 * CHUNK_BYTES + 5000).map(|index| (index % 251) as u8).collect();
         let buffer = buffer(&bytes);
         for len in [1, 100, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, bytes.len()] {
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shareable_buffer_that_is_no_dma_buf_is_an_error() {
+    fn a_shareable_buffer_must_be_a_dma_buf() {
         let buffer = DmaBuf { deviceShareable: true, ..buffer(&[1; 4096]) };
         let error = sha256(&buffer, 4096).unwrap_err();
         assert_eq!(error.downcast_ref::<Errno>(), Some(&Errno::NOTTY), "{error:#}");

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Finding the service: the registered one, one on a socket, or an embedded one.
+//! Connecting to the service: the registered one, one on a unix socket, or an embedded one.
 
 use dmabuf_loader_client::Loader;
 
 use crate::args::ServiceArgs;
 
-/// A connection, and what keeps it alive.
+/// A connection, with the embedded service where the connection is to one.
 pub struct Connection {
     /// The service.
     pub loader: Loader,
-    /// What kind of service it is, for the output.
+    /// The kind of service, for the output: `binder`, `socket` or `embedded`.
     pub service: &'static str,
     // Declared after `loader`: the session ends before the server stops.
     #[cfg(not(any(soong, target_os = "android")))]
@@ -26,7 +26,8 @@ impl Connection {
     }
 }
 
-/// Connects as the command line says; by default to the registered service, else to an embedded one.
+/// Connects to the service that the options name; by default to the registered service, or to an
+/// embedded one if none is registered.
 #[cfg(not(any(soong, target_os = "android")))]
 pub fn connect(args: &ServiceArgs) -> anyhow::Result<Connection> {
     if let Some(socket) = &args.socket {
@@ -72,7 +73,8 @@ mod embedded {
     impl Embedded {
         pub fn start() -> anyhow::Result<Self> {
             // A TempDir has mode 0700.
-            let directory = tempfile::tempdir().context("no private directory for the socket")?;
+            let directory =
+                tempfile::tempdir().context("cannot make a private directory for the socket")?;
             let server = dmabuf_loader_hal::embedded::serve(&directory.path().join("socket"))?;
             Ok(Self { _server: server, directory })
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `dmabufload heaps`.
+//! `dmabufload heaps`: lists the heaps and their paths as text or JSON.
 
 use serde::Serialize;
 

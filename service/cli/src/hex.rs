@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hexadecimal digits, as digests are written and printed.
+//! Conversion of digests to and from hexadecimal digits.
 
-/// Two lower-case digits for each byte.
+/// Encodes each byte as two lower-case digits.
 pub fn encode(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The bytes that digits of either case stand for.
+/// Decodes digits of either case. Fails unless there are exactly two per byte.
 pub fn decode<const LEN_BYTES: usize>(text: &str) -> Result<[u8; LEN_BYTES], String> {
     let expected = format!("expected {} hexadecimal digits", 2 * LEN_BYTES);
     if text.len() != 2 * LEN_BYTES || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_become_digits_and_digits_bytes() {
+    fn bytes_are_encoded_and_digits_are_decoded() {
         let bytes = [0x00, 0x0a, 0x5f, 0xff];
         assert_eq!(encode(&bytes), "000a5fff");
         assert_eq!(decode("000a5FfF"), Ok(bytes));

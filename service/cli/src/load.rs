@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `dmabufload load`.
+//! `dmabufload load`: loads a file into a new buffer and prints the result.
 
 use std::fs::File;
 use std::path::Path;
@@ -19,7 +19,8 @@ use crate::hex;
 use crate::output::{print_json, Transfer};
 use crate::progress::Progress;
 
-/// Bytes per call while a progress bar is shown of what a service in another process does: it moves between calls.
+/// Bytes per call while the progress bar shows a load of another process: the bar moves between
+/// calls.
 const WATCHED_CALL_BYTES: u64 = 64 << 20;
 
 #[derive(Serialize)]
@@ -28,7 +29,7 @@ struct Output<'a> {
     file: &'a Path,
     bytes: u64,
     sha256: String,
-    /// Only where it was asked for; null then for a file without fs-verity.
+    /// Absent unless requested; null if the file has no fs-verity.
     #[serde(skip_serializing_if = "Option::is_none")]
     verity_digest: Option<Option<&'a str>>,
     heap: &'a str,
@@ -39,19 +40,19 @@ struct Output<'a> {
     transfer: &'a Transfer,
 }
 
-/// A file in a buffer.
+/// A buffer with the content of a file.
 pub struct Loaded {
     /// The buffer.
     pub buffer: DmaBuf,
-    /// How many bytes of it are the file's.
+    /// How many bytes of the buffer come from the file.
     pub bytes: u64,
-    /// The file's fs-verity digest, if it has one and it was asked for.
+    /// The file's fs-verity digest, if it was requested and the file has fs-verity.
     pub verity_digest: Option<String>,
-    /// How they got there.
+    /// How the bytes were loaded.
     pub transfer: Transfer,
 }
 
-/// Loads a file and prints what happened.
+/// Loads a file and prints the result.
 pub fn run(service: &ServiceArgs, args: &LoadArgs) -> anyhow::Result<()> {
     let file = open(&args.file)?;
     let connection = connect(service)?;
@@ -61,7 +62,7 @@ pub fn run(service: &ServiceArgs, args: &LoadArgs) -> anyhow::Result<()> {
     if let Some(Sha256Arg(expected)) = args.expect_sha256 {
         ensure!(
             digest.as_ref() == expected,
-            "{}: the loaded bytes have SHA-256 {sha256}, not the one of --expect-sha256",
+            "{}: the loaded bytes have SHA-256 {sha256}, which differs from --expect-sha256",
             args.file.display()
         );
     }
@@ -94,12 +95,12 @@ fn asks_for_digest(args: &VerityArgs) -> bool {
     args.verity_digest || args.expect_verity_digest.is_some()
 }
 
-/// Opens a file that is to be loaded whole; says in plain words why it cannot be.
+/// Opens a file that will be loaded whole. The error says why the file cannot be loaded.
 pub fn open(path: &Path) -> anyhow::Result<File> {
     // Checked before opening: opening a FIFO would wait for a writer.
     let metadata = std::fs::metadata(path).with_context(|| format!("{}", path.display()))?;
     ensure!(!metadata.is_dir(), "{}: is a directory, expected a file", path.display());
-    ensure!(metadata.is_file(), "{}: is no regular file", path.display());
+    ensure!(metadata.is_file(), "{}: is not a regular file", path.display());
     ensure!(
         metadata.len() > 0,
         "{}: is empty, and a buffer holds at least one byte",
@@ -108,7 +109,8 @@ pub fn open(path: &Path) -> anyhow::Result<File> {
     Ok(open_for_load(path)?)
 }
 
-/// Loads a whole file: in one call, or in several while somebody watches another process do it.
+/// Loads a whole file: in one call, or in several while the bar shows the progress of a service in
+/// another process.
 pub fn load(
     connection: &Connection,
     file: &File,

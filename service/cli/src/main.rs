@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `dmabufload`: load files into dma-bufs from a shell.
 //!
-//! On a device it talks to the loader service over binder. Elsewhere it starts the same service embedded, behind a unix
-//! socket in a private directory, and talks to it as any client would.
+//! On a device it talks to the loader service over binder. Elsewhere it starts the same service
+//! embedded, behind a unix socket in a private directory, and talks to it as any client would.
 //!
 //! Exit status: 0 done, 1 the request failed, 2 the command line is wrong.
 
@@ -51,7 +51,7 @@ fn start_log(verbose: bool) {
 
 #[cfg(not(any(soong, target_os = "android")))]
 fn start_log(verbose: bool) {
-    // Errors are printed once, by main; the embedded service's own log only helps where it is asked for.
+    // main prints errors once; the log of the embedded service is only for --verbose.
     let level = if verbose { log::LevelFilter::Debug } else { log::LevelFilter::Off };
     env_logger::Builder::new().filter_level(level).parse_default_env().init();
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the commands print: the same facts as text or as JSON.
+//! Output of the commands: the same facts as text or as JSON.
 
 use dmabuf_loader_client::aidl::{
     HeapKind::HeapKind, LoadPath::LoadPath, NotTakenReason::NotTakenReason,
@@ -8,15 +8,15 @@ use dmabuf_loader_client::aidl::{
 use dmabuf_loader_client::Loader;
 use serde::Serialize;
 
-/// A transfer, summed over the calls it took.
+/// The summed report of the calls of one transfer.
 #[derive(Serialize, Debug, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Transfer {
     /// The path that moved most bytes.
     pub path: &'static str,
-    /// Whether by direct I/O.
+    /// Whether that path is direct.
     pub direct: bool,
-    /// Better paths and why not.
+    /// Cheaper paths that were not taken, with the reason.
     pub not_taken: Vec<NotTaken>,
     /// Bytes moved by direct I/O.
     pub direct_bytes: i64,
@@ -69,7 +69,7 @@ impl Transfer {
         }
     }
 
-    /// Adds what the service found of the paths of the buffer's heap, which reports do not repeat.
+    /// Fills in the details that reports do not repeat, from the capabilities of the buffer's heap.
     pub fn explain(&mut self, loader: &Loader, heap: &str) -> anyhow::Result<()> {
         if !self.not_taken.iter().any(NotTaken::lacks_detail) {
             return Ok(());
@@ -85,28 +85,28 @@ impl Transfer {
         Ok(())
     }
 
-    /// Prints it for a human.
+    /// Prints the transfer as text.
     pub fn print(&self, verb: &str) {
         let milliseconds = self.move_nanos as f64 / 1e6;
         println!(
             "  {verb} by {} in {milliseconds:.1} ms ({} bytes direct, {} copied or buffered)",
-            way_name(self.path, self.direct),
+            path_label(self.path, self.direct),
             self.direct_bytes,
             self.buffered_bytes
         );
         for not_taken in &self.not_taken {
-            let way = way_name(not_taken.path, not_taken.direct);
+            let path = path_label(not_taken.path, not_taken.direct);
             let detail = match not_taken.detail.as_str() {
                 "" => String::new(),
                 detail => format!(" ({detail})"),
             };
-            println!("  not by {way}: {}{detail}", not_taken.reason);
+            println!("  not by {path}: {}{detail}", not_taken.reason);
         }
     }
 }
 
-/// A path and its form: only copy_file_range has two.
-fn way_name(path: &str, direct: bool) -> String {
+/// The name of a path, with direct or buffered where the path has both forms.
+fn path_label(path: &str, direct: bool) -> String {
     match (path, direct) {
         ("COPY_FILE_RANGE", true) => format!("{path} direct"),
         ("COPY_FILE_RANGE", false) => format!("{path} buffered"),
@@ -120,7 +120,7 @@ pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A path by its AIDL name.
+/// The AIDL name of a path.
 pub fn path_name(path: LoadPath) -> &'static str {
     match path {
         LoadPath::COPY_FILE_RANGE => "COPY_FILE_RANGE",
@@ -131,7 +131,7 @@ pub fn path_name(path: LoadPath) -> &'static str {
     }
 }
 
-/// A kind of heap by its AIDL name.
+/// The AIDL name of a kind of heap.
 pub fn heap_kind(kind: HeapKind) -> &'static str {
     match kind {
         HeapKind::DMABUF => "DMABUF",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A progress bar, on a terminal only.
+//! A progress bar on standard error, shown on a terminal only.
 
 use std::io::{IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -8,22 +8,22 @@ use std::time::Duration;
 
 const WIDTH: usize = 40;
 
-/// How often the bar moves while something else keeps this thread.
+/// How often the bar is redrawn while this thread waits for the load.
 const REDRAW: Duration = Duration::from_millis(100);
 
-/// Shows on standard error how far a transfer is.
+/// Shows the progress of a transfer on standard error.
 pub struct Progress {
     total_bytes: u64,
     on_terminal: bool,
 }
 
 impl Progress {
-    /// A bar for so many bytes; silent where standard error is no terminal.
+    /// Makes a bar for `total_bytes`; it prints nothing if standard error is not a terminal.
     pub fn new(total_bytes: u64) -> Self {
         Self { total_bytes, on_terminal: std::io::stderr().is_terminal() }
     }
 
-    /// Whether anybody is watching.
+    /// Whether the bar is visible.
     pub fn is_shown(&self) -> bool {
         self.on_terminal
     }
@@ -36,7 +36,8 @@ impl Progress {
         }
     }
 
-    /// Runs `load`, which reads files in this process, and moves the bar by what the kernel counts of that.
+    /// Calls `load`, which reads files in this process, and moves the bar by the bytes that the
+    /// kernel counts for this process meanwhile.
     pub fn watch_own_reads<T>(&self, load: impl FnOnce() -> T) -> T {
         let Some(before) = own_read_bytes().filter(|_| self.on_terminal) else { return load() };
         thread::scope(|scope| {
@@ -53,7 +54,7 @@ impl Progress {
     }
 }
 
-/// What this process has read by read(2) and the like, see `rchar` in proc_pid_io(5).
+/// Bytes that this process has read by read(2) and similar calls, see `rchar` in proc_pid_io(5).
 fn own_read_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/io").ok()?;
     text.lines().find_map(|line| line.strip_prefix("rchar: "))?.parse().ok()
@@ -62,7 +63,7 @@ fn own_read_bytes() -> Option<u64> {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.on_terminal {
-            // Clears the line, so that an error or the result stands alone.
+            // Erases the line, so that the result or the error starts at its beginning.
             eprint!("\r{:width$}\r", "", width = WIDTH + 30);
         }
     }

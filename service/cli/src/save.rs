@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `dmabufload save`.
+//! `dmabufload save`: loads a file into a buffer and writes the buffer to another file.
 
 use std::fs::File;
 use std::path::Path;
@@ -28,13 +28,13 @@ struct Output<'a> {
     save: &'a Transfer,
 }
 
-/// Loads a file, writes the buffer to another, and prints what happened.
+/// Loads a file, writes the buffer to another, and prints the result.
 pub fn run(service: &ServiceArgs, args: &SaveArgs) -> anyhow::Result<()> {
     let source = open(&args.source)?;
     let connection = connect(service)?;
     let loaded = load(&connection, &source, &args.source, &args.transfer, &VerityArgs::default())?;
 
-    // Only now: a failed load leaves an existing target as it was.
+    // The target is created only after the load: a failed load leaves an existing target unchanged.
     let shown = args.target.display();
     let target = File::create(&args.target).with_context(|| format!("{shown}"))?;
     let segment = Segment { lengthBytes: i64::try_from(loaded.bytes)?, ..Segment::default() };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tool as a user runs it, with its embedded service.
+//! Tests of the tool as a user runs it, with its embedded service.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -28,7 +28,8 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A file on tmpfs, which does no direct I/O, whatever this machine's temporary directory is on.
+/// A file on tmpfs, which supports no direct I/O, independent of the temporary directory's file
+/// system.
 struct TmpfsFile(File);
 
 impl TmpfsFile {
@@ -62,7 +63,7 @@ fn load_reports_the_bytes_and_their_digest() {
 }
 
 #[test]
-fn load_into_memfd_says_that_no_device_can_use_it() {
+fn a_memfd_buffer_is_reported_as_not_shareable() {
     let file = TmpfsFile::with(&[7; 70_000]);
     let report = json(&dmabufload(&["load", text(&file.path()), "--heap", "memfd", "--json"]));
     assert_eq!(report["deviceShareable"], false);
@@ -81,14 +82,14 @@ fn load_into_memfd_says_that_no_device_can_use_it() {
         ("COPY_FILE_RANGE", "KERNEL_UNSUPPORTED"),
     ];
     assert_eq!(not_taken, expected);
-    // Of the kernel's support the report has no words; those of the capabilities stand in.
+    // The report leaves out the detail of kernel support; the tool takes it from the capabilities.
     for entry in report["notTaken"].as_array().unwrap() {
         assert!(!entry["detail"].as_str().unwrap().is_empty(), "{entry}");
     }
 }
 
 #[test]
-fn files_that_cannot_be_loaded_get_a_clear_answer() {
+fn errors_say_why_a_file_cannot_be_loaded() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing");
     let shown = error(&dmabufload(&["load", text(&missing)]), 1);
@@ -103,7 +104,7 @@ fn files_that_cannot_be_loaded_get_a_clear_answer() {
     assert!(shown.contains("empty: is empty"), "{shown}");
 
     let shown = error(&dmabufload(&["load", "/dev/null"]), 1);
-    assert!(shown.contains("is no regular file"), "{shown}");
+    assert!(shown.contains("is not a regular file"), "{shown}");
 }
 
 #[test]
@@ -126,7 +127,7 @@ fn errors_of_the_service_name_file_and_argument() {
 }
 
 #[test]
-fn the_verity_digest_is_reported_where_it_is_asked_for() {
+fn the_verity_digest_is_reported_on_request() {
     let file = TmpfsFile::with(b"bytes");
     let path = file.path();
     let report = json(&dmabufload(&["load", text(&path), "--json"]));

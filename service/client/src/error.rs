@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a client sees when a call fails.
+//! The errors of client calls.
 
 use thiserror::Error;
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::LoaderError::LoaderError;
@@ -16,17 +16,17 @@ pub enum ClientError {
     /// The service cannot be reached.
     #[error("no DMA-BUF loader at {endpoint}: {status:?}")]
     Unreachable {
-        /// Where it was looked for.
+        /// The service name or the socket.
         endpoint: String,
-        /// What binder answered.
+        /// The binder status.
         status: binder::StatusCode,
     },
     /// The service refused the request.
     #[error("{message}")]
     Refused {
-        /// The documented code.
+        /// The error code of the contract.
         code: LoaderError,
-        /// Which argument, and what was expected.
+        /// The field that was refused, with the value found and expected.
         message: String,
     },
     /// The call did not reach the service or its answer did not arrive.
@@ -35,15 +35,15 @@ pub enum ClientError {
     /// A file of the caller could not be opened or duplicated.
     #[error("{what}: {source}")]
     File {
-        /// Which file.
+        /// The operation that failed.
         what: String,
-        /// What the system answered.
+        /// The error of the system call.
         source: std::io::Error,
     },
 }
 
 impl ClientError {
-    /// The service's code where it refused the request.
+    /// The service's error code, if the service refused the request.
     pub fn code(&self) -> Option<LoaderError> {
         match self {
             Self::Refused { code, .. } => Some(*code),

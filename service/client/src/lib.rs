@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a Rust vendor process links to use the DMA-BUF loader.
+//! Client library of the DMA-BUF loader, for Rust vendor processes.
 //!
 //! ```no_run
 //! use dmabuf_loader_client::{open_for_load, LoadSpec, Loader};
@@ -14,7 +14,14 @@
 //! # }
 //! ```
 //!
-//! The types of the contract are re-exported as [`aidl`]; what they mean is documented in the `.aidl` files.
+//! The AIDL types are re-exported as [`aidl`]; the `.aidl` files document their meaning.
+//!
+//! # Threading and lifetime
+//! A [`Loader`] is a counted reference to the service: clones share it, and every thread may call
+//! it. A call blocks its thread until the service answers. Calls over binder run in parallel as far
+//! as the service has threads. Requests own duplicates of the fds that they name, so the caller may
+//! close its own. A returned buffer stays valid after the [`Loader`] is dropped and after the
+//! service ends. The crate has no statics and no threads of its own.
 
 #![deny(missing_docs)]
 

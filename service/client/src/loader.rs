@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The service as an object, and requests as builders.
+//! The connection to the service, and builders for its requests.
 
 use std::borrow::Borrow;
 use std::os::fd::AsFd;
@@ -14,7 +14,7 @@ use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
 
 use crate::error::{ClientError, Result};
 
-/// The instance that a device declares.
+/// The instance that devices declare.
 const DEFAULT_INSTANCE: &str = "default";
 const INTERFACE: &str = "vendor.dmabuf.loader.IDmaBufLoader";
 
@@ -25,15 +25,15 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Connects to the default instance and waits until it is there.
+    /// Connects to the default instance; blocks until it is registered.
     ///
     /// # Errors
-    /// [`ClientError::Unreachable`] without a binder driver, or where SELinux hides the service.
+    /// [`ClientError::Unreachable`] without a binder driver, or if SELinux hides the service.
     pub fn connect() -> Result<Self> {
         Self::wait_for(DEFAULT_INSTANCE)
     }
 
-    /// Connects to an instance and waits until it is there.
+    /// Connects to an instance; blocks until it is registered.
     ///
     /// # Errors
     /// As for [`Loader::connect`].
@@ -42,10 +42,11 @@ impl Loader {
         Self::reached(binder::wait_for_interface(&name), name)
     }
 
-    /// Connects to an instance if it is there now.
+    /// Connects to an instance if it is registered now.
     ///
     /// # Errors
-    /// As for [`Loader::connect`], and [`ClientError::Unreachable`] where it is not registered.
+    /// As for [`Loader::connect`], and [`ClientError::Unreachable`] if the instance is not
+    /// registered.
     pub fn check(instance: &str) -> Result<Self> {
         let name = format!("{INTERFACE}/{instance}");
         Self::reached(binder::check_interface(&name), name)
@@ -54,7 +55,7 @@ impl Loader {
     /// Connects to a service on a unix socket.
     ///
     /// # Errors
-    /// [`ClientError::Unreachable`] with the answer of the socket.
+    /// [`ClientError::Unreachable`] with the status of the connection attempt.
     #[cfg(not(soong))]
     pub fn connect_unix(socket: &std::path::Path) -> Result<Self> {
         let name = format!("{INTERFACE}/{DEFAULT_INSTANCE}");
@@ -70,12 +71,12 @@ impl Loader {
             .map_err(|status| ClientError::Unreachable { endpoint, status })
     }
 
-    /// The service itself, for calls that this wrapper has not.
+    /// The binder interface, for calls that this type does not wrap.
     pub fn service(&self) -> &Strong<dyn IDmaBufLoader> {
         &self.service
     }
 
-    /// The heaps, best first.
+    /// Lists the heaps, best first.
     ///
     /// # Errors
     /// [`ClientError::Transport`].
@@ -83,7 +84,7 @@ impl Loader {
         Ok(self.service.getHeaps()?)
     }
 
-    /// What service and kernel can do.
+    /// Queries what the service and the kernel support.
     ///
     /// # Errors
     /// [`ClientError::Transport`].
@@ -91,7 +92,7 @@ impl Loader {
         Ok(self.service.getCapabilities()?)
     }
 
-    /// A zeroed buffer.
+    /// Allocates a zeroed buffer.
     ///
     /// # Errors
     /// [`ClientError::Refused`] with the codes that `IDmaBufLoader.allocate` documents.
@@ -99,7 +100,8 @@ impl Loader {
         Ok(self.service.allocate(request)?)
     }
 
-    /// Loads ranges of files. A borrowed request can be sent again.
+    /// Loads ranges of files into a buffer. A request that is passed by reference can be sent
+    /// again.
     ///
     /// # Errors
     /// [`ClientError::Refused`] with the codes that `IDmaBufLoader.load` documents.
@@ -107,7 +109,7 @@ impl Loader {
         Ok(self.service.load(&spec.borrow().request)?)
     }
 
-    /// Writes ranges of a buffer. A borrowed request can be sent again.
+    /// Writes ranges of a buffer to files. A request that is passed by reference can be sent again.
     ///
     /// # Errors
     /// [`ClientError::Refused`] with the codes that `IDmaBufLoader.save` documents.
@@ -116,56 +118,56 @@ impl Loader {
     }
 }
 
-/// A load request; every field of it may be set directly.
+/// Builds a load request; every field may also be set directly.
 #[derive(Debug, Default)]
 pub struct LoadSpec {
-    /// What will be sent.
+    /// The request as it will be sent.
     pub request: LoadRequest,
 }
 
 impl LoadSpec {
-    /// One file into a new buffer of its size, from any heap.
+    /// Loads one whole file into a new buffer of its size, from a heap that the service chooses.
     ///
     /// # Errors
-    /// [`ClientError::File`] where the fd cannot be duplicated.
+    /// [`ClientError::File`] if the fd cannot be duplicated.
     pub fn whole_file(file: impl AsFd) -> Result<Self> {
         Self::default().file(file)
     }
 
-    /// Adds a file; segments name it by its number, from 0.
+    /// Adds a file; segments refer to it by its index, from 0.
     ///
     /// # Errors
-    /// [`ClientError::File`] where the fd cannot be duplicated.
+    /// [`ClientError::File`] if the fd cannot be duplicated.
     pub fn file(mut self, file: impl AsFd) -> Result<Self> {
         self.request.files.push(duplicate(file)?);
         Ok(self)
     }
 
-    /// Adds a segment. Without any the one file is loaded whole.
+    /// Adds a segment. Without segments the request loads its one file whole.
     pub fn segment(mut self, segment: Segment) -> Self {
         self.request.segments.push(segment);
         self
     }
 
-    /// Demands that the loaded bytes have this SHA-256.
+    /// Requires that the loaded bytes have this SHA-256.
     pub fn expect_sha256(mut self, sha256: [u8; 32]) -> Self {
         self.digests().expectedSha256 = Some(sha256.to_vec());
         self
     }
 
-    /// Asks for the SHA-256 of the loaded bytes.
+    /// Requests the SHA-256 of the loaded bytes.
     pub fn report_sha256(mut self) -> Self {
         self.digests().reportSha256 = true;
         self
     }
 
-    /// Demands that a file has this fs-verity digest; the digest names the file by its number, from 0.
+    /// Requires that a file has this fs-verity digest; the digest refers to the file by its index.
     pub fn expect_verity(mut self, digest: VerityDigest) -> Self {
         self.digests().expectedVerity.push(digest);
         self
     }
 
-    /// Asks for the fs-verity digest of every file that has one.
+    /// Requests the fs-verity digest of every file that has one.
     pub fn report_verity(mut self) -> Self {
         self.digests().reportVerity = true;
         self
@@ -175,44 +177,44 @@ impl LoadSpec {
         self.request.digests.get_or_insert_with(DigestRequest::default)
     }
 
-    /// Asks for a new buffer.
+    /// Loads into a new buffer.
     pub fn into_new(mut self, new: NewBuffer) -> Self {
         self.request.target = BufferTarget::NewBuffer(new);
         self
     }
 
-    /// Names an existing buffer as target.
+    /// Loads into an existing buffer.
     ///
     /// # Errors
-    /// [`ClientError::File`] where the fd cannot be duplicated.
+    /// [`ClientError::File`] if the fd cannot be duplicated.
     pub fn into_existing(mut self, buffer: impl AsFd) -> Result<Self> {
         self.request.target = BufferTarget::Existing(Some(duplicate(buffer)?));
         Ok(self)
     }
 }
 
-/// A save request; every field of it may be set directly.
+/// Builds a save request; every field may also be set directly.
 #[derive(Debug, Default)]
 pub struct SaveSpec {
-    /// What will be sent.
+    /// The request as it will be sent.
     pub request: SaveRequest,
 }
 
 impl SaveSpec {
-    /// A buffer to be written: whole, to the start of a file, unless segments say otherwise.
+    /// Saves a buffer: all of it to the start of a file, unless segments are added.
     ///
     /// # Errors
-    /// [`ClientError::File`] where the fd cannot be duplicated.
+    /// [`ClientError::File`] if the fd cannot be duplicated.
     pub fn from_buffer(buffer: impl AsFd) -> Result<Self> {
         let mut spec = Self::default();
         spec.request.buffer = Some(duplicate(buffer)?);
         Ok(spec)
     }
 
-    /// Adds a file; segments name it by its number, from 0.
+    /// Adds a file; segments refer to it by its index, from 0.
     ///
     /// # Errors
-    /// [`ClientError::File`] where the fd cannot be duplicated.
+    /// [`ClientError::File`] if the fd cannot be duplicated.
     pub fn file(mut self, file: impl AsFd) -> Result<Self> {
         self.request.files.push(duplicate(file)?);
         Ok(self)

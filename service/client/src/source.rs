@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Opening files so that they load directly.
+//! Opens source files so that the service can read them directly.
 
 use std::fs::File;
 use std::path::Path;
@@ -9,11 +9,11 @@ use rustix::io::Errno;
 
 use crate::error::{ClientError, Result};
 
-/// Opens a file for loading: with `O_DIRECT`, so that the service need not reopen it, or without where the file system
-/// refuses that.
+/// Opens a file for loading: with `O_DIRECT`, so that the service need not reopen it, or without if
+/// the file system refuses `O_DIRECT`.
 ///
 /// # Errors
-/// [`ClientError::File`] with the answer of `open(2)`.
+/// [`ClientError::File`] with the error of `open(2)`.
 pub fn open_for_load(path: &Path) -> Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
     let opened = match open(path, flags | OFlags::DIRECT, Mode::empty()) {

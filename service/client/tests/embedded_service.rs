@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A client and the embedded service, over a real socket: fds cross both ways, errors keep their codes.
+//! Tests of the client against the embedded service over a unix socket: fds pass in both
+//! directions, and errors keep their codes.
 
 use std::fs::File;
 use std::io::Read;
@@ -94,7 +95,7 @@ fn errors_keep_their_code_and_name_the_argument() {
     assert!(error.to_string().starts_with("files[0]: is a directory"), "{error}");
     assert_eq!(code(error), LoaderError::UNSUPPORTED_FILE);
 
-    // A file on tmpfs, which does no direct I/O.
+    // A file on tmpfs, which supports no direct I/O.
     let tmpfs = dmabuf_uapi::memfd::create_sealed(c"source", 4096).unwrap();
     let mut direct = LoadSpec::whole_file(&tmpfs).unwrap().into_new(memfd_buffer(0));
     direct.request.policy = PathPolicy::REQUIRE_DIRECT;
@@ -103,7 +104,7 @@ fn errors_keep_their_code_and_name_the_argument() {
     let digest = LoadSpec::whole_file(&file).unwrap().into_new(memfd_buffer(0));
     assert_eq!(code(load(digest.expect_sha256([0; 32]))), LoaderError::DIGEST_MISMATCH);
 
-    // No file of a memfd has fs-verity.
+    // A memfd cannot have fs-verity.
     let verity = VerityDigest { digest: vec![0; 32], ..Default::default() };
     let error = load(LoadSpec::whole_file(&tmpfs).unwrap().expect_verity(verity));
     assert!(
@@ -161,7 +162,7 @@ fn anonymous_fds_are_refused_as_buffers() {
             assert_eq!(code(error), LoaderError::UNSUPPORTED_FILE, "{kind}");
         }
     };
-    // A unix socket refuses to pass on the fd of an io_uring.
+    // The unix socket refuses to pass the fd of an io_uring.
     for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::IoUring) {
         refuse(kind);
         refuse(Kind::Epoll);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Between the AIDL types and the engine's: checks what the wire can carry and the engine cannot express.
+//! Conversion between AIDL types and engine types; checks the values that AIDL can carry and the
+//! engine's types cannot express.
 
 use std::fmt::Display;
 use std::os::fd::OwnedFd;
@@ -45,7 +46,7 @@ where
         .map_err(|_| ServiceError::bad_field(field(), format!("is {value}, expected 0 or more")))
 }
 
-/// Reads the request for a new buffer, which is a part of the request of `method`.
+/// Converts the request for a new buffer, which is part of the request of `method`.
 ///
 /// # Errors
 /// [`ServiceError::BadField`] for a negative size.
@@ -58,7 +59,7 @@ pub fn new_buffer(method: Method, new: &NewBuffer) -> Result<request::NewBuffer>
     })
 }
 
-/// Reads a load request; its fds are duplicated.
+/// Converts a load request; duplicates its fds.
 ///
 /// # Errors
 /// [`ServiceError::BadField`] or [`ServiceError::BadFd`], naming the field.
@@ -81,7 +82,7 @@ pub fn load_request(load: &LoadRequest) -> Result<request::LoadRequest> {
     Ok(request)
 }
 
-/// Reads a save request; its fds are duplicated.
+/// Converts a save request; duplicates its fds.
 ///
 /// # Errors
 /// [`ServiceError::BadField`] or [`ServiceError::BadFd`], naming the field.
@@ -94,14 +95,14 @@ pub fn save_request(save: &SaveRequest) -> Result<request::SaveRequest> {
     })
 }
 
-/// Duplicates an fd, as the request that arrived keeps its own.
+/// Duplicates an fd, because the request that arrived keeps its own.
 fn duplicate(field: impl FnOnce() -> String, fd: &ParcelFileDescriptor) -> Result<OwnedFd> {
     let fd: &OwnedFd = fd.as_ref();
     fd.try_clone().map_err(|error| ServiceError::bad_fd(field(), error.to_string()))
 }
 
 fn files(wire: &[ParcelFileDescriptor]) -> Result<Vec<OwnedFd>> {
-    // The engine says so, too, but each fd costs the service one of its own.
+    // The engine checks this, too, but only after the service has duplicated every fd.
     if wire.len() > request::MAX_FILES {
         let (len, limit) = (wire.len(), request::MAX_FILES);
         let problem = format!("has {len} elements, expected 1 to {limit}");
@@ -202,7 +203,7 @@ fn read_verity_digest(index: usize, wire: &VerityDigest) -> Result<FileDigest> {
 
 fn wire_verity_digest(found: FileDigest) -> VerityDigest {
     VerityDigest {
-        // Of a file of the request, which has few.
+        // The index fits: it refers to a file of the request, which has at most MAX_FILES.
         fileIndex: i32::try_from(found.file_index).unwrap_or(i32::MAX),
         algorithm: match found.digest.algorithm() {
             Algorithm::Sha256 => VerityAlgorithm::SHA256,
@@ -221,7 +222,7 @@ fn wire_path(path: PathName) -> LoadPath {
     }
 }
 
-/// `None` where buffers of the heap never allow the path, so that no report needs to say it.
+/// `None` if buffers of the heap never support the path: reports leave such paths out.
 fn wire_reason(reason: Reason) -> Option<NotTakenReason> {
     Some(match reason {
         Reason::KernelUnsupported => NotTakenReason::KERNEL_UNSUPPORTED,
@@ -237,7 +238,7 @@ fn wire_reason(reason: Reason) -> Option<NotTakenReason> {
     })
 }
 
-/// A size for the wire: the engine has made sure that it fits.
+/// Converts a size; the engine has checked that it fits in an i64.
 fn wire_size(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
@@ -246,7 +247,7 @@ fn wire_nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// A heap for the wire.
+/// Converts a heap to AIDL.
 pub fn heap_info(heap: &Heap) -> HeapInfo {
     HeapInfo {
         name: heap.name.to_string(),
@@ -260,7 +261,7 @@ pub fn heap_info(heap: &Heap) -> HeapInfo {
     }
 }
 
-/// What was found of a path, for the wire.
+/// Converts the support of a path to AIDL.
 pub fn path_support(entry: &HeapPath) -> PathSupport {
     PathSupport {
         heap: entry.heap.clone(),
@@ -270,7 +271,7 @@ pub fn path_support(entry: &HeapPath) -> PathSupport {
     }
 }
 
-/// Hands a buffer over to the wire.
+/// Converts a buffer to AIDL, which takes over its fd.
 pub fn dma_buf(buffer: Buffer) -> DmaBuf {
     DmaBuf {
         sizeBytes: wire_size(buffer.size_bytes),
@@ -280,7 +281,7 @@ pub fn dma_buf(buffer: Buffer) -> DmaBuf {
     }
 }
 
-/// The outcome of a load for the wire; hands the buffer over.
+/// Converts the outcome of a load to AIDL, which takes over the fd of the buffer.
 pub fn load_result(outcome: LoadOutcome) -> LoadResult {
     LoadResult {
         buffer: outcome.buffer.map(dma_buf),
@@ -298,7 +299,7 @@ fn digests(sha256: Option<Sha256>, verity: Vec<FileDigest>) -> Option<Digests> {
     })
 }
 
-/// The outcome of a save for the wire.
+/// Converts the outcome of a save to AIDL.
 pub fn save_result(outcome: SaveOutcome) -> SaveResult {
     SaveResult {
         segmentBytes: outcome.segment_bytes.into_iter().map(wire_size).collect(),
@@ -323,7 +324,7 @@ fn transfer_report(report: &Report) -> TransferReport {
 
 fn path_not_taken(not_taken: &NotTaken) -> Option<PathNotTaken> {
     let reason = not_taken.refusal.reason();
-    // What every request to this heap would be told, the capabilities tell once.
+    // getCapabilities() states this reason once for all requests to the heap.
     let is_known = matches!(reason, Reason::KernelUnsupported | Reason::ReopeningCostsMore);
     Some(PathNotTaken {
         path: wire_path(not_taken.path.name()),
@@ -351,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_is_to_the_end_unless_it_says_otherwise() {
+    fn a_segment_extends_to_the_end_by_default() {
         let read =
             segments(&[Segment::default(), Segment { lengthBytes: 7, ..Default::default() }], 1);
         let lengths: Vec<Length> = read.unwrap().iter().map(|segment| segment.length).collect();
@@ -359,12 +360,12 @@ mod tests {
     }
 
     #[test]
-    fn no_segment_stands_for_the_whole_of_one_file() {
+    fn no_segment_means_one_whole_file() {
         let read = |wire: &[Segment], files| segments(wire, files);
         assert_eq!(read(&[], 1).unwrap(), read(&[Segment::default()], 1).unwrap());
         let error = read(&[], 2).unwrap_err().to_string();
         assert_eq!(error, "segments: is empty, which needs one file, but files has 2");
-        // That there is no file is what is wrong then.
+        // With no file at all, the engine refuses the files, not the segments.
         assert_eq!(read(&[], 0).unwrap().len(), 0);
     }
 
@@ -394,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verity_digest_that_makes_no_sense_is_refused_by_name() {
+    fn an_invalid_verity_digest_is_refused_by_name() {
         let digest = || VerityDigest { digest: vec![0; 32], ..Default::default() };
         let problem = |second| verity_digests(&[digest(), second]).unwrap_err().to_string();
         assert_eq!(

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `dumpsys` shows of the service: figures of the whole, nothing of a client's.
+//! The `dumpsys` text of the service: totals of the pool, nothing about single clients.
 
 use std::io::{Result, Write};
 
 use dmabuf_engine::{Engine, PoolStats};
 
-/// Writes what the engine has and has done, for humans.
+/// Writes the state and the counters of the engine as text.
 ///
 /// # Errors
-/// Those of `writer`.
+/// The errors of `writer`.
 pub fn write(engine: &Engine, writer: &mut dyn Write) -> Result<()> {
     match engine.pool_stats() {
         None => writeln!(writer, "pool: off"),
@@ -17,7 +17,7 @@ pub fn write(engine: &Engine, writer: &mut dyn Write) -> Result<()> {
 }
 
 fn write_pool(stats: &PoolStats, writer: &mut dyn Write) -> Result<()> {
-    // Each field by name: a new one that nobody shows does not compile.
+    // Names every field, so that a new one that is not written does not compile.
     let PoolStats { hits, misses, reclaimed, made, freed, zeroed_bytes, free, free_bytes, in_use } =
         stats;
     writeln!(writer, "pool: on")?;
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_figure_of_the_pool_is_shown() {
+    fn every_counter_of_the_pool_is_shown() {
         let stats = PoolStats {
             hits: 1,
             misses: 2,

@@ -11,10 +11,11 @@ use dmabuf_engine::{Engine, EngineConfig, PoolConfig};
 
 use crate::service::{new_native_binder, SERVICE_NAME};
 
-/// Serves on `socket`, with memfds where the machine has no dma-bufs, until the returned server is dropped.
+/// Serves on `socket` until the returned server is dropped. Buffers are memfds if the machine has
+/// no dma-bufs.
 ///
 /// # Errors
-/// Where the socket cannot be bound.
+/// If the socket cannot be bound.
 pub fn serve(socket: &Path) -> anyhow::Result<UnixServer> {
     let engine = Engine::new(EngineConfig::new(true, PoolConfig::OFF));
     let service = new_native_binder(Arc::new(engine));

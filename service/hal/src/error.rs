@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Why a call failed, in the terms of the contract: the one place where an error becomes a binder
-//! status, and where the engine's arguments get the names of AIDL fields.
+//! The errors of calls, as clients see them: the only place that converts an error to a binder
+//! status and maps the engine's arguments to the names of AIDL fields.
 
 use binder::IntoBinderResult;
 use dmabuf_engine::{verity_text, Argument, EngineError};
@@ -16,17 +16,17 @@ pub enum ServiceError {
     /// A field of the request is outside its range.
     #[error("{field}: {problem}")]
     BadField {
-        /// Which field, as the request spells it.
+        /// The field, as the request spells it.
         field: String,
-        /// What was given and what was expected.
+        /// The value found and the value expected.
         problem: String,
     },
     /// A field of the request lacks its file descriptor, or the fd cannot be duplicated.
     #[error("{field}: {problem}")]
     BadFd {
-        /// Which field.
+        /// The field, as the request spells it.
         field: String,
-        /// What was found.
+        /// The value or the errno found.
         problem: String,
     },
     /// The engine refused or failed.
@@ -35,17 +35,17 @@ pub enum ServiceError {
 }
 
 impl ServiceError {
-    /// A field outside its range.
+    /// Makes the error for a field that is outside its range.
     pub(crate) fn bad_field(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::BadField { field: field.into(), problem: problem.into() }
     }
 
-    /// A field without a usable fd.
+    /// Makes the error for a field without a usable fd.
     pub(crate) fn bad_fd(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::BadFd { field: field.into(), problem: problem.into() }
     }
 
-    /// The code that clients see.
+    /// The error code that clients see.
     pub fn code(&self) -> LoaderError {
         match self {
             Self::BadField { .. } => LoaderError::BAD_ARGUMENT,

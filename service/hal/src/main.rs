@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `vendor.dmabuf.loader-service`: the process that init starts.
+//! `vendor.dmabuf.loader-service`: the process that init starts; reads its options and registers
+//! the service.
 
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use binder::ProcessState;
 use dmabuf_engine::{Engine, EngineConfig, PoolConfig};
 use dmabuf_loader_hal::service::{new_native_binder, SERVICE_NAME};
 
-/// Binder threads besides the main one: loads block their thread, so this bounds the loads under way.
+/// Binder threads besides the main one. A load blocks its thread, so this limits the loads in
+/// progress.
 const MAX_BINDER_THREADS: u32 = 7;
 
 fn main() {
@@ -33,8 +35,9 @@ fn start_log() {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
 }
 
-/// Reads the command line: `--pool-mib N` keeps up to N MiB of buffers ready, 0 none. By default only small ones are kept, for
-/// the client that has released them.
+/// Parses the command line: with `--pool-mib N` the pool holds up to N MiB of free buffers, with 0
+/// the service has no pool. By default the pool retains only small buffers, for the client that
+/// released them.
 fn pool_of(arguments: impl IntoIterator<Item = String>) -> anyhow::Result<PoolConfig> {
     let arguments: Vec<String> = arguments.into_iter().collect();
     match arguments.as_slice() {
@@ -76,12 +79,12 @@ fn try_main() -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    fn parsed(words: &[&str]) -> anyhow::Result<PoolConfig> {
-        pool_of(words.iter().map(|word| (*word).to_owned()))
+    fn parsed(arguments: &[&str]) -> anyhow::Result<PoolConfig> {
+        pool_of(arguments.iter().map(|argument| (*argument).to_owned()))
     }
 
     #[test]
-    fn the_pool_is_for_small_buffers_unless_said_otherwise() {
+    fn the_pool_retains_small_buffers_by_default() {
         assert_eq!(parsed(&[]).unwrap(), PoolConfig::SMALL_BUFFERS);
         assert_eq!(parsed(&["--pool-mib", "0"]).unwrap(), PoolConfig::OFF);
         assert_eq!(parsed(&["--pool-mib", "64"]).unwrap().max_bytes, 64 << 20);

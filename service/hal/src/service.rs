@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The binder object.
+//! The binder object: implements the AIDL interface by conversion and calls to the engine.
 
 use std::sync::Arc;
 
@@ -22,14 +22,14 @@ use crate::convert;
 use crate::dump;
 use crate::error::{to_binder, Method};
 
-/// The name under which a device declares the service.
+/// The name under which devices declare the service.
 pub const SERVICE_NAME: &str = "vendor.dmabuf.loader.IDmaBufLoader/default";
 
 struct LoaderService {
     engine: Arc<Engine>,
 }
 
-/// Makes the binder object of an engine.
+/// Makes the binder object that serves an engine.
 pub fn new_native_binder(engine: Arc<Engine>) -> Strong<dyn IDmaBufLoader> {
     let service = LoaderService { engine };
     #[cfg(soong)]
@@ -38,7 +38,7 @@ pub fn new_native_binder(engine: Arc<Engine>) -> Strong<dyn IDmaBufLoader> {
     return BnDmaBufLoader::new_binder(service);
 }
 
-/// On whose behalf a call runs, from the binder thread: nothing in a request says it.
+/// The client of a call, from the binder thread: requests carry no identity.
 fn calling_context() -> Context {
     Context::new(ClientId(ThreadState::get_calling_uid()))
 }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn dump_says_whether_there_is_a_pool_and_what_it_has() {
+    fn dump_shows_the_pool_and_its_counters() {
         assert_eq!(dumped(PoolConfig::OFF), "pool: off\n");
         let with_pool = dumped(PoolConfig::of_bytes(1 << 20));
         assert!(with_pool.starts_with("pool: on\n  free buffers: 0, 0 bytes\n"), "{with_pool}");
