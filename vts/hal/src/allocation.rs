@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Allocation from every heap: zeroed, whole pages, named, and refused where it should be.
+//! Tests of allocate() on every heap: zeroed memory, whole pages, names, refused arguments.
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_loader_client::aidl::{LoaderError::LoaderError, NewBuffer::NewBuffer};
@@ -10,8 +10,8 @@ use crate::client::{expect_refusal, sized_buffer, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
     ("buffers_are_zero_and_whole_pages", buffers_are_zero_and_whole_pages),
-    ("buffers_are_zero_after_others_wrote", buffers_are_zero_after_others_wrote),
-    ("no_name_means_any_heap", no_name_means_any_heap),
+    ("reused_memory_is_zeroed", reused_memory_is_zeroed),
+    ("an_empty_heap_name_means_any_heap", an_empty_heap_name_means_any_heap),
     ("buffers_carry_their_name", buffers_carry_their_name),
     ("many_buffers_at_once", many_buffers_at_once),
     ("buffers_from_several_threads", buffers_from_several_threads),
@@ -30,14 +30,14 @@ fn buffers_are_zero_and_whole_pages(client: &Client) -> Result<()> {
             ensure!(buffer.heap == heap.name, "asked {} got {}", heap.name, buffer.heap);
             ensure!(buffer.deviceShareable == heap.deviceShareable, "{buffer:?}");
             let kernel_size = seek(fd(&buffer)?, SeekFrom::End(0))?;
-            ensure!(kernel_size == whole as u64, "the kernel says {kernel_size} bytes");
+            ensure!(kernel_size == whole as u64, "the kernel reports {kernel_size} bytes");
             View::new(&buffer)?.expect_zero_from(0)?;
         }
     }
     Ok(())
 }
 
-fn buffers_are_zero_after_others_wrote(client: &Client) -> Result<()> {
+fn reused_memory_is_zeroed(client: &Client) -> Result<()> {
     for heap in client.heaps()? {
         for _ in 0..8 {
             let buffer = client.loader.allocate(&sized_buffer(&heap.name, 4 << 20))?;
@@ -49,7 +49,7 @@ fn buffers_are_zero_after_others_wrote(client: &Client) -> Result<()> {
     Ok(())
 }
 
-fn no_name_means_any_heap(client: &Client) -> Result<()> {
+fn an_empty_heap_name_means_any_heap(client: &Client) -> Result<()> {
     let buffer = client.loader.allocate(&sized_buffer("", 4096))?;
     ensure!(buffer.heap == client.heaps()?[0].name, "{buffer:?}");
     Ok(())

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Numbers that make no sense are refused by name, for load and save alike.
+//! Tests that numbers outside their range are refused with the name of the field, by load and save
+//! alike.
 
 use anyhow::{Context, Result};
 use dmabuf_loader_client::aidl::{LoaderError::LoaderError, Segment::Segment};
@@ -14,7 +15,7 @@ pub const TESTS: &[NamedTest] = &[
     ("sums_that_overflow_are_refused", sums_that_overflow_are_refused),
     ("segments_outside_the_buffer_are_refused", segments_outside_the_buffer_are_refused),
     ("counts_outside_their_range_are_refused", counts_outside_their_range_are_refused),
-    ("file_indices_outside_the_files_are_refused", file_indices_outside_the_files_are_refused),
+    ("file_indices_out_of_range_are_refused", file_indices_out_of_range_are_refused),
 ];
 
 fn load_spec(file: &TestFile, segment: Segment) -> Result<LoadSpec> {
@@ -22,7 +23,7 @@ fn load_spec(file: &TestFile, segment: Segment) -> Result<LoadSpec> {
     Ok(LoadSpec::default().file(&source)?.segment(segment))
 }
 
-/// The same segment as a load and as a save is refused for the same argument.
+/// Expects that load and save both refuse the segment with the same argument.
 fn both_refuse(client: &Client, segment: Segment, argument: &str) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 1, 10_000)?;
@@ -111,7 +112,7 @@ fn counts_outside_their_range_are_refused(client: &Client) -> Result<()> {
     expect_refusal(client.loader.load(many), LoaderError::BAD_ARGUMENT, "files: ")
 }
 
-fn file_indices_outside_the_files_are_refused(client: &Client) -> Result<()> {
+fn file_indices_out_of_range_are_refused(client: &Client) -> Result<()> {
     for index in [1, i32::MAX] {
         let bad = Segment { fileIndex: index, ..Default::default() };
         both_refuse(client, bad, "segments[0].fileIndex: ")?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A look at the bytes of a buffer, by the client's own mapping.
+//! Access to the bytes of a buffer, by the client's own mapping.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -19,7 +19,7 @@ pub fn fd(buffer: &DmaBuf) -> Result<BorrowedFd<'_>> {
     Ok(fd.as_fd())
 }
 
-/// The system heap, opened by the client itself; skips where the client may not.
+/// Opens the system heap in this process; skips the test if the client may not open it.
 pub fn own_system_heap() -> Result<OwnedFd> {
     open_heap("/dev/dma_heap/system".as_ref()).map_err(|errno| {
         println!("EXPECT-AVC: dmabuf_system_heap_device");
@@ -27,11 +27,11 @@ pub fn own_system_heap() -> Result<OwnedFd> {
     })
 }
 
-/// Compares ranges of a buffer, chunk by chunk, inside a bracket of CPU access.
+/// Compares ranges of a buffer chunk by chunk, inside a CPU access bracket.
 pub struct View<'a>(MappedBuffer<'a>);
 
 impl<'a> View<'a> {
-    /// Maps a buffer whole.
+    /// Maps the whole buffer.
     pub fn new(buffer: &'a DmaBuf) -> Result<Self> {
         let size_bytes = u64::try_from(buffer.sizeBytes)?;
         let access = CpuAccess::READ | CpuAccess::WRITE;
@@ -40,7 +40,7 @@ impl<'a> View<'a> {
         Ok(Self(mapped))
     }
 
-    /// Copies a range out.
+    /// Copies a range out of the buffer.
     pub fn bytes(&self, offset_bytes: u64, len_bytes: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; len_bytes];
         self.0.read(offset_bytes, &mut bytes).context("reading the buffer")?;
@@ -52,7 +52,8 @@ impl<'a> View<'a> {
         self.0.write(offset_bytes, bytes).context("writing the buffer")
     }
 
-    /// Fails unless a range holds what `expected` yields for each of its chunks: offset in the range and length.
+    /// Fails unless a range holds the bytes that `expected` returns for each chunk, given its
+    /// offset in the range and its length.
     pub fn expect(
         &self,
         offset_bytes: u64,
@@ -70,7 +71,7 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    /// Fails unless everything from an offset to the end of the buffer is zero.
+    /// Fails unless every byte from the offset to the end of the buffer is zero.
     pub fn expect_zero_from(&self, offset_bytes: u64) -> Result<()> {
         let size_bytes = self.0.len_bytes();
         ensure!(offset_bytes <= size_bytes, "offset {offset_bytes} is past the buffer");

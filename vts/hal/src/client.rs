@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The client that a test plays.
+//! The client under which the tests call the service, and checks of refused calls.
 
 use anyhow::{bail, Context, Result};
 use dmabuf_loader_client::aidl::{
@@ -11,7 +11,7 @@ use vts_support::outcome::skip;
 
 /// A test for one instance.
 pub type Test = fn(&Client) -> Result<()>;
-/// A test and its name, which says what holds when it passes.
+/// A test and its name, which states the behaviour that it proves.
 pub type NamedTest = (&'static str, Test);
 
 /// A connection to the instance under test.
@@ -27,7 +27,7 @@ impl Client {
         Ok(Self { loader })
     }
 
-    /// The heaps.
+    /// Lists the heaps.
     pub fn heaps(&self) -> Result<Vec<HeapInfo>> {
         self.loader.heaps().context("getHeaps")
     }
@@ -45,7 +45,7 @@ impl Client {
             .into_iter()
             .find(|entry| entry.heap == heap && entry.path == LoadPath::COPY_FILE_RANGE)
             .with_context(|| {
-                format!("getCapabilities says nothing of COPY_FILE_RANGE on {heap}")
+                format!("getCapabilities has no entry for COPY_FILE_RANGE on {heap}")
             })?;
         if support.supported {
             Ok(())
@@ -54,23 +54,24 @@ impl Client {
         }
     }
 
-    /// Loads, and fails the test with the service's words.
+    /// Loads; a failure carries the service's message.
     pub fn load(&self, spec: LoadSpec) -> Result<LoadResult> {
         self.loader.load(spec).context("load")
     }
 }
 
-/// A new buffer of any size that the segments need.
+/// A request for a new buffer of the size that the segments need.
 pub fn new_buffer(heap: &str) -> NewBuffer {
     sized_buffer(heap, 0)
 }
 
-/// A new buffer.
+/// A request for a new buffer of a given size.
 pub fn sized_buffer(heap: &str, size_bytes: i64) -> NewBuffer {
     NewBuffer { heap: heap.to_owned(), sizeBytes: size_bytes, name: "vts".to_owned() }
 }
 
-/// Fails unless the service refused with this code and a message that begins with the argument's name.
+/// Fails unless the service refused with this code and a message that starts with the argument's
+/// name.
 pub fn expect_refusal<T>(
     result: std::result::Result<T, ClientError>,
     code: LoaderError,
@@ -88,8 +89,8 @@ pub fn expect_refusal<T>(
     }
 }
 
-/// As [`expect_refusal`], for an fd that may not even reach the service: SELinux, or the binder driver, may refuse to
-/// pass it on. `denied` is what an SELinux denial of it would contain; the driver's own refusal leaves none.
+/// As [`expect_refusal`], for an fd that SELinux or the binder driver may refuse to pass to the
+/// service. `denied` is part of the SELinux denial to expect; the driver's own refusal leaves none.
 pub fn expect_refusal_or_block<T>(
     result: std::result::Result<T, ClientError>,
     code: LoaderError,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! SHA-256 of what is in the buffer.
+//! Tests of the SHA-256 of loaded bytes.
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_loader_client::aidl::{
@@ -11,10 +11,10 @@ use vts_support::files::Files;
 use crate::client::{expect_refusal, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
-    ("the_digest_is_that_of_the_bytes", the_digest_is_that_of_the_bytes),
-    ("segments_are_digested_in_the_order_of_the_request", segments_are_digested_in_order),
+    ("the_digest_matches_the_bytes", the_digest_matches_the_bytes),
+    ("segments_are_digested_in_order", segments_are_digested_in_order),
     ("a_wrong_digest_fails_the_load", a_wrong_digest_fails_the_load),
-    ("no_digest_is_reported_unasked", no_digest_is_reported_unasked),
+    ("no_digest_is_reported_unless_requested", no_digest_is_reported_unless_requested),
     ("a_digest_of_another_length_is_refused", a_digest_of_another_length_is_refused),
 ];
 
@@ -29,7 +29,7 @@ fn spec(files: &Files, bytes: &[u8]) -> Result<LoadSpec> {
     Ok(LoadSpec::whole_file(open_for_load(&files.path("f"))?)?)
 }
 
-fn the_digest_is_that_of_the_bytes(client: &Client) -> Result<()> {
+fn the_digest_matches_the_bytes(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let spec = || spec(&files, b"abc");
     for asked in [spec()?.report_sha256(), spec()?.expect_sha256(ABC)] {
@@ -59,7 +59,7 @@ fn a_wrong_digest_fails_the_load(client: &Client) -> Result<()> {
     expect_refusal(refused, LoaderError::DIGEST_MISMATCH, "digests.expectedSha256: ")
 }
 
-fn no_digest_is_reported_unasked(client: &Client) -> Result<()> {
+fn no_digest_is_reported_unless_requested(client: &Client) -> Result<()> {
     let result = client.load(spec(&Files::new()?, b"abc")?)?;
     ensure!(result.digests.is_none(), "{:?}", result.digests);
     ensure!(result.report.verifyNanos < 1_000_000_000, "{:?}", result.report);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `dumpsys` shows.
+//! Tests of the `dumpsys` text.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,10 +10,10 @@ use vts_support::files::Files;
 
 use crate::client::{Client, NamedTest};
 
-pub const TESTS: &[NamedTest] =
-    &[("the_dump_says_whether_there_is_a_pool", the_dump_says_whether_there_is_a_pool)];
+pub const TESTS: &[NamedTest] = &[("the_dump_shows_the_pool", the_dump_shows_the_pool)];
 
-/// What the service writes, into a pipe as from `dumpsys`, or into a file of a client whose pipes it may not use.
+/// Returns the `dumpsys` text of the service: through a pipe, as `dumpsys` reads it, or through a
+/// file if SELinux forbids the service to write to the pipes of this client.
 fn dumped(client: &Client) -> Result<String> {
     let mut service = (**client.loader.service()).as_binder();
     let own = std::fs::read_to_string("/proc/self/attr/current").context("own context")?;
@@ -31,10 +31,10 @@ fn dumped(client: &Client) -> Result<String> {
     Ok(std::fs::read_to_string(&path)?)
 }
 
-fn the_dump_says_whether_there_is_a_pool(client: &Client) -> Result<()> {
+fn the_dump_shows_the_pool(client: &Client) -> Result<()> {
     let text = dumped(client)?;
     println!("INFO: {text}");
-    let with_pool = text.starts_with("pool: on\n") && text.contains("\n  buffers ready: ");
+    let with_pool = text.starts_with("pool: on\n") && text.contains("\n  free buffers: ");
     ensure!(with_pool || text == "pool: off\n", "{text:?}");
     Ok(())
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where the tests run: an enforcing device, F2FS, the service in its own domain under its own uid.
+//! Tests of the environment: SELinux enforcing, F2FS, and the service in its own domain under its
+//! own uid.
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_uapi::file_attributes::file_system_magic;

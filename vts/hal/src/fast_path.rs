@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The fast path is really taken: the result says so, and the page cache does not grow.
+//! Tests that the direct paths are taken: the report says so, and the page cache does not grow.
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_loader_client::aidl::{
@@ -17,16 +17,13 @@ use crate::buffer::{fd, View};
 use crate::client::{new_buffer, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
-    ("a_300_mib_file_moves_by_copy_file_range_direct", a_300_mib_file_moves_direct),
-    ("a_file_of_odd_size_moves_direct_to_its_last_byte", a_file_of_odd_size_moves_direct),
-    ("a_file_in_its_inode_is_not_called_direct", a_file_in_its_inode_is_not_called_direct),
+    ("a_300_mib_file_moves_direct", a_300_mib_file_moves_direct),
+    ("a_file_of_odd_size_moves_direct", a_file_of_odd_size_moves_direct),
+    ("inline_data_is_not_reported_as_direct", inline_data_is_not_reported_as_direct),
     ("udmabuf_buffers_are_filled_direct", udmabuf_buffers_are_filled_direct),
     ("a_save_moves_direct", a_save_moves_direct),
-    ("a_file_opened_buffered_is_reported_as_it_moves", a_file_opened_buffered_is_reported),
-    (
-        "few_bytes_of_a_file_opened_buffered_are_not_direct",
-        few_bytes_of_a_file_opened_buffered_are_not_direct,
-    ),
+    ("a_file_opened_buffered_is_reported", a_file_opened_buffered_is_reported),
+    ("a_small_file_is_not_reopened_for_direct", a_small_file_is_not_reopened_for_direct),
     ("an_unaligned_buffer_offset_is_reported", an_unaligned_buffer_offset_is_reported),
 ];
 
@@ -37,7 +34,7 @@ fn expect_direct(report: &TransferReport, bytes: i64) -> Result<()> {
     Ok(())
 }
 
-/// Loads a file of so many bytes and proves by the page cache that it moved directly.
+/// Loads a file of the given size and checks in the page cache that it was read directly.
 fn load_direct(client: &Client, heap: &str, size_bytes: u64) -> Result<()> {
     client.require_copy_file_range(heap)?;
     let files = Files::new()?;
@@ -75,8 +72,8 @@ fn a_file_of_odd_size_moves_direct(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// F2FS keeps small files in the inode and reads them through the page cache, whatever O_DIRECT asks for.
-fn a_file_in_its_inode_is_not_called_direct(client: &Client) -> Result<()> {
+/// F2FS keeps small files in the inode and reads them through the page cache even with O_DIRECT.
+fn inline_data_is_not_reported_as_direct(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 1, 100)?;
     let source = open_for_load(file.path())?;
@@ -113,7 +110,7 @@ fn a_save_moves_direct(client: &Client) -> Result<()> {
     expect_direct(&saved.report, 8 << 20)
 }
 
-/// Where the service may reopen the file it moves direct; where not, buffered and with that reason.
+/// The service reads directly if it may reopen the file, else buffered with that reason.
 fn a_file_opened_buffered_is_reported(client: &Client) -> Result<()> {
     let heap = client.best_heap()?.name;
     client.require_copy_file_range(&heap)?;
@@ -137,8 +134,8 @@ fn a_file_opened_buffered_is_reported(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// So few bytes cost less to read through the page cache than the file costs to open again, whatever the kernel.
-fn few_bytes_of_a_file_opened_buffered_are_not_direct(client: &Client) -> Result<()> {
+/// For so few bytes a buffered read costs less than opening the file again, on every kernel.
+fn a_small_file_is_not_reopened_for_direct(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 5, 8 << 10)?;
     let result = client.load(LoadSpec::whole_file(file.buffered()?)?)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the service says of heaps and of itself.
+//! Tests of getHeaps() and getCapabilities().
 
 use std::collections::HashSet;
 

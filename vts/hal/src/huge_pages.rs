@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The service makes udmabufs of pages of the hugetlb pool, which SELinux has to let it map.
+//! Tests that the service makes udmabufs of hugetlb pages, which SELinux must let it map.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::buffer::View;
 use crate::client::{new_buffer, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] =
-    &[("a_udmabuf_takes_pages_of_the_hugetlb_pool", a_udmabuf_takes_pages_of_the_hugetlb_pool)];
+    &[("a_udmabuf_is_made_of_hugetlb_pages", a_udmabuf_is_made_of_hugetlb_pages)];
 
 const HEAP: &str = "udmabuf";
 const HUGE_PAGE_BYTES: u64 = 2 << 20;
 const PAGES: u64 = 4;
 
-/// Free pages of the pool; 0 where its pages are not of 2 MiB.
+/// Counts the free hugetlb pages; 0 if their size is not 2 MiB.
 fn free_pages() -> Result<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").map_err(|error| {
         println!("EXPECT-AVC: proc_meminfo");
@@ -34,7 +34,7 @@ fn free_pages() -> Result<u64> {
     Ok(figure("HugePages_Free:").filter(|_| fits).unwrap_or(0))
 }
 
-fn a_udmabuf_takes_pages_of_the_hugetlb_pool(client: &Client) -> Result<()> {
+fn a_udmabuf_is_made_of_hugetlb_pages(client: &Client) -> Result<()> {
     if !client.heaps()?.iter().any(|heap| heap.name == HEAP) {
         return Err(skip("no heap \"udmabuf\""));
     }

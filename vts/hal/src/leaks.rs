@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Requests, failed ones above all, leave nothing behind in the service.
+//! Tests that requests, failed ones in particular, leak nothing in the service.
 
 use anyhow::{ensure, Result};
 use dmabuf_loader_client::aidl::Segment::Segment;
@@ -11,10 +11,11 @@ use crate::client::{sized_buffer, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
     ("a_thousand_requests_leave_no_fd", a_thousand_requests_leave_no_fd),
-    ("dropped_buffers_are_gone", dropped_buffers_are_gone),
+    ("dropped_buffers_are_freed", dropped_buffers_are_freed),
 ];
 
-/// A process may have 32768 fds on Android and 1024 by default on Linux: a leak of one fd per request would show.
+/// A process may have 32768 fds on Android and 1024 by default on Linux, so a leak of one fd per
+/// request shows.
 fn a_thousand_requests_leave_no_fd(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 1, 5000)?;
@@ -33,7 +34,7 @@ fn a_thousand_requests_leave_no_fd(client: &Client) -> Result<()> {
     Ok(())
 }
 
-fn dropped_buffers_are_gone(client: &Client) -> Result<()> {
+fn dropped_buffers_are_freed(client: &Client) -> Result<()> {
     let count = || std::fs::read_dir("/sys/kernel/dmabuf/buffers").map(|entries| entries.count());
     let before = match count() {
         Ok(before) => before,
@@ -49,7 +50,7 @@ fn dropped_buffers_are_gone(client: &Client) -> Result<()> {
         ensure!(during >= before + 20, "{before} buffers before, {during} with 20 more");
         drop(buffers);
     }
-    // The last reference to a buffer may be a reply that the driver frees a moment later.
+    // The last reference to a buffer may be in a reply, which the driver frees a moment later.
     for _ in 0..50 {
         if count()? <= before {
             return Ok(());

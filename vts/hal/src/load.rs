@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One file, one range: every size and offset arrives byte for byte.
+//! Tests of loading one range of one file: every size and offset, compared byte for byte.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -21,12 +21,12 @@ pub const TESTS: &[NamedTest] = &[
     ("ranges_at_any_offset_arrive", ranges_at_any_offset_arrive),
     ("a_range_past_the_end_is_cut", a_range_past_the_end_is_cut),
     ("holes_are_zero", holes_are_zero),
-    ("an_existing_buffer_keeps_the_rest", an_existing_buffer_keeps_the_rest),
+    ("the_rest_of_an_existing_buffer_is_unchanged", the_rest_of_an_existing_buffer_is_unchanged),
     ("a_buffer_of_the_client_is_filled", a_buffer_of_the_client_is_filled),
     ("several_loads_at_once", several_loads_at_once),
 ];
 
-/// The file as a buffered open reads it, independent of the service and of the pattern.
+/// Reads the file by a buffered open, independent of the service and of the pattern.
 fn read_range(file: &TestFile, offset_bytes: u64, len_bytes: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; len_bytes];
     file.buffered()?.read_exact_at(&mut bytes, offset_bytes).context("reading the file")?;
@@ -146,7 +146,7 @@ fn holes_are_zero(client: &Client) -> Result<()> {
     Ok(())
 }
 
-fn an_existing_buffer_keeps_the_rest(client: &Client) -> Result<()> {
+fn the_rest_of_an_existing_buffer_is_unchanged(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 6, 70_001)?;
     for heap in client.heaps()? {
@@ -166,7 +166,7 @@ fn an_existing_buffer_keeps_the_rest(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// A buffer that the client allocated itself is no different from one of the service.
+/// A buffer that the client allocated itself behaves as one that the service allocated.
 fn a_buffer_of_the_client_is_filled(client: &Client) -> Result<()> {
     let own = dmabuf_uapi::dma_heap::allocate(own_system_heap()?, 1 << 20)?;
     let files = Files::new()?;

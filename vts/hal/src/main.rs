@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! VtsHalDmaBufLoaderTargetTest: the loader HAL seen by its clients.
+//! VtsHalDmaBufLoaderTargetTest: tests of the loader HAL as its clients call it.
 //!
-//! Every test runs once for each instance that the VINTF manifest declares. Files are made in `$DMABUF_TEST_DIR`, by
-//! default `/data/vendor/dmabuf_loader`, which should be on the file system that a device keeps its models on (F2FS).
-//! A test that cannot run prints `SKIPPED: reason`.
+//! Every test runs once for each instance that the VINTF manifest declares. Files are made in
+//! `$DMABUF_TEST_DIR`, by default `/data/vendor/dmabuf_loader`, which should be on the file system
+//! that holds the models on a device (F2FS). A test that cannot run prints `SKIPPED: reason`.
 
 // The target is named after the VTS module, as Soong names it.
 #![allow(non_snake_case)]
@@ -36,17 +36,18 @@ use client::Client;
 const INTERFACE: &str = "vendor.dmabuf.loader.IDmaBufLoader";
 
 fn main() -> ExitCode {
-    // A VTS runner adds options of libtest that only the unstable one knows.
-    let words =
-        std::env::args().filter(|word| word != "-Zunstable-options" && word != "--report-time");
-    let mut arguments = Arguments::from_iter(words);
-    // Tests watch memory and the page cache, and some need most of the memory of a small device.
+    // A VTS runner adds libtest options that only the unstable libtest knows.
+    let options = std::env::args()
+        .filter(|option| option != "-Zunstable-options" && option != "--report-time");
+    let mut arguments = Arguments::from_iter(options);
+    // Tests measure free memory and the page cache, and some need most of the memory of a small
+    // device.
     arguments.test_threads = arguments.test_threads.or(Some(1));
     binder::ProcessState::start_thread_pool();
     let trials = match binder::get_declared_instances(INTERFACE) {
         Ok(instances) => instances.iter().flat_map(|instance| trials(instance)).collect(),
         Err(status) => {
-            eprintln!("cannot ask for the declared instances of {INTERFACE}: {status:?}");
+            eprintln!("cannot list the declared instances of {INTERFACE}: {status:?}");
             return ExitCode::FAILURE;
         }
     };

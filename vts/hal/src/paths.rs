@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Every path that the service says it has, on every heap, moves every byte, and says that it was the one.
+//! Tests of every path that the service supports on every heap: each moves every byte, and the
+//! report names it.
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_loader_client::aidl::{
@@ -17,17 +18,14 @@ use crate::buffer::{fd, View};
 use crate::client::{expect_refusal, new_buffer, sized_buffer, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
-    ("every_path_of_every_heap_loads_every_byte", every_path_of_every_heap),
-    ("ranges_within_a_file_disturb_nothing_around_them", ranges_within_a_file),
-    (
-        "direct_reads_fill_the_memory_behind_a_udmabuf",
-        direct_reads_fill_the_memory_behind_a_udmabuf,
-    ),
-    ("only_new_buffers_are_filled_through_their_memfd", only_new_buffers),
-    ("a_bounce_needs_neither_page_cache_nor_alignment", a_bounce_needs_neither),
-    ("a_bounce_saves", a_bounce_saves),
-    ("a_buffered_load_leaves_little_in_the_page_cache", a_buffered_load_leaves_little),
-    ("a_request_without_a_heap_gets_one_that_explains_itself", a_request_without_a_heap),
+    ("every_path_of_every_heap_loads_every_byte", every_path_of_every_heap_loads_every_byte),
+    ("bytes_around_a_range_are_unchanged", bytes_around_a_range_are_unchanged),
+    ("direct_reads_fill_the_memfd_of_a_udmabuf", direct_reads_fill_the_memfd_of_a_udmabuf),
+    ("udmabuf_direct_requires_a_new_buffer", udmabuf_direct_requires_a_new_buffer),
+    ("bounce_needs_no_page_cache_or_alignment", bounce_needs_no_page_cache_or_alignment),
+    ("bounce_saves_every_byte", bounce_saves_every_byte),
+    ("a_buffered_load_drops_pages_it_cached", a_buffered_load_drops_pages_it_cached),
+    ("a_request_without_a_heap_is_not_buffered", a_request_without_a_heap_is_not_buffered),
 ];
 
 fn supports(client: &Client, heap: &str, path: LoadPath) -> Result<bool> {
@@ -65,9 +63,9 @@ fn view(result: &LoadResult) -> Result<View<'_>> {
     View::new(result.buffer.as_ref().context("no buffer")?)
 }
 
-fn every_path_of_every_heap(client: &Client) -> Result<()> {
+fn every_path_of_every_heap_loads_every_byte(client: &Client) -> Result<()> {
     let files = Files::new()?;
-    // Around a block, a huge page and a bounce buffer, and one of several of each.
+    // Sizes around a block, a huge page and a bounce buffer, and one of several of each.
     let sizes = [1, 4095, 4096, 4097, (2 << 20) - 1, (2 << 20) + 1, (9 << 20) + 513];
     let sources = sizes
         .iter()
@@ -83,7 +81,7 @@ fn every_path_of_every_heap(client: &Client) -> Result<()> {
                 let source = open_for_load(file.path())?;
                 let spec = LoadSpec::whole_file(&source)?.into_new(new_buffer(&heap.name));
                 let result = match client.loader.load(named(spec, path)) {
-                    // A file in its inode is never direct.
+                    // Data that is inline in the inode is never read directly.
                     Err(error) if *size < 4096 => {
                         let code = LoaderError::PATH_UNAVAILABLE;
                         ensure!(error.code() == Some(code), "{error}");
@@ -108,8 +106,8 @@ fn every_path_of_every_heap(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// What surrounds a segment, in its first and last block too, is left alone.
-fn ranges_within_a_file(client: &Client) -> Result<()> {
+/// The bytes around a segment are unchanged, also in its first and last block.
+fn bytes_around_a_range_are_unchanged(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 11, 6 << 20)?;
     let source = open_for_load(file.path())?;
@@ -145,7 +143,7 @@ fn cached(file: &std::fs::File) -> Result<u64> {
     }
 }
 
-fn direct_reads_fill_the_memory_behind_a_udmabuf(client: &Client) -> Result<()> {
+fn direct_reads_fill_the_memfd_of_a_udmabuf(client: &Client) -> Result<()> {
     require(client, "udmabuf", LoadPath::UDMABUF_DIRECT)?;
     let files = Files::new()?;
     for size in [32 << 20, (20 << 20) + 7] {
@@ -169,7 +167,7 @@ fn direct_reads_fill_the_memory_behind_a_udmabuf(client: &Client) -> Result<()> 
     Ok(())
 }
 
-fn only_new_buffers(client: &Client) -> Result<()> {
+fn udmabuf_direct_requires_a_new_buffer(client: &Client) -> Result<()> {
     require(client, "udmabuf", LoadPath::UDMABUF_DIRECT)?;
     let files = Files::new()?;
     let file = files.patterned("f", 4, 1 << 20)?;
@@ -189,7 +187,7 @@ fn only_new_buffers(client: &Client) -> Result<()> {
     view.expect(0, 1 << 20, |done, len| file.expected(done, len))
 }
 
-fn a_bounce_needs_neither(client: &Client) -> Result<()> {
+fn bounce_needs_no_page_cache_or_alignment(client: &Client) -> Result<()> {
     let heap = client.best_heap()?.name;
     let files = Files::new()?;
     let size = (5 << 20) + 77;
@@ -214,7 +212,7 @@ fn a_bounce_needs_neither(client: &Client) -> Result<()> {
     view.expect_zero_from(4097 + size - 13)
 }
 
-fn a_bounce_saves(client: &Client) -> Result<()> {
+fn bounce_saves_every_byte(client: &Client) -> Result<()> {
     let heap = client.best_heap()?.name;
     let files = Files::new()?;
     let size: u64 = 7 << 20;
@@ -240,8 +238,8 @@ fn a_bounce_saves(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// What was in the page cache before stays, what this load brought in goes.
-fn a_buffered_load_leaves_little(client: &Client) -> Result<()> {
+/// Pages that were cached before stay; pages that the load cached are dropped.
+fn a_buffered_load_drops_pages_it_cached(client: &Client) -> Result<()> {
     let heap = client.best_heap()?.name;
     let files = Files::new()?;
     let size: u64 = 48 << 20;
@@ -272,7 +270,7 @@ fn a_buffered_load_leaves_little(client: &Client) -> Result<()> {
     Ok(())
 }
 
-fn a_request_without_a_heap(client: &Client) -> Result<()> {
+fn a_request_without_a_heap_is_not_buffered(client: &Client) -> Result<()> {
     let files = Files::new()?;
     for size in [4096, 4 << 20, (32 << 20) + 5] {
         let file = files.patterned("f", 8, size)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The policy of a request is kept or the request fails with the reason.
+//! Tests that the policy of a request is obeyed, or that the request fails with the reason.
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_loader_client::aidl::{
@@ -13,7 +13,7 @@ use crate::buffer::View;
 use crate::client::{expect_refusal, new_buffer, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
-    ("require_direct_is_kept", require_direct_is_kept),
+    ("require_direct_loads_directly", require_direct_loads_directly),
     ("require_direct_fails_with_the_reason", require_direct_fails_with_the_reason),
     ("the_buffered_path_can_be_named", the_buffered_path_can_be_named),
     ("copy_file_range_can_be_named", copy_file_range_can_be_named),
@@ -30,12 +30,12 @@ fn spec(client: &Client, file: &TestFile, policy: PathPolicy) -> Result<LoadSpec
     Ok(spec)
 }
 
-/// On every heap that has a direct path.
-fn require_direct_is_kept(client: &Client) -> Result<()> {
+/// Covers every heap that has a direct path.
+fn require_direct_loads_directly(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 1, SIZE_BYTES)?;
     let paths = client.loader.capabilities()?.paths;
-    let mut kept = 0;
+    let mut direct_loads = 0;
     for heap in client.heaps()? {
         let direct = [LoadPath::COPY_FILE_RANGE, LoadPath::UDMABUF_DIRECT];
         let supported =
@@ -50,11 +50,11 @@ fn require_direct_is_kept(client: &Client) -> Result<()> {
         }
         let report = loaded?.report;
         ensure!(report.direct && direct.contains(&report.path), "{}: {report:?}", heap.name);
-        // At most the last block goes another way.
+        // At most the last block is read buffered.
         ensure!(report.bufferedBytes < 4096, "{}: {report:?}", heap.name);
-        kept += 1;
+        direct_loads += 1;
     }
-    ensure!(kept > 0, "no heap has a direct path");
+    ensure!(direct_loads > 0, "no heap has a direct path");
     Ok(())
 }
 

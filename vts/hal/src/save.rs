@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Buffers written back to files.
+//! Tests of saving buffers to files.
 
 use std::fs::{File, OpenOptions};
 
@@ -15,11 +15,11 @@ use crate::buffer::{fd, View};
 use crate::client::{expect_refusal, new_buffer, sized_buffer, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
-    ("what_is_saved_is_what_was_loaded", what_is_saved_is_what_was_loaded),
-    ("what_is_saved_loads_again", what_is_saved_loads_again),
-    ("without_segments_all_of_it_is_loaded_and_saved", without_segments_all_is_moved),
+    ("a_saved_file_equals_the_loaded_file", a_saved_file_equals_the_loaded_file),
+    ("a_saved_file_can_be_loaded_again", a_saved_file_can_be_loaded_again),
+    ("without_segments_everything_is_moved", without_segments_everything_is_moved),
     ("ranges_at_any_offset_are_saved", ranges_at_any_offset_are_saved),
-    ("a_file_keeps_what_no_segment_covers", a_file_keeps_what_no_segment_covers),
+    ("bytes_outside_the_segments_are_unchanged", bytes_outside_the_segments_are_unchanged),
     ("a_direct_file_takes_whole_blocks_only", a_direct_file_takes_whole_blocks_only),
     ("a_range_past_the_buffer_is_refused", a_range_past_the_buffer_is_refused),
 ];
@@ -35,7 +35,7 @@ fn save(client: &Client, buffer: &DmaBuf, file: &File, segment: Segment) -> Resu
     client.loader.save(spec).context("save")
 }
 
-fn what_is_saved_is_what_was_loaded(client: &Client) -> Result<()> {
+fn a_saved_file_equals_the_loaded_file(client: &Client) -> Result<()> {
     let files = Files::new()?;
     for heap in client.heaps()? {
         for mode in Mode::ALL {
@@ -55,7 +55,7 @@ fn what_is_saved_is_what_was_loaded(client: &Client) -> Result<()> {
     Ok(())
 }
 
-fn what_is_saved_loads_again(client: &Client) -> Result<()> {
+fn a_saved_file_can_be_loaded_again(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("source", 2, 1_234_567)?;
     let heap = client.best_heap()?.name;
@@ -70,7 +70,7 @@ fn what_is_saved_loads_again(client: &Client) -> Result<()> {
     view.expect_zero_from(1_234_567)
 }
 
-fn without_segments_all_is_moved(client: &Client) -> Result<()> {
+fn without_segments_everything_is_moved(client: &Client) -> Result<()> {
     const SIZE_BYTES: usize = 3 * 4096;
     let files = Files::new()?;
     let file = files.patterned("source", 5, SIZE_BYTES as u64)?;
@@ -120,7 +120,7 @@ fn ranges_at_any_offset_are_saved(client: &Client) -> Result<()> {
     Ok(())
 }
 
-fn a_file_keeps_what_no_segment_covers(client: &Client) -> Result<()> {
+fn bytes_outside_the_segments_are_unchanged(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let buffer = loaded(client, "", &files.patterned("source", 4, 8192)?)?;
     let path = files.path("target");
@@ -136,7 +136,8 @@ fn a_file_keeps_what_no_segment_covers(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// The service may open the file once more without O_DIRECT where policy lets it; where not, it says what is wrong.
+/// The service may reopen the file without O_DIRECT if its policy permits; else it names the
+/// unaligned segment.
 fn a_direct_file_takes_whole_blocks_only(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let buffer = loaded(client, "", &files.patterned("source", 5, 8192)?)?;

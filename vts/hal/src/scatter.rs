@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Many ranges of several files into one buffer.
+//! Tests of loading many ranges of several files into one buffer.
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_loader_client::aidl::{LoaderError::LoaderError, Segment::Segment};
@@ -10,9 +10,9 @@ use crate::buffer::View;
 use crate::client::{expect_refusal, new_buffer, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
-    ("segments_of_several_files_land_where_they_belong", segments_of_several_files_land),
-    ("neighbours_in_one_block_do_not_disturb_each_other", neighbours_in_one_block),
-    ("hundreds_of_segments_in_any_order", hundreds_of_segments),
+    ("segments_of_several_files_arrive", segments_of_several_files_arrive),
+    ("segments_may_share_a_block", segments_may_share_a_block),
+    ("hundreds_of_segments_in_any_order", hundreds_of_segments_in_any_order),
     ("overlapping_segments_are_refused", overlapping_segments_are_refused),
 ];
 
@@ -25,7 +25,7 @@ fn segment(file: i32, file_offset: i64, len: i64, buffer_offset: i64) -> Segment
     }
 }
 
-fn segments_of_several_files_land(client: &Client) -> Result<()> {
+fn segments_of_several_files_arrive(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let sources = [files.patterned("a", 1, 1 << 20)?, files.patterned("b", 2, 300_007)?];
     for heap in client.heaps()? {
@@ -52,8 +52,9 @@ fn segments_of_several_files_land(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// A file whose last block is not whole must leave alone what another segment put into the rest of that block.
-fn neighbours_in_one_block(client: &Client) -> Result<()> {
+/// Loading a file's partial last block must not change the bytes of another segment in the rest of
+/// that block.
+fn segments_may_share_a_block(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let (first, second) = (files.patterned("a", 3, 8192 + 100)?, files.patterned("b", 4, 5000)?);
     let heap = client.best_heap()?.name;
@@ -79,14 +80,14 @@ fn neighbours_in_one_block(client: &Client) -> Result<()> {
     Ok(())
 }
 
-fn hundreds_of_segments(client: &Client) -> Result<()> {
+fn hundreds_of_segments_in_any_order(client: &Client) -> Result<()> {
     const COUNT: i64 = 600;
     let files = Files::new()?;
     let file = files.patterned("f", 5, 4 << 20)?;
     let mut spec = LoadSpec::default().file(open_for_load(file.path())?)?;
     let place =
         |index: i64| (index * 7919 % (4 << 20), (index * 389) % 6000, index * 6144 + index % 3);
-    // Backwards, so that neither file nor buffer offsets ascend.
+    // In descending order, so that neither file nor buffer offsets ascend.
     for index in (0..COUNT).rev() {
         let (file_offset, len, buffer_offset) = place(index);
         spec = spec.segment(segment(0, file_offset, len, buffer_offset));

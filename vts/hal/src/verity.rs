@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fs-verity digests: what the kernel enforces for a file is what the client expects of it, or nothing is loaded.
+//! Tests of fs-verity digests: a load succeeds only if the kernel's digest of the file matches the
+//! expected one.
 
 use std::fs::File;
 
@@ -18,14 +19,14 @@ use crate::buffer::{fd, View};
 use crate::client::{expect_refusal, sized_buffer, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
-    ("the_digest_is_that_of_fsverity_utils", the_digest_is_that_of_fsverity_utils),
+    ("digests_match_those_of_fsverity_utils", digests_match_those_of_fsverity_utils),
     ("the_expected_digest_passes", the_expected_digest_passes),
     ("a_wrong_digest_loads_nothing", a_wrong_digest_loads_nothing),
     ("a_file_without_fs_verity_loads_nothing", a_file_without_fs_verity_loads_nothing),
     ("each_file_of_a_request_is_compared", each_file_of_a_request_is_compared),
-    ("files_of_vendor_have_none", files_of_vendor_have_none),
-    ("nothing_is_reported_unasked", nothing_is_reported_unasked),
-    ("digests_that_make_no_sense_are_refused", digests_that_make_no_sense_are_refused),
+    ("files_on_vendor_have_no_fs_verity", files_on_vendor_have_no_fs_verity),
+    ("no_digest_is_reported_unless_requested", no_digest_is_reported_unless_requested),
+    ("invalid_digests_are_refused", invalid_digests_are_refused),
     ("three_hundred_mismatches_leave_no_fd", three_hundred_mismatches_leave_no_fd),
 ];
 
@@ -36,7 +37,7 @@ const SMALL_DIGEST: [u8; 32] = [
     0xa1, 0xc4, 0xa9, 0x9f, 0x46, 0x78, 0x92, 0xbb, 0x4b, 0xd2, 0x89, 0xa6, 0x7d, 0xf8, 0xe1, 0x9c,
 ];
 
-/// The same byte so many times: two levels of hashes, and a last block with one byte.
+/// The same byte, repeated: two levels of hashes, and a last block with one byte.
 const LARGE_BYTES: usize = (1 << 20) + 1;
 const LARGE_FILL: u8 = 0x5a;
 const LARGE_DIGEST: [u8; 32] = [
@@ -44,7 +45,7 @@ const LARGE_DIGEST: [u8; 32] = [
     0x66, 0xb9, 0xe2, 0x06, 0xf9, 0xd7, 0x80, 0xba, 0x1d, 0x1e, 0x78, 0xe5, 0x41, 0x92, 0xf4, 0xc0,
 ];
 
-/// Makes a file that has fs-verity.
+/// Makes a file with fs-verity.
 fn make(files: &Files, name: &str, content: &[u8]) -> Result<()> {
     let path = files.path(name);
     std::fs::write(&path, content)?;
@@ -69,7 +70,7 @@ fn sha256(file_index: i32, digest: [u8; 32]) -> VerityDigest {
     }
 }
 
-/// Fails unless the result has these digests and no more.
+/// Fails unless the result has exactly these digests.
 fn expect_digests(result: &LoadResult, expected: &[(i32, [u8; 32])]) -> Result<()> {
     let found = result.digests.as_ref().map_or(&[][..], |digests| &digests.verity);
     let same = |(found, expected): (&VerityDigest, &(i32, [u8; 32]))| {
@@ -80,7 +81,7 @@ fn expect_digests(result: &LoadResult, expected: &[(i32, [u8; 32])]) -> Result<(
     Ok(())
 }
 
-fn the_digest_is_that_of_fsverity_utils(client: &Client) -> Result<()> {
+fn digests_match_those_of_fsverity_utils(client: &Client) -> Result<()> {
     let files = Files::new()?;
     make(&files, "large", &vec![LARGE_FILL; LARGE_BYTES])?;
     make(&files, "small", SMALL)?;
@@ -103,7 +104,7 @@ fn the_expected_digest_passes(client: &Client) -> Result<()> {
             let result = client.load(spec).with_context(|| format!("{}, {mode:?}", heap.name))?;
             expect_digests(&result, &[(0, LARGE_DIGEST)])?;
             ensure!(result.segmentBytes == [LARGE_BYTES as i64], "{:?}", result.segmentBytes);
-            // The kernel checks on the way into the page cache only.
+            // The kernel verifies only what it reads into the page cache.
             ensure!(result.report.directBytes == 0, "{:?}", result.report);
             let view = View::new(result.buffer.as_ref().context("no buffer")?)?;
             view.expect(0, LARGE_BYTES as u64, |_, len| vec![LARGE_FILL; len])?;
@@ -113,7 +114,7 @@ fn the_expected_digest_passes(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Into a buffer that exists already, so that what is loaded would show.
+/// Loads into an existing buffer, so that loaded bytes would show.
 fn expect_nothing_loaded(client: &Client, source: &File, refusal: &str) -> Result<()> {
     let wrong = || sha256(0, LARGE_DIGEST);
     let spec = LoadSpec::whole_file(source)?.expect_verity(wrong());
@@ -145,14 +146,14 @@ fn each_file_of_a_request_is_compared(client: &Client) -> Result<()> {
         let spec = LoadSpec::default().file(&plain)?.file(&small)?.file(&small)?;
         Ok::<_, anyhow::Error>(spec.segment(Segment { fileIndex: 1, ..Default::default() }))
     };
-    // Of those that are expected only; of all that have one where the request asks for them.
+    // Only files with an expected digest are reported, or all files with fs-verity on request.
     expect_digests(
         &client.load(spec()?.expect_verity(sha256(2, SMALL_DIGEST)))?,
         &[(2, SMALL_DIGEST)],
     )?;
     let reported = spec()?.expect_verity(sha256(2, SMALL_DIGEST)).report_verity();
     expect_digests(&client.load(reported)?, &[(1, SMALL_DIGEST), (2, SMALL_DIGEST)])?;
-    // One that no segment names, too.
+    // A file that no segment uses is compared, too.
     let wrong = spec()?.expect_verity(sha256(2, SMALL_DIGEST)).expect_verity(sha256(0, [0; 32]));
     expect_refusal(
         client.loader.load(wrong),
@@ -161,18 +162,19 @@ fn each_file_of_a_request_is_compared(client: &Client) -> Result<()> {
     )
 }
 
-/// A file that the service may not ask for its digest: that it has none needs no permission.
-fn files_of_vendor_have_none(client: &Client) -> Result<()> {
+/// SELinux may forbid the service FS_IOC_MEASURE_VERITY on this file; that it has no fs-verity
+/// needs no permission.
+fn files_on_vendor_have_no_fs_verity(client: &Client) -> Result<()> {
     let source = File::open("/vendor/etc/vintf/manifest/vendor.dmabuf.loader-service.xml")?;
     expect_digests(&client.load(LoadSpec::whole_file(&source)?.report_verity())?, &[])
 }
 
-fn nothing_is_reported_unasked(client: &Client) -> Result<()> {
+fn no_digest_is_reported_unless_requested(client: &Client) -> Result<()> {
     let files = Files::new()?;
     expect_digests(&client.load(LoadSpec::whole_file(small(&files)?)?)?, &[])
 }
 
-fn digests_that_make_no_sense_are_refused(client: &Client) -> Result<()> {
+fn invalid_digests_are_refused(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let source = small(&files)?;
     let good = || sha256(0, SMALL_DIGEST);
@@ -199,7 +201,7 @@ fn digests_that_make_no_sense_are_refused(client: &Client) -> Result<()> {
     refused(vec![good(), good()], "digests.expectedVerity[1].fileIndex: ")
 }
 
-/// As for other failed requests, see the topic `leaks`.
+/// Checks the fds as the topic `leaks` does for other failed requests.
 fn three_hundred_mismatches_leave_no_fd(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let source = small(&files)?;

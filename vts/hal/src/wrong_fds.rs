@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Fds that are no files, no buffers, or open in the wrong mode.
+//! Tests that fds of the wrong kind or access mode are refused.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -25,16 +25,16 @@ use crate::buffer::{fd, own_system_heap};
 use crate::client::{expect_refusal, expect_refusal_or_block, sized_buffer, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
-    ("sources_that_are_no_regular_file_are_refused", sources_that_are_no_regular_file),
+    ("sources_must_be_regular_files", sources_must_be_regular_files),
     ("a_write_only_source_is_refused", a_write_only_source_is_refused),
     ("a_path_only_source_is_refused", a_path_only_source_is_refused),
     ("a_dma_buf_as_source_is_refused", a_dma_buf_as_source_is_refused),
     ("a_closed_source_fails_the_call_only", a_closed_source_fails_the_call_only),
-    ("targets_that_are_no_dma_buf_are_refused", targets_that_are_no_dma_buf),
-    ("a_target_that_is_only_readable_is_refused", a_target_that_is_only_readable_is_refused),
+    ("targets_must_be_dma_bufs", targets_must_be_dma_bufs),
+    ("a_read_only_target_is_refused", a_read_only_target_is_refused),
     ("a_missing_target_is_refused", a_missing_target_is_refused),
-    ("saves_to_what_cannot_be_written_are_refused", saves_to_what_cannot_be_written),
-    ("an_fd_that_is_no_buffer_cannot_be_saved", an_fd_that_is_no_buffer_cannot_be_saved),
+    ("unwritable_files_of_a_save_are_refused", unwritable_files_of_a_save_are_refused),
+    ("only_a_dma_buf_can_be_saved", only_a_dma_buf_can_be_saved),
     ("an_epoll_fd_is_refused", |client| expect_anonymous_fd_refused(client, Kind::Epoll)),
     ("an_eventfd_is_refused", |client| expect_anonymous_fd_refused(client, Kind::Eventfd)),
     ("a_timerfd_is_refused", |client| expect_anonymous_fd_refused(client, Kind::Timerfd)),
@@ -62,7 +62,7 @@ fn load(
     Ok(client.loader.load(LoadSpec::whole_file(source)?).map(drop))
 }
 
-fn sources_that_are_no_regular_file(client: &Client) -> Result<()> {
+fn sources_must_be_regular_files(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let (pipe, _writer) = nix::unistd::pipe()?;
     let (socket, _other) = std::os::unix::net::UnixStream::pair()?;
@@ -104,7 +104,7 @@ fn a_dma_buf_as_source_is_refused(client: &Client) -> Result<()> {
     expect_refusal(refused, LoaderError::UNSUPPORTED_FILE, "files[0]: is an anonymous file")
 }
 
-/// The fd never arrives; the service goes on.
+/// The call fails before the fd reaches the service, which keeps running.
 fn a_closed_source_fails_the_call_only(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 1, 4096)?;
@@ -112,13 +112,13 @@ fn a_closed_source_fails_the_call_only(client: &Client) -> Result<()> {
     let closed: &OwnedFd = spec.request.files[0].as_ref();
     nix::unistd::close(closed.as_raw_fd()).context("close")?;
     let result = (**client.loader.service()).load(&spec.request);
-    // Its fd is closed already, and its number may be another's by now.
+    // The fd is closed already, and its number may be in use again.
     std::mem::forget(spec);
     ensure!(result.is_err(), "a closed fd was loaded from");
     client.heaps().map(drop)
 }
 
-fn targets_that_are_no_dma_buf(client: &Client) -> Result<()> {
+fn targets_must_be_dma_bufs(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 1, 4096)?;
     let source = open_for_load(file.path())?;
@@ -126,7 +126,7 @@ fn targets_that_are_no_dma_buf(client: &Client) -> Result<()> {
     let mut targets = vec![OwnedFd::from(regular)];
     match dmabuf_uapi::memfd::create_sealed(c"vts", 4096) {
         Ok(memfd) => targets.push(memfd),
-        // Not every client domain has a type for its memfds.
+        // SELinux labels memfds only for some client domains.
         Err(_) => println!("EXPECT-AVC: name=\"memfd:vts\""),
     }
     for target in targets {
@@ -140,8 +140,8 @@ fn targets_that_are_no_dma_buf(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Whatever the path, the buffer stays as it is.
-fn a_target_that_is_only_readable_is_refused(client: &Client) -> Result<()> {
+/// The buffer stays unchanged, whichever path is requested.
+fn a_read_only_target_is_refused(client: &Client) -> Result<()> {
     let own = allocate_read_only(own_system_heap()?, 1 << 20)?;
     let files = Files::new()?;
     let file = files.patterned("f", 1, 1 << 20)?;
@@ -176,7 +176,7 @@ fn a_missing_target_is_refused(client: &Client) -> Result<()> {
     client.heaps().map(drop)
 }
 
-fn saves_to_what_cannot_be_written(client: &Client) -> Result<()> {
+fn unwritable_files_of_a_save_are_refused(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 1, 4096)?;
     let buffer = client.loader.allocate(&sized_buffer("", 4096))?;
@@ -203,7 +203,7 @@ fn saves_to_what_cannot_be_written(client: &Client) -> Result<()> {
     Ok(())
 }
 
-fn an_fd_that_is_no_buffer_cannot_be_saved(client: &Client) -> Result<()> {
+fn only_a_dma_buf_can_be_saved(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 1, 4096)?;
     let target = File::create(files.path("target"))?;
@@ -218,8 +218,8 @@ fn an_fd_that_is_no_buffer_cannot_be_saved(client: &Client) -> Result<()> {
 }
 
 /// Expects that the fd is refused in every place of a request, before and after the service has
-/// seen an epoll fd, which answers `DMA_BUF_IOCTL_SYNC` as a dma-buf does and has the device number
-/// of other anonymous files.
+/// seen an epoll fd: an epoll fd answers `DMA_BUF_IOCTL_SYNC` as a dma-buf does and has the device
+/// number of other anonymous files.
 fn expect_anonymous_fd_refused(client: &Client, kind: Kind) -> Result<()> {
     let fd = open_anonymous(kind)?;
     let files = Files::new()?;
@@ -229,7 +229,7 @@ fn expect_anonymous_fd_refused(client: &Client, kind: Kind) -> Result<()> {
     expect_refused_everywhere(client, kind, &fd, &file)?;
     let contents = vts_support::files::content(file.path())?;
     ensure!(contents == file.expected(0, 4096), "a refused request wrote to its file");
-    // A service that had died and was started anew would not answer on this connection.
+    // If the service had died and been restarted, this connection would be dead.
     client.heaps().map(drop)
 }
 
@@ -250,7 +250,7 @@ fn expect_refused_everywhere(
     let buffer = SaveSpec::from_buffer(fd)?.file(&output)?.segment(Segment::default());
     refused(client.loader.save(buffer).map(drop), "buffer: is ")?;
     if matches!(kind, Kind::Memfd | Kind::SecretMemfd | Kind::Pidfd) {
-        // The first two are regular files, and so is a pidfd on some kernels.
+        // Both kinds of memfd are regular files, and so is a pidfd on some kernels.
         return Ok(());
     }
     refused(load(client, fd)?, "files[0]: is ")?;
@@ -259,7 +259,8 @@ fn expect_refused_everywhere(
     refused(client.loader.save(saved).map(drop), "files[0]: is ")
 }
 
-/// Opens an fd of a kind; skips where the kernel lacks it or the client may not have it.
+/// Opens an fd of a kind; skips the test if the kernel lacks the kind or the client may not open
+/// it.
 fn open_anonymous(kind: Kind) -> Result<OwnedFd> {
     kind.open().map_err(|errno| {
         if errno == Errno::ACCESS {
@@ -274,7 +275,7 @@ fn open_anonymous(kind: Kind) -> Result<OwnedFd> {
     })
 }
 
-/// What an SELinux denial to make, or to pass on, an fd of the kind contains.
+/// Part of the SELinux denial to expect when an fd of the kind is made or passed on.
 fn denial(kind: Kind) -> &'static str {
     match kind {
         Kind::Memfd => "dev=\"tmpfs\"",
