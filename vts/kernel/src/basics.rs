@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Both directions in both modes, ends, counts of 0, overlong counts.
+//! Tests of both directions in both modes: whole files, ends of file and buffer, counts of 0,
+//! overlong counts.
 
 use anyhow::Result;
 use libtest_mimic::Trial;
@@ -18,10 +19,10 @@ pub fn trials() -> Vec<Trial> {
             ("a_whole_file_is_loaded", a_whole_file_is_loaded),
             ("a_whole_buffer_is_saved", a_whole_buffer_is_saved),
             ("only_the_range_changes", only_the_range_changes),
-            ("nothing_is_left_at_an_end", nothing_is_left_at_an_end),
+            ("copies_at_or_after_an_end_return_0", copies_at_or_after_an_end_return_0),
             ("a_count_of_zero_copies_nothing", a_count_of_zero_copies_nothing),
             ("the_largest_count_is_cut", the_largest_count_is_cut),
-            ("the_smaller_end_counts", the_smaller_end_counts),
+            ("a_copy_stops_at_the_nearer_end", a_copy_stops_at_the_nearer_end),
         ],
     )
 }
@@ -71,7 +72,7 @@ fn only_the_range_changes(exporter: Exporter) -> Result<()> {
     Ok(())
 }
 
-fn nothing_is_left_at_an_end(exporter: Exporter) -> Result<()> {
+fn copies_at_or_after_an_end_return_0(exporter: Exporter) -> Result<()> {
     let size = 4 * PAGE_BYTES;
     let end = size as u64;
     let files = Files::new()?;
@@ -123,7 +124,7 @@ fn the_largest_count_is_cut(exporter: Exporter) -> Result<()> {
     Ok(())
 }
 
-fn the_smaller_end_counts(exporter: Exporter) -> Result<()> {
+fn a_copy_stops_at_the_nearer_end(exporter: Exporter) -> Result<()> {
     let files = Files::new()?;
     let source = files.patterned("file", 7, 8 * 4096)?;
     for mode in Mode::ALL {

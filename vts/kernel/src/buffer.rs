@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! dma-bufs to copy to and from.
+//! The dma-bufs that the tests copy to and from, with CPU access to their bytes.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -19,7 +19,7 @@ use vts_uapi::udmabuf::{create_list, LIST_LIMIT_PARAMETER};
 const SYSTEM_HEAP: &str = "/dev/dma_heap/system";
 const MEMFD_NAME: &CStr = c"vts-kernel";
 
-/// Who makes the buffer.
+/// The exporter of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exporter {
     /// `/dev/dma_heap/system`.
@@ -29,7 +29,7 @@ pub enum Exporter {
 }
 
 impl Exporter {
-    /// All there are.
+    /// All exporters.
     pub const ALL: [Self; 2] = [Self::SystemHeap, Self::Udmabuf];
 }
 
@@ -82,7 +82,7 @@ impl Buffer {
         Ok(Self { fd, size_bytes: size_bytes as usize })
     }
 
-    /// Makes a udmabuf of at least `size_bytes` that is the same `item_bytes` of memory over and over.
+    /// Makes a udmabuf of at least `size_bytes` that repeats the same `item_bytes` of memory.
     pub fn repeating(item_bytes: u64, size_bytes: u64) -> Result<(Self, OwnedFd)> {
         let memfd = memfd::create_sealed(MEMFD_NAME, item_bytes)?;
         let item = MemfdRange { memfd: memfd.as_fd(), offset_bytes: 0, size_bytes: item_bytes };
@@ -90,7 +90,7 @@ impl Buffer {
         Ok((buffer, memfd))
     }
 
-    /// Makes a buffer every byte of which is `value`.
+    /// Makes a buffer with `value` in every byte.
     pub fn filled(exporter: Exporter, size_bytes: usize, value: u8) -> Result<Self> {
         let buffer = Self::new(exporter, size_bytes)?;
         let chunk = vec![value; buffer.size_bytes.min(1 << 20)];
@@ -103,7 +103,7 @@ impl Buffer {
         Ok(buffer)
     }
 
-    /// The size in bytes.
+    /// Returns the size in bytes.
     pub fn size_bytes(&self) -> usize {
         self.size_bytes
     }
@@ -168,16 +168,18 @@ fn raise_limit(parameter: &str, wanted: u64) -> Result<()> {
         .map_err(|error| skip(format!("{parameter} cannot be raised to {wanted}: {error}")))
 }
 
-/// Skips a test that needs more memory than there is.
+/// Skips a test that needs more memory than is available.
 pub fn require_available_memory(needed_mib: u64) -> Result<()> {
     let available_mib = meminfo_kib("MemAvailable:")? / 1024;
     if available_mib < needed_mib {
-        return Err(skip(format!("needs {needed_mib} MiB of memory, {available_mib} are there")));
+        return Err(skip(format!(
+            "needs {needed_mib} MiB of memory, {available_mib} are available"
+        )));
     }
     Ok(())
 }
 
-/// A line of `/proc/meminfo`, in KiB.
+/// Returns a value of `/proc/meminfo`, in KiB.
 pub fn meminfo_kib(key: &str) -> Result<u64> {
     let meminfo = std::fs::read_to_string("/proc/meminfo")?;
     let line = meminfo.lines().find_map(|line| line.strip_prefix(key));

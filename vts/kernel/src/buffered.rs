@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Loads through the page cache: no alignment, any length.
+//! Tests of loads through the page cache, which accept any alignment and length.
 
 use anyhow::Result;
 use libtest_mimic::Trial;
@@ -14,15 +14,15 @@ pub fn trials() -> Vec<Trial> {
     exporter_trials(
         "buffered",
         &[
-            ("nothing_need_be_aligned", nothing_need_be_aligned),
+            ("no_alignment_is_required", no_alignment_is_required),
             ("more_than_one_batch", more_than_one_batch),
-            ("dirty_pages_are_seen", dirty_pages_are_seen),
+            ("dirty_pages_are_loaded", dirty_pages_are_loaded),
             ("a_memfd_is_a_regular_file", a_memfd_is_a_regular_file),
         ],
     )
 }
 
-fn nothing_need_be_aligned(exporter: Exporter) -> Result<()> {
+fn no_alignment_is_required(exporter: Exporter) -> Result<()> {
     let size = 3 << 20;
     let files = Files::new()?;
     let source = files.patterned("file", 31, size as u64)?;
@@ -53,7 +53,7 @@ fn more_than_one_batch(exporter: Exporter) -> Result<()> {
     Ok(())
 }
 
-fn dirty_pages_are_seen(exporter: Exporter) -> Result<()> {
+fn dirty_pages_are_loaded(exporter: Exporter) -> Result<()> {
     let bytes = pattern::bytes(33, 0, 10_000);
     let files = Files::new()?;
     std::fs::write(files.path("file"), &bytes)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Copies and attached devices exclude each other. The device is vgem.
+//! Tests that copies and attached devices exclude each other. The device is vgem.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +37,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn vgem() -> Result<OwnedFd> {
-    let node = find_card("vgem").ok_or_else(|| skip("kernel has no vgem"))?;
+    let node = find_card("vgem").ok_or_else(|| skip("the kernel has no vgem"))?;
     open_card(&node).with_context(|| format!("opening {node:?}"))
 }
 
@@ -109,7 +109,7 @@ fn copies_race_with_devices(exporter: Exporter) -> Result<()> {
         ensure!(outcomes.is_ok(), "attaching: {outcomes:?}");
         Ok(())
     })?;
-    // However they met, neither is counted any more.
+    // Whatever the interleaving, neither a copy nor a device may still be counted.
     GemHandle::import(card.as_fd(), &buffer).context("attaching afterwards")?;
     assert_eq!(buffer.load(&file, 0, 0, PAGE_BYTES), Ok(PAGE_BYTES), "afterwards");
     Ok(())

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `O_DIRECT` on the ordinary file: no page cache, and the alignment the file system demands.
+//! Tests with `O_DIRECT` on the ordinary file: the page cache stays unused, and the alignment of
+//! the file system is required.
 
 use std::fs::File;
 
@@ -34,7 +35,7 @@ pub fn trials() -> Vec<Trial> {
 fn require_direct_io(file: &File) -> Result<()> {
     match file_attributes(file)?.direct_io_align {
         Some(align) if align.offset_bytes != 0 => Ok(()),
-        _ => Err(skip("the work directory's file system does no direct I/O")),
+        _ => Err(skip("the file system of the work directory has no direct I/O")),
     }
 }
 
@@ -49,7 +50,7 @@ fn a_load_leaves_the_page_cache_alone(exporter: Exporter) -> Result<()> {
     assert_eq!(buffer.load(&file, 0, 0, size)?, size);
     assert_eq!(cached_pages(&file)?, 0, "pages in the page cache after a direct load");
     assert_same(&buffer.bytes(0, size)?, &source.expected(0, size), "loaded");
-    // The same question sees a load that is not direct.
+    // cachestat(2) does count the pages of a load that is not direct.
     assert_eq!(buffer.load(&source.buffered()?, 0, 0, size)?, size);
     assert_ne!(cached_pages(&file)?, 0, "pages in the page cache after a buffered load");
     Ok(())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The other side must be a regular file, open for what is to be done.
+//! Tests that the other file must be a regular file, open in the right mode.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, OwnedFd};
@@ -40,7 +40,7 @@ pub fn trials() -> Vec<Trial> {
     )
 }
 
-/// Both directions fail with `errno` and change nothing.
+/// Expects that both directions fail with `errno` and change nothing.
 fn refused(exporter: Exporter, other: impl AsFd, errno: Errno, what: &str) -> Result<()> {
     let buffer = Buffer::filled(exporter, PAGE_BYTES, UNTOUCHED)?;
     let loaded = copy_file_range(&other, 0, &buffer, 0, PAGE_BYTES);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! This binary run as a second process, for what changes or kills the process: limits and signals.
+//! This binary started as a second process, for tests that change limits of the process or kill it.
 //!
-//! One side of the copy, mostly a dma-buf, is handed over as standard input.
+//! One file of the copy, mostly a dma-buf, is passed as standard input.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
@@ -15,31 +15,31 @@ use rustix::process::{getrlimit, setrlimit, Resource};
 /// First argument of the helper process.
 pub const FLAG: &str = "--helper";
 
-/// A copy for the helper to make, at the same offset on both sides.
+/// A copy that the helper makes, at the same offset in both files.
 pub struct Copy<'a> {
-    /// Load or save.
+    /// The direction: load or save.
     pub direction: Direction,
-    /// The file that the helper opens.
+    /// The path that the helper opens.
     pub file: &'a Path,
-    /// The offset on both sides, in bytes.
+    /// The offset in both files, in bytes.
     pub offset_bytes: u64,
     /// The length, in bytes.
     pub len_bytes: usize,
-    /// The limit on the size of files the process gets, in bytes.
+    /// The limit on file sizes (`RLIMIT_FSIZE`) that the process sets, in bytes.
     pub file_size_limit_bytes: Option<u64>,
 }
 
-/// Which way the bytes go.
+/// The direction of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// From the file into what is handed over.
+    /// From the opened path into standard input.
     Load,
-    /// From what is handed over into the file.
+    /// From standard input into the opened path.
     Save,
 }
 
 impl Copy<'_> {
-    /// The helper process, not yet started. It prints the count copied, or `errno N`.
+    /// The command that starts the helper. The helper prints the count copied, or `errno N`.
     pub fn command(&self, other_side: impl AsFd) -> Result<Command> {
         let direction = match self.direction {
             Direction::Load => "load",
@@ -57,7 +57,7 @@ impl Copy<'_> {
     }
 }
 
-/// The helper's main function.
+/// The main function of the helper process.
 pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
     match run(&arguments.collect::<Vec<_>>()) {
         Ok(line) => {

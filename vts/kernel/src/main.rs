@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! VtsKernelDmaBufCopyFileRangeTest: `copy_file_range(2)` between files and dma-bufs, on the device.
+//! VtsKernelDmaBufCopyFileRangeTest: tests of `copy_file_range(2)` between files and dma-bufs on a
+//! device.
 //!
-//! Runs as root. Files are made in `$DMABUF_TEST_DIR`, by default `/data/vendor/dmabuf_loader`, which should be on the
-//! file system that the models of a device are on (F2FS).
+//! Runs as root. Files are made in `$DMABUF_TEST_DIR`, by default `/data/vendor/dmabuf_loader`,
+//! which should be on the file system that holds the models on a device (F2FS).
 //!
-//! On a kernel without the support every test of it is skipped and those of ordinary files remain. With
-//! `DMABUF_TEST_REQUIRE_KERNEL_SUPPORT=1` such a kernel fails instead.
+//! On a kernel without the support, the tests of the support are skipped and those of ordinary
+//! files still run. With `DMABUF_TEST_REQUIRE_KERNEL_SUPPORT=1` the skipped tests fail instead.
 
 // The target is named after the VTS module, as Soong would name it.
 #![allow(non_snake_case)]
@@ -33,13 +34,14 @@ use std::process::ExitCode;
 use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
-    let mut words = std::env::args().skip(1);
-    if words.next().as_deref() == Some(helper::FLAG) {
-        return helper::main(words);
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(helper::FLAG) {
+        return helper::main(arguments);
     }
 
     let mut arguments = Arguments::from_args();
-    // Tests watch memory and the page cache, and some need most of the memory of a small device.
+    // Tests measure free memory and the page cache, and some need most of the memory of a small
+    // device.
     arguments.test_threads = arguments.test_threads.or(Some(1));
 
     let trials = [

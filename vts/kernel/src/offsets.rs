@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Offsets past 2 GiB and 4 GiB on either side, negative ones, and sums that overflow.
+//! Tests of offsets past 2 GiB and 4 GiB in either file, negative offsets, and sums that overflow.
 
 use std::os::fd::AsFd;
 
@@ -16,12 +16,12 @@ use crate::outcome::{exporter_trials, support_trial};
 const PAGE_BYTES: usize = 4096;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-/// No power of two, so that an offset cut to 32 bits meets other memory.
+/// Not a power of two, so that an offset truncated to 32 bits refers to other memory.
 const ITEM_BYTES: u64 = 60 * MIB;
-/// What one `read(2)` can return (`MAX_RW_COUNT`).
+/// The most bytes that one `read(2)` returns (`MAX_RW_COUNT`).
 const LARGEST_COPY_BYTES: usize = 0x7fff_f000;
 const LEN_BYTES: usize = 3 * PAGE_BYTES;
-/// Where the kernel's types change sign or overflow, and one after.
+/// Offsets at which the kernel's types change sign or overflow, and one after.
 const FAR_OFFSETS_BYTES: [u64; 6] =
     [2 * GIB - 4096, 2 * GIB, 2 * GIB + 4096, 4 * GIB - 4096, 4 * GIB, 4 * GIB + 8192];
 
@@ -72,7 +72,7 @@ fn far_in_a_udmabuf() -> Result<()> {
     let files = Files::new()?;
     for offset in FAR_OFFSETS_BYTES {
         for mode in Mode::ALL {
-            // Another content each time, for all offsets share the memory.
+            // The content differs for each offset, because all offsets share the memory.
             let source = files.patterned("in", 52 + (offset >> 12) % 50, LEN_BYTES as u64)?;
             memory.fill_zero(0..ITEM_BYTES as usize)?;
             let copied = buffer.load(&source.open(mode)?, 0, offset, LEN_BYTES)?;
@@ -142,7 +142,7 @@ fn sums_must_not_overflow(exporter: Exporter) -> Result<()> {
         assert_eq!(buffer.load(&file, one, other, usize::MAX), Err(Errno::OVERFLOW));
         assert_eq!(buffer.save(one, &output, other, usize::MAX), Err(Errno::OVERFLOW));
     }
-    // The largest offset there is lies after every end.
+    // The largest offset lies after every end of file.
     assert_eq!(buffer.load(&file, last, 0, PAGE_BYTES), Ok(0));
     assert_eq!(buffer.load(&file, 0, last, PAGE_BYTES), Ok(0));
     assert_eq!(buffer.save(last, &output, 0, PAGE_BYTES), Ok(0));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `copy_file_range(2)` without a dma-buf, which must be the same on every kernel.
+//! Tests of `copy_file_range(2)` between ordinary files, which must behave the same on every
+//! kernel.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -27,7 +28,11 @@ pub fn trials() -> Vec<Trial> {
         trial("ordinary_files", "within_a_file", within_a_file),
         trial("ordinary_files", "across_file_systems", across_file_systems),
         trial("ordinary_files", "far_offsets", far_offsets),
-        trial("ordinary_files", "nothing_is_left_at_the_end", nothing_is_left_at_the_end),
+        trial(
+            "ordinary_files",
+            "copies_at_or_after_the_end_return_0",
+            copies_at_or_after_the_end_return_0,
+        ),
         trial("ordinary_files", "other_kinds_of_files", other_kinds_of_files),
         trial("ordinary_files", "access_modes", access_modes),
         trial("ordinary_files", "bad_offsets", bad_offsets),
@@ -105,7 +110,7 @@ fn far_offsets() -> Result<()> {
     Ok(())
 }
 
-fn nothing_is_left_at_the_end() -> Result<()> {
+fn copies_at_or_after_the_end_return_0() -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("in", 116, SIZE_BYTES as u64)?.buffered()?;
     let output = Mode::Buffered.open_output(&files.path("out"))?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tests that need the kernel support, skipped where there is none.
+//! Trials for tests that need the kernel support; they are skipped on kernels without it.
 
 use std::sync::OnceLock;
 
@@ -11,13 +11,13 @@ use vts_support::outcome::{skip, trial};
 
 use crate::buffer::{Buffer, Exporter};
 
-/// Makes a kernel without the support a failure.
+/// Makes the tests fail, not skip, on a kernel without the support.
 const REQUIRE_SUPPORT_VARIABLE: &str = "DMABUF_TEST_REQUIRE_KERNEL_SUPPORT";
 
-/// A test for one exporter of dma-bufs.
+/// A test that runs for one exporter of dma-bufs.
 pub type ExporterTest = fn(Exporter) -> Result<()>;
 
-/// A test of the kernel support.
+/// Makes the trial of a test of the kernel support.
 pub fn support_trial(
     topic: &str,
     name: &str,
@@ -29,7 +29,7 @@ pub fn support_trial(
     })
 }
 
-/// Tests of the kernel support, each for every exporter.
+/// Makes the trials of tests of the kernel support, one for each exporter.
 pub fn exporter_trials(topic: &str, tests: &[(&str, ExporterTest)]) -> Vec<Trial> {
     let pairs = Exporter::ALL
         .into_iter()
@@ -47,14 +47,14 @@ fn require_support() -> Result<()> {
     match supported {
         Ok(true) => Ok(()),
         Ok(false) if std::env::var_os(REQUIRE_SUPPORT_VARIABLE).is_some() => {
-            anyhow::bail!("kernel has no copy_file_range for dma-bufs")
+            anyhow::bail!("the kernel has no copy_file_range for dma-bufs")
         }
-        Ok(false) => Err(skip("kernel has no copy_file_range for dma-bufs")),
+        Ok(false) => Err(skip("the kernel has no copy_file_range for dma-bufs")),
         Err(error) => anyhow::bail!("probing the kernel: {error}"),
     }
 }
 
-/// Asks for a load that no rule but missing support can refuse.
+/// Attempts a load that the kernel can refuse only for lack of support.
 fn probe() -> Result<bool> {
     let files = Files::new()?;
     let file = files.patterned("probe", 1, 4096)?.buffered()?;
@@ -62,6 +62,6 @@ fn probe() -> Result<bool> {
     match buffer.load(&file, 0, 0, 4096) {
         Ok(_) => Ok(true),
         Err(Errno::INVAL | Errno::XDEV) => Ok(false),
-        Err(error) => Err(error).context("a page from a regular file"),
+        Err(error) => Err(error).context("loading a page of a regular file"),
     }
 }

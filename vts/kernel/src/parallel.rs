@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! No lock is held while data moves: other users of the buffer do not wait for a copy.
+//! Tests that the kernel holds no lock while bytes move: other users of the buffer do not wait for
+//! a copy.
 
 use std::thread;
 
@@ -21,7 +22,7 @@ pub fn trials() -> Vec<Trial> {
         &[
             ("a_load_overtakes_another", a_load_overtakes_another),
             ("a_save_overtakes_a_load", a_save_overtakes_a_load),
-            ("cpu_access_goes_on", cpu_access_goes_on),
+            ("cpu_access_is_not_blocked", cpu_access_is_not_blocked),
             ("many_loads_into_one_buffer", many_loads_into_one_buffer),
         ],
     )
@@ -59,9 +60,10 @@ fn a_save_overtakes_a_load(exporter: Exporter) -> Result<()> {
     Ok(())
 }
 
-fn cpu_access_goes_on(exporter: Exporter) -> Result<()> {
+fn cpu_access_is_not_blocked(exporter: Exporter) -> Result<()> {
     let slow = SlowLoad::new(exporter)?;
-    // The first bracket on a udmabuf maps all its pages for DMA; do that outside of the race.
+    // The first CPU access bracket on a udmabuf maps all its pages for DMA; do that before the
+    // race.
     slow.buffer().write(LOADED_BYTES, b"first")?;
     slow.meanwhile(|buffer| {
         let mapped = buffer.map(0, buffer.size_bytes(), CpuAccess::READ | CpuAccess::WRITE)?;

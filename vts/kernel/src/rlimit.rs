@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `RLIMIT_FSIZE`: of no concern to a dma-buf, binding for a file.
+//! Tests of `RLIMIT_FSIZE`, which limits files but not dma-bufs.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -27,7 +27,7 @@ pub fn trials() -> Vec<Trial> {
     )
 }
 
-/// The helper's line, or the signal that killed it.
+/// Returns the line that the helper printed, or the signal that killed it.
 fn copy(
     buffer: &Buffer,
     direction: Direction,

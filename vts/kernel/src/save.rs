@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From a dma-buf to a file.
+//! Tests of copies from a dma-buf to a file.
 
 use anyhow::Result;
 use dmabuf_uapi::Errno;
@@ -17,11 +17,11 @@ pub fn trials() -> Vec<Trial> {
     exporter_trials(
         "save",
         &[
-            ("what_was_loaded_is_saved", what_was_loaded_is_saved),
+            ("loaded_bytes_are_saved", loaded_bytes_are_saved),
             ("more_than_one_batch", more_than_one_batch),
             ("a_buffered_save_needs_no_alignment", a_buffered_save_needs_no_alignment),
             ("a_direct_save_of_an_odd_count_is_refused", a_direct_save_of_an_odd_count_is_refused),
-            ("the_rest_of_the_file_stays", the_rest_of_the_file_stays),
+            ("the_rest_of_the_file_is_unchanged", the_rest_of_the_file_is_unchanged),
             ("a_save_past_the_end_leaves_a_hole", a_save_past_the_end_leaves_a_hole),
             ("the_time_of_the_file_changes", the_time_of_the_file_changes),
         ],
@@ -36,7 +36,7 @@ fn patterned(exporter: Exporter, seed: u64, size_bytes: usize) -> Result<(Buffer
     Ok((buffer, content))
 }
 
-fn what_was_loaded_is_saved(exporter: Exporter) -> Result<()> {
+fn loaded_bytes_are_saved(exporter: Exporter) -> Result<()> {
     let size = 5 * MIB;
     let files = Files::new()?;
     let source = files.patterned("in", 41, size as u64)?;
@@ -89,7 +89,7 @@ fn a_direct_save_of_an_odd_count_is_refused(exporter: Exporter) -> Result<()> {
     Ok(())
 }
 
-fn the_rest_of_the_file_stays(exporter: Exporter) -> Result<()> {
+fn the_rest_of_the_file_is_unchanged(exporter: Exporter) -> Result<()> {
     let (buffer, expected) = patterned(exporter, 45, 8 * PAGE_BYTES)?;
     let files = Files::new()?;
     let target = files.patterned("out", 46, 64 * 4096)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A fatal signal ends a huge copy within a batch.
+//! Tests that a fatal signal ends a large copy within a batch.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -12,7 +12,7 @@ use crate::helper::{Copy, Direction};
 use crate::outcome::exporter_trials;
 use crate::slow_load::{SlowLoad, LOADED_BYTES};
 
-/// The largest batch a kernel may use.
+/// The largest batch that a kernel may use.
 const LARGEST_BATCH_BYTES: usize = 64 << 20;
 
 pub fn trials() -> Vec<Trial> {
@@ -32,7 +32,7 @@ fn sigkill_ends_a_copy(exporter: Exporter) -> Result<()> {
     let mut child = copy.command(slow.buffer())?.spawn()?;
     slow.wait_for_start(|| !matches!(child.try_wait(), Ok(None)))?;
     child.kill()?;
-    // The signal is pending now, so whatever batch is under way began before this.
+    // The signal is pending now, so the current batch began before this line.
     let at_kill = slow.loaded_bytes()?;
     let status = child.wait()?;
     let at_end = slow.loaded_bytes()?;
@@ -44,7 +44,7 @@ fn sigkill_ends_a_copy(exporter: Exporter) -> Result<()> {
         "{} bytes were copied after the signal",
         at_end - at_kill
     );
-    // Nothing of the killed copy is left behind.
+    // The killed copy leaves the buffer usable: neither a lock nor a count stays held.
     let file = slow.file().direct()?;
     assert_eq!(slow.buffer().load(&file, 0, 0, LOADED_BYTES)?, LOADED_BYTES);
     assert_eq!(slow.loaded_bytes()?, LOADED_BYTES);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A load that takes long enough for something else to happen meanwhile, and shows how far it is.
+//! A load that takes long enough for other actions to happen meanwhile, and whose progress can be
+//! read.
 //!
-//! It loads a hole: the kernel zeroes the buffer front to back, with no disk and no page cache involved. A mark in each
-//! MiB of the buffer tells what is done, so no test here depends on a clock.
+//! It loads a hole: the kernel zeroes the buffer from front to back, without disk and page cache. A
+//! mark in each MiB of the buffer shows the progress, so tests do not depend on a clock.
 
 use std::fs::File;
 use std::thread;
@@ -16,11 +17,11 @@ use crate::buffer::{require_available_memory, Buffer, Exporter};
 
 const MIB: usize = 1 << 20;
 const MARK: u8 = 0x5a;
-/// Part of the buffer that the slow load fills.
+/// The part of the buffer that the slow load fills.
 pub const LOADED_BYTES: usize = 256 * MIB;
-/// Part of the buffer after it, free for anything.
+/// The part of the buffer after it, which tests may use.
 pub const SPARE_BYTES: usize = MIB;
-/// A load can be over before the other thing is; seldom more than once.
+/// The load may end before the other action does, seldom more than once in a row.
 const ATTEMPTS: usize = 10;
 
 /// The buffer and the file of slow loads.
@@ -32,7 +33,7 @@ pub struct SlowLoad {
 }
 
 impl SlowLoad {
-    /// Makes buffer and file.
+    /// Makes the buffer and the file.
     pub fn new(exporter: Exporter) -> Result<Self> {
         let size = LOADED_BYTES + SPARE_BYTES;
         require_available_memory((size / MIB) as u64 + 256)?;
@@ -43,17 +44,17 @@ impl SlowLoad {
         Ok(Self { buffer, memory, hole, _files: files })
     }
 
-    /// The buffer, [`LOADED_BYTES`] and [`SPARE_BYTES`] long.
+    /// Returns the buffer, which holds [`LOADED_BYTES`] and then [`SPARE_BYTES`].
     pub fn buffer(&self) -> &Buffer {
         &self.buffer
     }
 
-    /// The file, [`LOADED_BYTES`] long.
+    /// Returns the file, [`LOADED_BYTES`] long.
     pub fn file(&self) -> &TestFile {
         &self.hole
     }
 
-    /// Sets the marks that a load overwrites.
+    /// Writes the marks that a load overwrites.
     pub fn mark(&self) -> Result<()> {
         for offset in (0..LOADED_BYTES).step_by(MIB) {
             self.memory.write(offset + MIB - 1, &[MARK])?;
@@ -61,7 +62,7 @@ impl SlowLoad {
         Ok(())
     }
 
-    /// How many bytes are loaded, rounded down to MiB.
+    /// Returns how many bytes are loaded, rounded down to MiB.
     pub fn loaded_bytes(&self) -> Result<usize> {
         for offset in (0..LOADED_BYTES).step_by(MIB) {
             if self.is_marked(offset)? {
@@ -71,14 +72,14 @@ impl SlowLoad {
         Ok(LOADED_BYTES)
     }
 
-    /// Whether the load has not come to the MiB at `offset_bytes`.
+    /// Whether the load has not yet reached the MiB at `offset_bytes`.
     fn is_marked(&self, offset_bytes: usize) -> Result<bool> {
         let mut mark = [0];
         self.memory.read(offset_bytes + MIB - 1, &mut mark)?;
         Ok(mark[0] == MARK)
     }
 
-    /// Waits until bytes are loaded, or `ended` says that they never will be.
+    /// Waits until the load has begun, or until `ended` returns true.
     pub fn wait_for_start(&self, mut ended: impl FnMut() -> bool) -> Result<()> {
         while self.is_marked(0)? && !ended() {
             thread::yield_now();
@@ -86,7 +87,7 @@ impl SlowLoad {
         Ok(())
     }
 
-    /// Does something while a load is under way: it begins before `action` and ends after it.
+    /// Calls `action` while a load is in progress: the load begins before it and ends after it.
     pub fn meanwhile<T>(&self, mut action: impl FnMut(&Buffer) -> Result<T>) -> Result<T> {
         let file = self.hole.direct()?;
         for _ in 0..ATTEMPTS {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `O_DIRECT` loads that do not end with a block.
+//! Tests of `O_DIRECT` loads that do not end at a block boundary.
 
 use anyhow::Result;
 use libtest_mimic::Trial;
@@ -11,7 +11,7 @@ use crate::outcome::exporter_trials;
 
 const PAGE_BYTES: usize = 4096;
 const MIB: usize = 1 << 20;
-/// What the kernel copies between two looks for a fatal signal.
+/// Bytes that the kernel copies between two checks for a fatal signal.
 const BATCH_BYTES: usize = 32 * MIB;
 
 pub fn trials() -> Vec<Trial> {
@@ -21,7 +21,7 @@ pub fn trials() -> Vec<Trial> {
             ("a_file_is_loaded_to_its_last_byte", a_file_is_loaded_to_its_last_byte),
             ("files_around_the_batch_size", files_around_the_batch_size),
             ("the_buffer_is_unchanged_after_the_end", the_buffer_is_unchanged_after_the_end),
-            ("a_tail_alone", a_tail_alone),
+            ("a_tail_can_be_loaded_alone", a_tail_can_be_loaded_alone),
             ("an_odd_count_inside_the_file", an_odd_count_inside_the_file),
             ("a_tail_fills_the_buffer_to_its_end", a_tail_fills_the_buffer_to_its_end),
         ],
@@ -57,7 +57,7 @@ fn the_buffer_is_unchanged_after_the_end(exporter: Exporter) -> Result<()> {
     let first = files.patterned("first", 12, 5000)?;
     let second = files.patterned("second", 13, 700)?;
     let buffer = Buffer::filled(exporter, 4 * PAGE_BYTES, UNTOUCHED)?;
-    // The second file lies in the block that the end of the first one is read with.
+    // The second file is loaded into the block that holds the end of the first file.
     assert_eq!(buffer.load(&second.buffered()?, 0, 5000, 700)?, 700);
     assert_eq!(buffer.load(&first.direct()?, 0, 0, 5000)?, 5000);
     let seen = buffer.bytes(0, 4 * PAGE_BYTES)?;
@@ -67,7 +67,7 @@ fn the_buffer_is_unchanged_after_the_end(exporter: Exporter) -> Result<()> {
     Ok(())
 }
 
-fn a_tail_alone(exporter: Exporter) -> Result<()> {
+fn a_tail_can_be_loaded_alone(exporter: Exporter) -> Result<()> {
     let files = Files::new()?;
     let source = files.patterned("file", 14, 2 * 4096 + 33)?;
     let buffer = Buffer::filled(exporter, 4 * PAGE_BYTES, UNTOUCHED)?;

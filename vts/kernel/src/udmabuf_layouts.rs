@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! udmabufs whose memory is not in the order of their memfds, or lies within large folios.
+//! Tests of udmabufs whose memory is not in the order of their memfds, or lies within large folios.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -34,12 +34,12 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A range of a memfd, in pages: which memfd, first page, pages.
+/// A range of a memfd in pages: index of the memfd, first page, number of pages.
 type Item = (usize, u64, u64);
 
-/// Loads and saves a udmabuf of `items` and looks at the memfds page by page.
+/// Loads and saves a udmabuf of `items` and compares the memfds page by page.
 fn check(memfds: &[OwnedFd], items: &[Item]) -> Result<()> {
-    // Linux 6.12 does not find huge pages for a memfd that has none yet.
+    // Linux 6.12 finds no huge pages for a memfd that has none yet.
     fill(memfds)?;
     let ranges = items.iter().map(|(memfd, page, pages)| MemfdRange {
         memfd: memfds[*memfd].as_fd(),
@@ -93,7 +93,7 @@ fn check_save(buffer: &Buffer, memfds: &[OwnedFd], items: &[Item]) -> Result<()>
     Ok(())
 }
 
-/// The pages of a buffer in its order: which memfd, which page.
+/// Lists the pages of a buffer in its order: index of the memfd, page.
 fn pages_of(items: &[Item]) -> impl Iterator<Item = (usize, u64)> + '_ {
     items.iter().flat_map(|(memfd, page, pages)| (*page..page + pages).map(|page| (*memfd, page)))
 }
@@ -110,7 +110,7 @@ fn all_bytes(memfd: &OwnedFd) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Fills the memfds and returns what is in them.
+/// Fills the memfds with patterns and returns their content.
 fn fill(memfds: &[OwnedFd]) -> Result<Vec<Vec<u8>>> {
     let fill_one = |memfd| {
         let memory = map(memfd)?;
@@ -136,7 +136,7 @@ fn items_of_several_memfds() -> Result<()> {
 
 fn one_page_per_item() -> Result<()> {
     let pages = 500;
-    // Steps of 3 backwards reach every page once, and no two neighbours in a row.
+    // Steps of 3 backwards reach every page once and never two neighbours in a row.
     let items = (0..pages).map(|index| (0, (pages - 1) - (index * 3) % pages, 1));
     check(&[small(pages)?], &items.collect::<Vec<_>>())
 }
@@ -153,7 +153,8 @@ fn items_may_repeat() -> Result<()> {
     map(&memfds[0])?.write(0, &pattern::bytes(102, 0, 8 * PAGE_BYTES as usize))?;
     check_save(&buffer, &memfds, &items)?;
 
-    // One page of the file goes to the last but one of the places that page 3 has in the buffer.
+    // One page of the file is loaded to one of the places that page 3 has in the buffer, the last
+    // but one.
     let files = Files::new()?;
     let source = files.patterned("in", 103, PAGE_BYTES)?;
     for mode in Mode::ALL {
@@ -172,7 +173,7 @@ fn within_a_hugetlb_page() -> Result<()> {
     let pages = pool.page_bytes / PAGE_BYTES;
     let memfds = [pool.memfd(2)?];
     check(&memfds, &[(0, 1, 3)])?;
-    // From inside the first huge page into the second one.
+    // The range begins inside the first huge page and ends in the second.
     check(&memfds, &[(0, pages - 5, 9)])
 }
 
@@ -185,8 +186,9 @@ fn hugetlb_pages_in_any_order() -> Result<()> {
 }
 
 fn transparent_huge_pages() -> Result<()> {
-    let _setting = Setting::change(Path::new(SHMEM_HUGE), "always")
-        .map_err(|error| skip(format!("no transparent huge pages for memfds: {error:#}")))?;
+    let _setting = Setting::change(Path::new(SHMEM_HUGE), "always").map_err(|error| {
+        skip(format!("cannot enable transparent huge pages for memfds: {error:#}"))
+    })?;
     let huge_bytes = huge_page_bytes()?;
     let before_kib = meminfo_kib("ShmemHugePages:")?;
     let memfd = memfd::create_sealed(c"thp", 4 * huge_bytes)?;
@@ -206,26 +208,27 @@ fn huge_page_bytes() -> Result<u64> {
     Ok(meminfo_kib("Hugepagesize:")? * 1024)
 }
 
-/// Huge pages in the kernel's pool, given back on drop.
+/// Huge pages in the kernel's pool; dropping this restores the size of the pool.
 pub struct HugePages {
     page_bytes: u64,
     _setting: Setting,
 }
 
 impl HugePages {
-    /// Enlarges the pool so that `pages` more are free; a pool that cannot grow skips the test.
+    /// Enlarges the pool so that `pages` more are free; skips the test if the pool cannot grow.
     pub fn reserve(pages: u64) -> Result<Self> {
-        let total = meminfo_kib("HugePages_Total:").map_err(|_| skip("kernel has no hugetlb"))?;
+        let total =
+            meminfo_kib("HugePages_Total:").map_err(|_| skip("the kernel has no hugetlb"))?;
         let setting = Setting::change(Path::new(HUGE_POOL), &(total + pages).to_string())
             .map_err(|error| skip(format!("the hugetlb pool cannot be changed: {error:#}")))?;
         let free = meminfo_kib("HugePages_Free:")?;
         if free < pages {
-            return Err(skip(format!("{free} huge pages are free, not {pages}")));
+            return Err(skip(format!("{free} huge pages are free, {pages} needed")));
         }
         Ok(Self { page_bytes: huge_page_bytes()?, _setting: setting })
     }
 
-    /// A sealed memfd of huge pages.
+    /// Makes a sealed memfd of huge pages.
     pub fn memfd(&self, pages: u64) -> Result<OwnedFd> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::HUGETLB;
         let memfd = memfd_create("hugetlb", flags).context("memfd_create with MFD_HUGETLB")?;
@@ -235,7 +238,7 @@ impl HugePages {
     }
 }
 
-/// A setting of the kernel, put back on drop.
+/// A kernel setting, restored on drop.
 struct Setting {
     path: PathBuf,
     before: String,
@@ -244,7 +247,7 @@ struct Setting {
 impl Setting {
     fn change(path: &Path, value: &str) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("{path:?}"))?;
-        // Of several values the one in force is in brackets.
+        // A setting with several values has brackets around the one in force.
         let chosen = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
         let before = chosen.map_or(text.trim(), |(chosen, _)| chosen).to_owned();
         ensure!(!before.is_empty(), "{path:?} is empty");
@@ -256,7 +259,7 @@ impl Setting {
 impl Drop for Setting {
     fn drop(&mut self) {
         if let Err(error) = std::fs::write(&self.path, &self.before) {
-            eprintln!("{:?} cannot be set back to {}: {error}", self.path, self.before);
+            eprintln!("{:?} cannot be restored to {}: {error}", self.path, self.before);
         }
     }
 }
