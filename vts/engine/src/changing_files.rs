@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files that shrink and grow while they are loaded: a load is of what the file held, and never of what lies behind its
-//! end.
+//! Tests of files that shrink and grow while they are loaded: a load returns what the file held,
+//! and never what lies behind its end on the disk.
 
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
@@ -26,14 +26,15 @@ const SIZE_BYTES: u64 = (8 << 20) + 1234;
 const LARGE_BYTES: u64 = (64 << 20) + 1234;
 /// The file never becomes shorter than this.
 const STABLE_BYTES: u64 = (1 << 20) + 77;
-/// Written at a time when it grows.
+/// Bytes per write when the file grows.
 const CHUNK_BYTES: u64 = 256 << 10;
 const SEED: u64 = 61;
-/// Loads at least, and until as many have met a change.
+/// Loads at least this many times, and until as many loads have overlapped a change.
 const LOADS: u64 = 10;
-/// The same, of the large file.
+/// The same, for the large file.
 const LARGE_LOADS: u64 = 4;
-/// How much of what was cut off the large file is written again, at most: little, so that each load meets several cuts.
+/// The most bytes that are rewritten after the large file was truncated: few, so that each load
+/// overlaps several truncations.
 const LARGE_REWRITTEN_BYTES: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -78,22 +79,22 @@ pub fn trials() -> Vec<Trial> {
         .collect()
 }
 
-/// What is loaded, and how.
+/// The policy, the heap and the sizes of a test.
 #[derive(Clone, Copy)]
 struct Case {
     policy: Policy,
     heap: &'static str,
     size_bytes: u64,
-    /// How much of what was cut off is written again, at most.
+    /// The most bytes that are rewritten after a truncation.
     rewritten_bytes: u64,
-    /// Loads at least, and until as many have met a change.
+    /// Loads at least this many times, and until as many loads have overlapped a change.
     loads: u64,
 }
 
 fn loads_while_the_file_changes(case: Case) -> Result<()> {
     let engine = engine(PoolConfig::OFF);
     let files = Files::new()?;
-    // What is left of a deleted file lies behind the ends of the next one.
+    // The blocks of a deleted file lie behind the ends of the next one.
     let former = files.path("former");
     std::fs::write(&former, vec![pattern::UNTOUCHED; 2 * case.size_bytes as usize])?;
     File::open(&former)?.sync_all()?;
@@ -111,11 +112,11 @@ fn loads_while_the_file_changes(case: Case) -> Result<()> {
     });
     changed.map_err(|_| anyhow::anyhow!("the thread that changes the file panicked"))??;
     let met = met?;
-    println!("INFO: {met} loads during which the file changed");
+    println!("INFO: {met} loads overlapped a change of the file");
     Ok(())
 }
 
-/// Loads the file in both modes until enough loads have met a change; returns how many have.
+/// Loads the file in both modes until enough loads have overlapped a change; returns their number.
 fn load_often(engine: &Engine, case: Case, file: &TestFile, changes: &Changes) -> Result<u64> {
     let Case { policy, heap, size_bytes, loads, .. } = case;
     let deadline = Instant::now() + PATIENCE;
@@ -143,12 +144,13 @@ fn load_often(engine: &Engine, case: Case, file: &TestFile, changes: &Changes) -
         if number >= loads && met >= loads {
             break;
         }
-        ensure!(Instant::now() < deadline, "{met} of {number} loads met a change");
+        ensure!(Instant::now() < deadline, "{met} of {number} loads overlapped a change");
     }
     Ok(met)
 }
 
-/// What was there all the time is there; the rest is what the file once held, or zero; behind what was loaded all is zero.
+/// The bytes that the file always had must be loaded. Of the others, each is the file's old byte or
+/// zero; after the loaded bytes every byte is zero.
 fn check(outcome: LoadOutcome, what: &str) -> Result<()> {
     let loaded = outcome.segment_bytes.iter().sum::<u64>() as usize;
     let stable = STABLE_BYTES as usize;
@@ -170,7 +172,7 @@ fn check(outcome: LoadOutcome, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Sets a flag when it goes.
+/// Sets the flag when it is dropped.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -186,7 +188,7 @@ struct Changes {
 }
 
 impl Changes {
-    /// Makes the file shorter and longer again, by a hole or by its old content, until it is told to stop.
+    /// Truncates the file and grows it again, by a hole or by its old content, until `stop` is set.
     fn make(&self, file: &TestFile) -> Result<()> {
         let writer = OpenOptions::new().write(true).open(file.path())?;
         let mut numbers = RandomNumbers::new(SEED);

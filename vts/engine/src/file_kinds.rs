@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files of each kind that F2FS knows: whatever `O_DIRECT` turns into on them, the bytes are right and the report says it.
+//! Tests of each kind of file that F2FS has: whatever the file system makes of `O_DIRECT`, the
+//! bytes are right and the report says which path moved them.
 //!
-//! What direct I/O really is on a file is found out here without the engine: by reading it and looking at its page cache.
+//! The tests find out without the engine whether direct I/O is direct: they read the file and count
+//! its pages in the page cache.
 
 use std::fs::File;
 
@@ -25,7 +27,7 @@ const CLIENT: ClientId = ClientId(1000);
 const HEAPS: [&str; 2] = ["system", "udmabuf"];
 const BLOCK_BYTES: u64 = 4096;
 
-/// The range that is loaded, in bytes.
+/// The range to load, in bytes.
 #[derive(Clone, Copy, Debug)]
 struct Range {
     file_offset: u64,
@@ -36,13 +38,13 @@ struct Range {
 
 const WHOLE: Range = Range { file_offset: 0, buffer_offset: 0, len: None };
 
-/// What F2FS does with direct reads of such a file.
+/// How F2FS serves direct reads of a kind of file.
 #[derive(Clone, Copy, Debug)]
 enum Reads {
     Direct,
-    /// It silently makes them buffered; the report tells why in these words.
+    /// Buffered, without an error; the report's detail contains this text.
     Buffered(&'static str),
-    /// As it is mounted; where it makes them buffered, the report tells why in these words.
+    /// Depends on the mount; if buffered, the report's detail contains this text.
     Either(&'static str),
 }
 
@@ -80,7 +82,7 @@ pub fn trials() -> Vec<Trial> {
         for heap in HEAPS {
             let name = format!("{}/{heap}", kind.0);
             trials.push(trial("file_kinds", &name, move || {
-                loads_are_reported_as_they_move(kind, heap)
+                loads_report_the_path_that_moved_the_bytes(kind, heap)
             }));
         }
     }
@@ -94,7 +96,7 @@ fn watched_pages(file: &File) -> Result<u64> {
     }
 }
 
-/// By how many pages the page cache of a file grows by what `action` does.
+/// Calls `action` and counts the pages by which the page cache of the file grows.
 fn growth_pages<T>(file: &KindFile, action: impl FnOnce() -> T) -> Result<(T, u64)> {
     let watched = file.open(Mode::Buffered)?;
     drop_cache(&watched)?;
@@ -103,7 +105,7 @@ fn growth_pages<T>(file: &KindFile, action: impl FnOnce() -> T) -> Result<(T, u6
     Ok((done, watched_pages(&watched)?.saturating_sub(before)))
 }
 
-/// Whether a direct read of the file from this offset on leaves the page cache alone.
+/// Whether a direct read of the file from this offset leaves the page cache unchanged.
 fn reads_directly(file: &KindFile, offset: u64) -> Result<bool> {
     let len = (file.content.len() as u64 - offset).next_multiple_of(BLOCK_BYTES) as usize;
     let memory = Mapping::anonymous(len)?;
@@ -117,7 +119,7 @@ fn reads_directly(file: &KindFile, offset: u64) -> Result<bool> {
     Ok(growth == 0)
 }
 
-/// The trap that the engine has to stay out of: no error tells.
+/// Shows the trap that the engine must avoid: the kernel reports no error.
 fn reads_from_offset_512_are_silently_buffered() -> Result<()> {
     let files = Files::new()?;
     let file = kind_files::ordinary(&files)?;
@@ -126,22 +128,25 @@ fn reads_from_offset_512_are_silently_buffered() -> Result<()> {
     Ok(())
 }
 
-fn loads_are_reported_as_they_move(kind: (&str, Make, Reads, Range), heap: &str) -> Result<()> {
+fn loads_report_the_path_that_moved_the_bytes(
+    kind: (&str, Make, Reads, Range),
+    heap: &str,
+) -> Result<()> {
     let (name, make, reads, range) = kind;
     let files = Files::new()?;
     let file = make(&files)?;
     let is_direct = reads_directly(&file, 0)?;
     println!("INFO: {name}: direct reads are {}", if is_direct { "direct" } else { "buffered" });
-    let words = match reads {
+    let detail = match reads {
         Reads::Direct => {
             ensure!(is_direct, "the file system reads it through the page cache");
             ""
         }
-        Reads::Buffered(words) => {
+        Reads::Buffered(detail) => {
             ensure!(!is_direct, "the file system reads it directly");
-            words
+            detail
         }
-        Reads::Either(words) => words,
+        Reads::Either(detail) => detail,
     };
     let engine = engine(PoolConfig::OFF);
     let copies_files = copies_files(&engine, heap)?;
@@ -151,7 +156,7 @@ fn loads_are_reported_as_they_move(kind: (&str, Make, Reads, Range), heap: &str)
         is_direct,
         is_aligned: range.file_offset % BLOCK_BYTES == range.buffer_offset % BLOCK_BYTES,
         has_buffered_fd: mode == Mode::Buffered || !is_direct,
-        words,
+        detail,
     };
     let named = PathName::ALL.map(Policy::Named);
     for policy in [Policy::Auto, Policy::RequireDirect].into_iter().chain(named) {
@@ -214,24 +219,25 @@ fn check_bytes(outcome: LoadOutcome, file: &KindFile, range: Range) -> Result<()
     Ok(())
 }
 
-/// What decides how a file moves, found out without the engine, except what the kernel can do.
+/// The facts that decide which path moves a file, found without the engine, except what the kernel
+/// supports.
 struct Expectation {
     /// The kernel copies from files to buffers of this heap.
     copies_files: bool,
-    /// There is a memfd behind the buffer.
+    /// The buffer has a memfd.
     is_backed: bool,
     is_direct: bool,
-    /// The offsets in file and buffer are the same modulo the block size.
+    /// The offsets in file and buffer are equal modulo the block size.
     is_aligned: bool,
-    /// The engine has an fd without `O_DIRECT`. It makes one where direct I/O is not direct, not for a path that nobody
-    /// needs.
+    /// The engine has an fd without `O_DIRECT`. It opens one if direct I/O is not direct, but not
+    /// for a path that no request needs.
     has_buffered_fd: bool,
-    /// How the engine calls what keeps direct I/O from the file.
-    words: &'static str,
+    /// Text that the engine's detail must contain if the file prevents direct I/O.
+    detail: &'static str,
 }
 
 impl Expectation {
-    /// Why a path cannot move the file.
+    /// The reason why a path cannot move the file.
     fn obstacle(&self, path: IoPath) -> Option<Reason> {
         let of_file = if !self.is_direct {
             Some(Reason::FileNotDirect)
@@ -253,14 +259,15 @@ impl Expectation {
         }
     }
 
-    /// The engine maps no memfd for a buffer that copy_file_range fills, so that this, too, keeps it from reading into it.
+    /// The engine maps no memfd for a buffer that copy_file_range fills, so direct reads into the
+    /// memfd are impossible for this reason, too.
     fn is_left_unmapped(&self, found: (IoPath, Option<Reason>)) -> bool {
         self.copies_files
             && found.0 == IoPath::UdmabufDirect
             && found.1 == Some(Reason::HeapUnsuitable)
     }
 
-    /// The path that a load takes.
+    /// The path that a load takes, or `None` if the load fails.
     fn path(&self, policy: Policy) -> Option<IoPath> {
         let permitted = |path: &IoPath| match policy {
             Policy::Auto => true,
@@ -289,7 +296,7 @@ impl Expectation {
             ensure!(direct == 0, "{report:?}");
         }
         let around_the_cache = match path {
-            // With nothing but an fd with O_DIRECT it copies from bounce buffers, too.
+            // If its only fd has O_DIRECT, the buffered path also copies from bounce buffers.
             IoPath::Buffered => !self.has_buffered_fd,
             IoPath::CopyFileRangeBuffered => false,
             IoPath::Bounce | IoPath::CopyFileRangeDirect | IoPath::UdmabufDirect => true,
@@ -317,7 +324,7 @@ impl Expectation {
             let of_file =
                 report.not_taken.iter().filter(|not| not.refusal.reason() == Reason::FileNotDirect);
             for not_taken in of_file {
-                self.check_words(&not_taken.refusal.to_string())?;
+                self.check_detail(&not_taken.refusal.to_string())?;
             }
         }
         Ok(())
@@ -332,7 +339,7 @@ impl Expectation {
             }
             (Policy::RequireDirect, EngineError::DirectIoUnavailable { reason, .. })
             | (Policy::Named(PathName::Bounce), EngineError::PathUnavailable { reason, .. }) => {
-                self.check_words(reason)?;
+                self.check_detail(reason)?;
             }
             (Policy::Named(name), EngineError::PathUnavailable { path, reason, .. }) => {
                 ensure!(path.starts_with(&name.to_string()) && !reason.is_empty(), "{error}");
@@ -342,8 +349,8 @@ impl Expectation {
         Ok(())
     }
 
-    fn check_words(&self, detail: &str) -> Result<()> {
-        ensure!(detail.contains(self.words), "not a word of {:?}: {detail}", self.words);
+    fn check_detail(&self, detail: &str) -> Result<()> {
+        ensure!(detail.contains(self.detail), "no {:?} in {detail:?}", self.detail);
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Makes a file of each kind, and makes sure that it is one.
+//! Makes a file of each kind, and checks that the file is of that kind.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -17,22 +17,23 @@ use vts_uapi::fiemap::{extents, ExtentFlags};
 use vts_uapi::fscrypt::{self, KeyIdentifier, MASTER_KEY_BYTES};
 use vts_uapi::{f2fs, fs_verity};
 
-/// No multiple of a block or a sector.
+/// Not a multiple of a block or a sector.
 const SIZE_BYTES: usize = (1 << 20) + 1234;
 const INLINE_BYTES: usize = 100;
-/// What F2FS compresses at a time.
+/// The bytes that F2FS compresses at a time.
 const CLUSTER_BYTES: usize = 16 << 10;
 
-/// A file and what it holds.
+/// A file and its content.
 pub struct KindFile {
     path: PathBuf,
     pub content: Vec<u8>,
-    /// Stays until the file is gone.
+    /// Dropped after the file.
     _key: Option<Key>,
 }
 
 impl KindFile {
-    /// Makes a file with this content, on the disk; `prepare` sees it empty.
+    /// Makes a file with this content and writes it to the disk; `prepare` gets the file while it
+    /// is empty.
     fn new(
         path: PathBuf,
         content: Vec<u8>,
@@ -45,7 +46,7 @@ impl KindFile {
         Ok(Self { path, content, _key: None })
     }
 
-    /// Opens it for reading.
+    /// Opens the file for reading.
     pub fn open(&self, mode: Mode) -> Result<File> {
         let flags = match mode {
             Mode::Buffered => OFlags::empty(),
@@ -91,7 +92,7 @@ pub fn with_holes(files: &Files) -> Result<KindFile> {
 pub fn pinned(files: &Files) -> Result<KindFile> {
     let file = KindFile::new(files.path("pinned"), patterned(3), |file| {
         or_skip(f2fs::pin(file), "F2FS_IOC_SET_PIN_FILE")?;
-        // What is pinned can only be overwritten.
+        // A pinned file can only be overwritten, so its blocks are allocated first.
         fallocate(file, FallocateFlags::empty(), 0, SIZE_BYTES as u64).context("fallocate")
     })?;
     let before = extents(file.open(Mode::Buffered)?)?;
@@ -146,7 +147,7 @@ pub fn encrypted(files: &Files) -> Result<KindFile> {
     let key = Key::add(File::open(files.path(""))?)?;
     or_skip(fscrypt::set_policy(&directory, key.identifier), "FS_IOC_SET_ENCRYPTION_POLICY")?;
     let path = dir.join("f");
-    // A kernel with modules looks for implementations of the algorithms, each time.
+    // A kernel with modules asks for a module of each algorithm, each time.
     println!("EXPECT-AVC: kmod=\"crypto");
     if let Err(error) = File::create_new(&path) {
         let lacks_algorithm = error.raw_os_error() == Some(Errno::NOPKG.raw_os_error());
@@ -162,7 +163,7 @@ pub fn encrypted(files: &Files) -> Result<KindFile> {
     Ok(KindFile { _key: Some(key), ..file })
 }
 
-/// A master key that goes when the test ends.
+/// A master key that is removed when the test ends.
 struct Key {
     on: File,
     identifier: KeyIdentifier,

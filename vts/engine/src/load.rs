@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Engines, requests and buffers, shortened for tests.
+//! Short forms of engines, requests and buffers for the tests.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,17 +10,17 @@ use dmabuf_engine::{Buffer, ClientId, Context, Engine, EngineConfig, LoadOutcome
 use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::mapped_buffer::MappedBuffer;
 
-/// An engine with this pool, on the heaps of the device.
+/// Makes an engine with this pool on the heaps of the device.
 pub fn engine(pool: PoolConfig) -> Engine {
     Engine::new(EngineConfig::new(false, pool))
 }
 
-/// A new buffer of a heap; of the size that the segments need if `size_bytes` is 0.
+/// A request for a new buffer of a heap; if `size_bytes` is 0, of the size that the segments need.
 pub fn new_buffer(heap: &str, size_bytes: u64) -> NewBuffer {
     NewBuffer { heap: heap.to_owned(), size_bytes, name: "vts".to_owned() }
 }
 
-/// A whole file.
+/// A segment that covers a whole file.
 pub const WHOLE: Segment = Segment::WHOLE_FILE;
 
 /// Loads segments of a file into a new buffer.
@@ -36,10 +36,10 @@ pub fn load(
     engine.load(LoadRequest { policy, ..load }, &Context::new(client))
 }
 
-/// A request's own fd of a file.
+/// Duplicates an fd for a request, which owns its fds.
 ///
 /// # Panics
-/// Where the process has no fd left, which fails the test.
+/// If the process has no free fd, which fails the test.
 pub fn owned(fd: impl AsFd) -> OwnedFd {
     fd.as_fd().try_clone_to_owned().expect("an fd can be duplicated")
 }
@@ -53,7 +53,7 @@ pub fn allocate(
     engine.allocate(new, &Context::new(client))
 }
 
-/// All bytes of a buffer, as another process would see them.
+/// Reads all bytes of a buffer, as another process would.
 pub fn contents(buffer: &Buffer) -> Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(buffer.size_bytes)?];
     let mapped =
@@ -63,7 +63,7 @@ pub fn contents(buffer: &Buffer) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The buffer of a load that made one.
+/// Returns the buffer of a load that made one.
 pub fn made(outcome: LoadOutcome) -> Result<Buffer> {
     outcome.buffer.context("the load made no buffer")
 }

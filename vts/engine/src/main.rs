@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! VtsDmaBufEngineTest: what of the engine no client of the service can see, on the heaps and file systems of a device.
+//! VtsDmaBufEngineTest: tests of engine behaviour that no client of the service can see, on the
+//! heaps and file systems of a device.
 //!
-//! Runs as root. Files are made in `$DMABUF_TEST_DIR`, by default `/data/vendor/dmabuf_loader`; the test of random loads
-//! also uses each directory of `$DMABUF_TEST_MORE_DIRS`, separated by colons, for other file systems.
+//! Runs as root. Files are made in `$DMABUF_TEST_DIR`, by default `/data/vendor/dmabuf_loader`; the
+//! test of random loads also uses each directory of `$DMABUF_TEST_MORE_DIRS`, separated by colons,
+//! to cover other file systems.
 
 // The target is named after the module, as Soong would name it.
 #![allow(non_snake_case)]
@@ -23,7 +25,7 @@ use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Tests watch how much memory there is, of which kind.
+    // Tests measure the free memory of each kind.
     arguments.test_threads = arguments.test_threads.or(Some(1));
     let trials = [
         changing_files::trials(),

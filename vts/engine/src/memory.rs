@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The kinds of memory that udmabufs are made of, and what memory the engine keeps.
+//! Tests of the kinds of memory that udmabufs are made of, and of the memory that the engine
+//! retains.
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_engine::request::Policy;
@@ -16,20 +17,32 @@ const HUGE_PAGE_BYTES: u64 = dmabuf_uapi::mapping::HUGE_PAGE_BYTES as u64;
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("memory", "the_pool_of_huge_pages_is_used", the_pool_of_huge_pages_is_used),
+        trial("memory", "hugetlb_pages_are_used", hugetlb_pages_are_used),
         trial("memory", "transparent_huge_pages_are_used", transparent_huge_pages_are_used),
-        trial("memory", "huge_pages_of_a_dropped_buffer_are_free_again", huge_pages_are_free_again),
-        trial("memory", "base_pages_stand_in_for_an_exhausted_pool", an_exhausted_pool),
-        trial("memory", "bounce_memory_is_kept_once_for_the_kernel_to_take", bounce_memory_is_kept),
+        trial(
+            "memory",
+            "a_dropped_buffer_frees_its_huge_pages",
+            a_dropped_buffer_frees_its_huge_pages,
+        ),
+        trial(
+            "memory",
+            "base_pages_replace_missing_huge_pages",
+            base_pages_replace_missing_huge_pages,
+        ),
+        trial(
+            "memory",
+            "bounce_memory_is_retained_reclaimably",
+            bounce_memory_is_retained_reclaimably,
+        ),
     ]
 }
 
-/// A figure of /proc/meminfo, without its unit.
+/// Returns a value of /proc/meminfo, without its unit.
 fn meminfo(key: &str) -> Result<u64> {
     figure("/proc/meminfo", key)
 }
 
-/// A figure of a file with lines as `key: figure unit`.
+/// Returns a value of a file with lines of the form `key: value unit`.
 fn figure(file: &str, key: &str) -> Result<u64> {
     let text = std::fs::read_to_string(file)?;
     let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
@@ -45,7 +58,7 @@ fn free_huge_pages(at_least: u64) -> Result<u64> {
     Ok(free)
 }
 
-fn the_pool_of_huge_pages_is_used() -> Result<()> {
+fn hugetlb_pages_are_used() -> Result<()> {
     let before = free_huge_pages(8)?;
     let files = Files::new()?;
     let size_bytes = 8 * HUGE_PAGE_BYTES - 4096 - 77;
@@ -66,7 +79,7 @@ fn the_pool_of_huge_pages_is_used() -> Result<()> {
     Ok(())
 }
 
-fn huge_pages_are_free_again() -> Result<()> {
+fn a_dropped_buffer_frees_its_huge_pages() -> Result<()> {
     let before = free_huge_pages(4)?;
     let engine = engine(PoolConfig::OFF);
     for _ in 0..10 {
@@ -77,7 +90,7 @@ fn huge_pages_are_free_again() -> Result<()> {
     Ok(())
 }
 
-fn an_exhausted_pool() -> Result<()> {
+fn base_pages_replace_missing_huge_pages() -> Result<()> {
     let free = free_huge_pages(1)?;
     let engine = engine(PoolConfig::OFF);
     let new = new_buffer("udmabuf", (free + 1) * HUGE_PAGE_BYTES);
@@ -87,14 +100,15 @@ fn an_exhausted_pool() -> Result<()> {
     Ok(())
 }
 
-/// Huge pages that were ever made for files of tmpfs. How many there are now, the kernel tells only with a delay.
+/// Counts the huge pages ever made for files of tmpfs. The kernel updates the number of current
+/// ones only after a delay.
 fn transparent_huge_pages_made() -> Result<u64> {
     let text = std::fs::read_to_string("/proc/vmstat")?;
     let count = text.lines().find_map(|line| line.strip_prefix("thp_file_alloc "));
     Ok(count.context("no thp_file_alloc in /proc/vmstat")?.parse()?)
 }
 
-/// A size that the pool would waste too much on.
+/// Loads a size for which hugetlb pages would waste too much memory.
 fn transparent_huge_pages_are_used() -> Result<()> {
     let enabled = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
     if !std::fs::read_to_string(enabled)?.contains("[advise]") {
@@ -115,10 +129,11 @@ fn transparent_huge_pages_are_used() -> Result<()> {
     Ok(())
 }
 
-/// One after the other, so that later loads use what earlier ones have left, and at the same time.
-fn bounce_memory_is_kept() -> Result<()> {
-    const KEPT_KIB: u64 = 4096;
-    /// Of base pages a processor may still have some in a list of its own.
+/// Loads one after the other, so that later loads use the memory that earlier ones left, and then
+/// several at the same time.
+fn bounce_memory_is_retained_reclaimably() -> Result<()> {
+    const RETAINED_KIB: u64 = 4096;
+    /// A processor may still have some base pages in a list of its own.
     const LISTED_KIB: u64 = 256;
     let files = Files::new()?;
     let file = files.patterned("f", 3, 5 * HUGE_PAGE_BYTES + 77)?;
@@ -131,7 +146,7 @@ fn bounce_memory_is_kept() -> Result<()> {
         let len_bytes = outcome.segment_bytes.iter().sum::<u64>() as usize;
         let bytes = contents(&made(outcome)?)?;
         assert_same(&bytes[..len_bytes], &file.expected(0, len_bytes), "loaded");
-        ensure!(bytes[len_bytes..].iter().all(|byte| *byte == 0), "behind the end of the file");
+        ensure!(bytes[len_bytes..].iter().all(|byte| *byte == 0), "after the end of the file");
         Ok(())
     };
     for file in [&file, &shorter, &file] {
@@ -141,11 +156,11 @@ fn bounce_memory_is_kept() -> Result<()> {
         let loads = [(); 4].map(|()| scope.spawn(|| bounce(&file)));
         loads.into_iter().try_for_each(|load| load.join().expect("a load does not panic"))
     })?;
-    // What the kernel may take without writing it anywhere.
-    let kept_kib = figure("/proc/self/smaps_rollup", "LazyFree")?;
+    // Memory that the kernel may reclaim without writing it to disk.
+    let retained_kib = figure("/proc/self/smaps_rollup", "LazyFree")?;
     ensure!(
-        (KEPT_KIB - LISTED_KIB..=KEPT_KIB).contains(&kept_kib),
-        "{kept_kib} KiB are the kernel's to take"
+        (RETAINED_KIB - LISTED_KIB..=RETAINED_KIB).contains(&retained_kib),
+        "{retained_kib} KiB are LazyFree"
     );
     Ok(())
 }

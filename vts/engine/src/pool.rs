@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The pool: buffers come back, and no client sees another's bytes.
+//! Tests of the pool: released buffers are reclaimed, and no client sees the bytes of another.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -26,22 +26,22 @@ const SIZE_BYTES: u64 = 4 << 20;
 const POOL: PoolConfig = PoolConfig::of_bytes(64 << 20);
 const HEAPS: [&str; 2] = ["system", "udmabuf"];
 
-/// Long enough for the pool's thread to reclaim what clients have released, and to zero it.
+/// Long enough for the pool's thread to reclaim released buffers and to zero them.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 type Test = fn(&str) -> Result<()>;
 
 pub fn trials() -> Vec<Trial> {
     let tests: [(&str, Test); 11] = [
-        ("a_client_that_loads_again_gets_its_buffer_back", a_client_that_loads_again),
-        ("a_client_that_loads_again_need_not_wait", a_client_that_need_not_wait),
-        ("a_buffer_that_its_client_keeps_is_not_loaded_again", a_buffer_that_its_client_keeps),
-        ("what_a_shorter_file_leaves_of_a_page_is_zero", what_a_shorter_file_leaves),
+        ("a_client_gets_its_released_buffer_again", a_client_gets_its_released_buffer_again),
+        ("a_released_buffer_is_found_at_once", a_released_buffer_is_found_at_once),
+        ("a_buffer_in_use_is_not_reused", a_buffer_in_use_is_not_reused),
+        ("a_reused_buffer_is_zero_after_the_file", a_reused_buffer_is_zero_after_the_file),
         ("no_client_sees_the_bytes_of_another", no_client_sees_the_bytes_of_another),
-        ("a_buffer_that_is_mapped_or_held_stays_away", a_buffer_that_is_mapped_or_held),
-        ("a_buffer_that_a_device_uses_stays_away", a_buffer_that_a_device_uses),
+        ("a_mapped_or_held_buffer_is_not_reclaimed", a_mapped_or_held_buffer_is_not_reclaimed),
+        ("an_attached_buffer_is_not_reclaimed", an_attached_buffer_is_not_reclaimed),
         ("the_cap_holds", the_cap_holds),
-        ("small_buffers_go_back_to_their_client_alone", small_buffers),
+        ("small_buffers_return_to_their_client_only", small_buffers_return_to_their_client_only),
         ("an_idle_pool_frees_everything", an_idle_pool),
         ("memory_pressure_empties_the_pool", memory_pressure),
     ];
@@ -68,7 +68,7 @@ fn patterned(files: &Files, seed: u64) -> Result<TestFile> {
     files.patterned(&seed.to_string(), seed, SIZE_BYTES)
 }
 
-fn a_client_that_loads_again(heap: &str) -> Result<()> {
+fn a_client_gets_its_released_buffer_again(heap: &str) -> Result<()> {
     let files = Files::new()?;
     let engine = engine(POOL);
     for seed in 1..6 {
@@ -85,8 +85,8 @@ fn a_client_that_loads_again(heap: &str) -> Result<()> {
     Ok(())
 }
 
-/// The request itself finds what has just been released.
-fn a_client_that_need_not_wait(heap: &str) -> Result<()> {
+/// The request itself finds the buffer that its client released just before.
+fn a_released_buffer_is_found_at_once(heap: &str) -> Result<()> {
     let files = Files::new()?;
     let engine = engine(POOL);
     for seed in 0..20 {
@@ -95,37 +95,37 @@ fn a_client_that_need_not_wait(heap: &str) -> Result<()> {
         let bytes = contents(&buffer)?;
         assert_same(&bytes, &file.expected(0, SIZE_BYTES as usize), &format!("load {seed}"));
     }
-    // Except while the pool's thread looks at the same buffer.
+    // Some requests miss because the pool's thread examines the same buffer.
     let now = stats(&engine)?;
     ensure!(now.hits == 19 && now.reclaimed >= 15 && now.made < 5, "{now:?}");
     Ok(())
 }
 
-/// Whatever a client keeps, mappings and copies of fds among it, stays as it was loaded.
-fn a_buffer_that_its_client_keeps(heap: &str) -> Result<()> {
+/// Buffers that a client still holds by an fd or a mapping keep their bytes.
+fn a_buffer_in_use_is_not_reused(heap: &str) -> Result<()> {
     let files = Files::new()?;
     let engine = engine(POOL);
     let file = |seed| patterned(&files, seed);
-    let kept = load_whole(&engine, CAMERA, heap, &file(0)?.direct()?)?;
+    let held = load_whole(&engine, CAMERA, heap, &file(0)?.direct()?)?;
     let mapped = load_whole(&engine, CAMERA, heap, &file(1)?.direct()?)?;
     let mapping = Mapping::shared(&mapped.fd, SIZE_BYTES as usize, MappingAccess::Read)?;
     drop(mapped);
     for seed in 2..8 {
         drop(load_whole(&engine, CAMERA, heap, &file(seed)?.direct()?)?);
     }
-    assert_same(&contents(&kept)?, &file(0)?.expected(0, SIZE_BYTES as usize), "kept");
+    assert_same(&contents(&held)?, &file(0)?.expected(0, SIZE_BYTES as usize), "held");
     let mut bytes = vec![0; SIZE_BYTES as usize];
     mapping.read(0, &mut bytes)?;
     assert_same(&bytes, &file(1)?.expected(0, SIZE_BYTES as usize), "mapped");
     Ok(())
 }
 
-fn what_a_shorter_file_leaves(heap: &str) -> Result<()> {
+fn a_reused_buffer_is_zero_after_the_file(heap: &str) -> Result<()> {
     let files = Files::new()?;
     let engine = engine(POOL);
     drop(load_whole(&engine, CAMERA, heap, &patterned(&files, 1)?.direct()?)?);
     wait_until(&engine, "the buffer is back", |stats| stats.reclaimed == 1)?;
-    // As many pages, and a last one that is not full.
+    // The shorter file has as many pages, and its last one is partial.
     let size_bytes = SIZE_BYTES - 1000;
     let shorter = files.patterned("shorter", 2, size_bytes)?;
     let buffer = load_whole(&engine, CAMERA, heap, &shorter.direct()?)?;
@@ -143,7 +143,7 @@ fn no_client_sees_the_bytes_of_another(heap: &str) -> Result<()> {
     let new = || new_buffer(heap, SIZE_BYTES);
     drop(load_whole(&engine, CAMERA, heap, &patterned(&files, 1)?.direct()?)?);
     wait_until(&engine, "the buffer is back", |stats| stats.reclaimed == 1)?;
-    // Before the pool has zeroed it, and for either way of asking for zeroes.
+    // Before the pool has zeroed the buffer, for the same client and for another.
     for client in [OTHER, CAMERA] {
         let bytes = contents(&allocate(&engine, client, &new())?)?;
         assert_filled(&bytes, 0, "an allocated buffer");
@@ -168,7 +168,7 @@ fn no_client_sees_the_bytes_of_another(heap: &str) -> Result<()> {
     Ok(())
 }
 
-fn a_buffer_that_is_mapped_or_held(heap: &str) -> Result<()> {
+fn a_mapped_or_held_buffer_is_not_reclaimed(heap: &str) -> Result<()> {
     let files = Files::new()?;
     let engine = engine(POOL);
     let file = patterned(&files, 1)?.direct()?;
@@ -176,21 +176,21 @@ fn a_buffer_that_is_mapped_or_held(heap: &str) -> Result<()> {
     let mapping = Mapping::shared(&buffer.fd, 4096, MappingAccess::Read)?;
     let second = buffer.fd.try_clone()?;
     drop(buffer);
-    stays_away(&engine, "held and mapped")?;
+    expect_not_reclaimed(&engine, "held and mapped")?;
     drop(second);
-    stays_away(&engine, "mapped")?;
+    expect_not_reclaimed(&engine, "mapped")?;
     drop(mapping);
     wait_until(&engine, "the buffer is back", |stats| stats.reclaimed == 1)
 }
 
-fn stays_away(engine: &Engine, what: &str) -> Result<()> {
+fn expect_not_reclaimed(engine: &Engine, what: &str) -> Result<()> {
     std::thread::sleep(Duration::from_millis(500));
     let now = stats(engine)?;
     ensure!(now.reclaimed == 0 && now.in_use == 1, "{what}: {now:?}");
     Ok(())
 }
 
-fn a_buffer_that_a_device_uses(heap: &str) -> Result<()> {
+fn an_attached_buffer_is_not_reclaimed(heap: &str) -> Result<()> {
     let node = find_card("vgem").ok_or_else(|| skip("the kernel has no vgem"))?;
     let card = open_card(&node).with_context(|| format!("opening {node:?}"))?;
     let files = Files::new()?;
@@ -198,7 +198,7 @@ fn a_buffer_that_a_device_uses(heap: &str) -> Result<()> {
     let buffer = load_whole(&engine, CAMERA, heap, &patterned(&files, 1)?.direct()?)?;
     let attachment = GemHandle::import(card.as_fd(), &buffer.fd)?;
     drop(buffer);
-    stays_away(&engine, "attached")?;
+    expect_not_reclaimed(&engine, "attached")?;
     drop(attachment);
     wait_until(&engine, "the buffer is back", |stats| stats.reclaimed == 1)
 }
@@ -218,17 +218,17 @@ fn the_cap_holds(heap: &str) -> Result<()> {
     Ok(())
 }
 
-/// What the service has where nothing else is said.
-fn small_buffers(heap: &str) -> Result<()> {
-    // The last two need the buffer mapped, and it stays so.
+/// Uses the default configuration of the service.
+fn small_buffers_return_to_their_client_only(heap: &str) -> Result<()> {
+    // The last two policies need a mapping of the buffer, which the pool retains.
     [Policy::Auto, Policy::Named(PathName::Bounce), Policy::Named(PathName::Buffered)]
         .into_iter()
         .try_for_each(|policy| {
-            small_buffers_by(heap, policy).with_context(|| format!("{policy:?}"))
+            check_small_buffers(heap, policy).with_context(|| format!("{policy:?}"))
         })
 }
 
-fn small_buffers_by(heap: &str, policy: Policy) -> Result<()> {
+fn check_small_buffers(heap: &str, policy: Policy) -> Result<()> {
     const SMALL_BYTES: u64 = 5000;
     let files = Files::new()?;
     let engine = engine(PoolConfig::SMALL_BUFFERS);
@@ -249,13 +249,13 @@ fn small_buffers_by(heap: &str, policy: Policy) -> Result<()> {
     let (buffer, bytes) = held.context("no load 5")?;
     assert_same(&contents(&buffer)?, &bytes, "the buffer that its client has held");
     drop(buffer);
-    // Except while the pool's thread looks at the same buffer.
+    // Some requests miss because the pool's thread examines the same buffer.
     let now = stats(&engine)?;
     ensure!(now.hits >= 15 && now.hits + now.misses == 20, "{now:?}");
     ensure!(now.misses >= 2, "the second client had a buffer of the first: {now:?}");
-    // It does not keep a large one.
+    // This pool does not retain a large buffer.
     let large = load_whole(&engine, CAMERA, heap, &patterned(&files, 20)?.direct()?)?;
-    wait_until(&engine, "nothing is kept", |stats| stats.free == 0 && stats.in_use == 0)?;
+    wait_until(&engine, "nothing is retained", |stats| stats.free == 0 && stats.in_use == 0)?;
     drop(large);
     let now = stats(&engine)?;
     ensure!(now.hits + now.misses == 20 && (now.made, now.zeroed_bytes) == (0, 0), "{now:?}");
@@ -287,7 +287,7 @@ fn memory_pressure(heap: &str) -> Result<()> {
     wait_until(&engine, "the pool is empty", |stats| stats.free == 0)
 }
 
-/// A process that has too little memory for what it reads.
+/// A process that has less memory than the file that it reads.
 struct Pressure {
     cgroup: PathBuf,
     reader: Child,
@@ -297,7 +297,7 @@ impl Pressure {
     fn by_reading(file: &Path) -> Result<Self> {
         let cgroup = PathBuf::from("/sys/fs/cgroup/dmabuf_pressure");
         std::fs::create_dir(&cgroup).with_context(|| format!("{}", cgroup.display()))?;
-        // Over it, the kernel lets its tasks sleep, which counts as waiting for memory.
+        // Above this limit the kernel makes the tasks sleep, which counts as memory pressure.
         std::fs::write(cgroup.join("memory.high"), "1M")?;
         let script = r#"echo $$ > "$0/cgroup.procs" && while :; do cat "$1"; done"#;
         let reader = Command::new("/system/bin/sh")
@@ -314,7 +314,7 @@ impl Drop for Pressure {
     fn drop(&mut self) {
         let _ = std::fs::write(self.cgroup.join("cgroup.kill"), "1");
         let _ = self.reader.wait();
-        // Its last process may have to be reaped by somebody else first.
+        // Another process may have to reap the last process first.
         for _ in 0..100 {
             if std::fs::remove_dir(&self.cgroup).is_ok() {
                 break;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Random writes, truncations and loads, in the manner of fsx: whatever happened to a file, every path loads what a
-//! reference copy says. `$DMABUF_TEST_SEED` repeats a run.
+//! Random writes, truncations and loads, in the manner of fsx: whatever happened to the file, every
+//! path loads what a reference copy holds. `$DMABUF_TEST_SEED` repeats a sequence.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -79,9 +79,9 @@ struct Random {
     numbers: RandomNumbers,
     engine: Engine,
     writer: File,
-    /// For writes and loads; file systems without direct I/O have none.
+    /// For writes and loads; `None` on file systems without direct I/O.
     direct: Option<File>,
-    /// What the file should hold.
+    /// The expected content of the file.
     reference: Vec<u8>,
     loads: u64,
     direct_loads: u64,
@@ -121,7 +121,7 @@ impl Random {
         Ok(())
     }
 
-    /// Shorter, or longer by a hole.
+    /// Truncates the file, or grows it by a hole.
     fn truncate(&mut self) -> Result<()> {
         let len = self.numbers.place(MAX_FILE_BYTES);
         self.writer.set_len(len).context("truncate")?;
@@ -171,9 +171,9 @@ impl Random {
         Ok(())
     }
 
-    /// One to six ranges with gaps of any size between their places in the buffer. Their places in the
-    /// file may nest, overlap, repeat and touch; and small ones that lie close together are read
-    /// together.
+    /// Makes one to six ranges with gaps of any size between their places in the buffer. Their
+    /// places in the file may nest, overlap, repeat and touch; small ones that lie close together
+    /// are coalesced.
     fn segments(&mut self) -> Vec<Segment> {
         let mut place = 0;
         let count = 1 + self.numbers.below(6);
@@ -200,7 +200,7 @@ impl Random {
             .collect()
     }
 
-    /// Offset and length of a range of the file, often one that has to do with an earlier one.
+    /// Returns offset and length of a range of the file, often related to an earlier one.
     fn range(&mut self, earlier: &[(u64, u64)]) -> (u64, u64) {
         let len = match self.numbers.below(2) {
             0 => self.numbers.place(1 << 20),
@@ -223,7 +223,7 @@ impl Random {
         }
     }
 
-    /// How many bytes of a segment the file has.
+    /// Returns how many bytes of a segment the file has.
     fn available(&self, segment: &Segment) -> u64 {
         let rest = (self.reference.len() as u64).saturating_sub(segment.file_offset_bytes);
         length(segment).min(rest)
