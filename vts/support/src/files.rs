@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The files of a test, in a directory of their own that goes when the test ends.
+//! The files of a test, in a directory of their own that is removed when the test ends.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -21,30 +21,30 @@ pub struct Files {
 }
 
 impl Files {
-    /// Makes the directory.
+    /// Makes the directory in `$DMABUF_TEST_DIR`.
     pub fn new() -> Result<Self> {
         let parent = std::env::var_os(WORK_DIR_VARIABLE).unwrap_or(DEFAULT_WORK_DIR.into());
         Self::new_in(Path::new(&parent)).with_context(|| format!("set {WORK_DIR_VARIABLE}"))
     }
 
-    /// Makes the directory in another one.
+    /// Makes the directory in `parent`.
     pub fn new_in(parent: &Path) -> Result<Self> {
         let dir = TempDir::with_prefix_in("dmabuf.", parent)
-            .with_context(|| format!("no work directory in {parent:?}"))?;
+            .with_context(|| format!("cannot make a work directory in {parent:?}"))?;
         Ok(Self { dir })
     }
 
-    /// A path in the directory.
+    /// Returns the path of a name in the directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// A file with patterned content, on the disk and not in the page cache.
+    /// Makes a file with patterned content, written to the disk and dropped from the page cache.
     pub fn patterned(&self, name: &str, seed: u64, size_bytes: u64) -> Result<TestFile> {
         self.sparse(name, seed, 0, size_bytes)
     }
 
-    /// A file with a hole up to `data_offset_bytes` and patterned content from there to its end.
+    /// Makes a file with a hole up to `data_offset_bytes` and patterned content after it.
     pub fn sparse(
         &self,
         name: &str,
@@ -66,46 +66,46 @@ impl Files {
         Ok(test_file)
     }
 
-    /// A file that is one hole.
+    /// Makes a file that is one hole.
     pub fn hole(&self, name: &str, size_bytes: u64) -> Result<TestFile> {
         self.sparse(name, 0, size_bytes, size_bytes)
     }
 }
 
-/// A file whose content follows the pattern, but for its holes.
+/// A file whose content follows the pattern, except in its holes.
 pub struct TestFile {
     path: PathBuf,
     seed: u64,
 }
 
 impl TestFile {
-    /// Where the file is.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens it for reading through the page cache.
+    /// Opens the file for reading through the page cache.
     pub fn buffered(&self) -> Result<File> {
         self.open(Mode::Buffered)
     }
 
-    /// Opens it for reading with `O_DIRECT`.
+    /// Opens the file for reading with `O_DIRECT`.
     pub fn direct(&self) -> Result<File> {
         self.open(Mode::Direct)
     }
 
-    /// Opens it in either mode.
+    /// Opens the file for reading in the given mode.
     pub fn open(&self, mode: Mode) -> Result<File> {
         mode.open(&self.path)
     }
 
-    /// What the file should have in a range.
+    /// Returns the expected content of a range.
     pub fn expected(&self, offset_bytes: u64, len_bytes: usize) -> Vec<u8> {
         pattern::bytes(self.seed, offset_bytes, len_bytes)
     }
 }
 
-/// How the ordinary file of a copy is open.
+/// The mode in which an ordinary file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Through the page cache.
@@ -115,7 +115,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Both.
+    /// Both modes.
     pub const ALL: [Self; 2] = [Self::Buffered, Self::Direct];
 
     /// Opens a file for reading.
@@ -126,7 +126,7 @@ impl Mode {
         }
     }
 
-    /// Makes a file for saving to, or opens one that is there without truncating it.
+    /// Makes a file for saving, or opens an existing one without truncating it.
     pub fn open_output(self, path: &Path) -> Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -144,12 +144,12 @@ fn open_direct(options: &mut OpenOptions, path: &Path) -> Result<File> {
         .with_context(|| format!("O_DIRECT on {path:?}"))
 }
 
-/// Takes the clean pages of a file out of the page cache.
+/// Drops the clean pages of a file from the page cache.
 pub fn drop_cache(file: &File) -> Result<()> {
     fadvise(file, 0, None, Advice::DontNeed).context("fadvise")
 }
 
-/// The whole content, read without `O_DIRECT`.
+/// Reads the whole content, without `O_DIRECT`.
 pub fn content(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("reading {path:?}"))
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How a test ends: passed, failed, or skipped with a reason.
+//! The outcome of a test: passed, failed, or skipped with a reason.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use libtest_mimic::{Completion, Failed, Trial};
 use rustix::io::Errno;
 
-/// Why a test cannot run here.
+/// The reason why a test cannot run here.
 #[derive(Debug)]
 struct Skip(String);
 
@@ -19,12 +19,12 @@ impl fmt::Display for Skip {
 
 impl std::error::Error for Skip {}
 
-/// The error that ends a test as skipped.
+/// Makes the error that ends a test as skipped.
 pub fn skip(reason: impl Into<String>) -> anyhow::Error {
     Skip(reason.into()).into()
 }
 
-/// Ends the test as skipped where kernel or disk lack what it takes to make a file of a kind.
+/// Skips the test if kernel or disk do not support what `made` attempted.
 pub fn or_skip<T>(made: rustix::io::Result<T>, what: &str) -> Result<T> {
     match made {
         Err(errno @ (Errno::NOTTY | Errno::OPNOTSUPP | Errno::NOPKG)) => {
@@ -34,7 +34,8 @@ pub fn or_skip<T>(made: rustix::io::Result<T>, what: &str) -> Result<T> {
     }
 }
 
-/// A test of a topic. It fails by an error or a panic.
+/// Makes the trial of a test. An error or a panic fails it; the error of [`skip`] marks it as
+/// ignored.
 pub fn trial(topic: &str, name: &str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
     Trial::ignorable_test(format!("{topic}::{name}"), move || match test() {
         Ok(()) => Ok(Completion::Completed),

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! File contents in which every word tells its position, so that misplaced bytes show.
+//! File content in which every word depends on its position, so that misplaced bytes are detected.
 
-/// What a buffer is filled with before a test, to see which bytes change.
+/// The value that tests fill a buffer with beforehand, to detect which bytes change.
 pub const UNTOUCHED: u8 = 0xa5;
 
-/// The bytes from `position` on of the endless content number `seed`.
+/// Returns the bytes from `position` of the endless content number `seed`.
 pub fn bytes(seed: u64, position: u64, len_bytes: usize) -> Vec<u8> {
     let first = position / 8;
     let skip = (position % 8) as usize;
@@ -23,7 +23,7 @@ fn word(seed: u64, index: u64) -> u64 {
     mixed ^ (mixed >> 29)
 }
 
-/// Fails with the first difference, not with megabytes of bytes.
+/// Fails with the first difference instead of printing megabytes.
 #[track_caller]
 pub fn assert_same(seen: &[u8], expected: &[u8], what: &str) {
     assert_eq!(seen.len(), expected.len(), "{what}: length");
@@ -33,7 +33,7 @@ pub fn assert_same(seen: &[u8], expected: &[u8], what: &str) {
     }
 }
 
-/// Fails unless all bytes have one value.
+/// Fails unless every byte is `value`.
 #[track_caller]
 pub fn assert_filled(seen: &[u8], value: u8, what: &str) {
     if let Some(at) = seen.iter().position(|byte| *byte != value) {

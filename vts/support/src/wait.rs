@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Waiting for what another thread or process does.
+//! Waiting for the effects of another thread or process.
 
 use std::fmt::Debug;
 use std::thread;
@@ -9,9 +9,9 @@ use anyhow::{bail, Result};
 
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Looks again and again until what is seen `holds`.
+/// Calls `look` again and again until `holds` accepts its result.
 ///
-/// Fails with the last sight if that has not come within `patience`.
+/// Fails with the last result if `holds` does not accept one within `patience`.
 pub fn wait_until<S: Debug>(
     patience: Duration,
     what: &str,
@@ -25,7 +25,7 @@ pub fn wait_until<S: Debug>(
             return Ok(());
         }
         if Instant::now() >= deadline {
-            bail!("after {patience:?} still not: {what}: {seen:?}");
+            bail!("not within {patience:?}: {what}: {seen:?}");
         }
         thread::sleep(LOOK_EVERY);
     }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_looks_until_it_holds_or_patience_ends() {
+    fn waiting_ends_when_the_condition_holds_or_time_is_up() {
         let count = Cell::new(0);
         let look = || {
             count.set(count.get() + 1);
@@ -46,6 +46,6 @@ mod tests {
         };
         wait_until(Duration::from_secs(60), "three", look, |seen| *seen == 3).unwrap();
         let error = wait_until(Duration::ZERO, "never", look, |_| false).unwrap_err().to_string();
-        assert_eq!(error, "after 0ns still not: never: 4");
+        assert_eq!(error, "not within 0ns: never: 4");
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Fds of each kind that no path leads to: what a client may pass where a dma-buf is expected.
+//! Makes an fd of each kind that has no path: what a client may pass where a dma-buf is expected.
 //!
 //! Source: the man page of each system call; `include/uapi/linux` of Linux 6.12.
 
@@ -16,13 +16,13 @@ use crate::{from_nix, opened};
 
 // Not in the libc crate for Android.
 const FAN_CLOEXEC: libc::c_uint = 0x1;
-/// Makes a group that needs no privilege, Linux 5.13.
+/// Makes a group that needs no privilege, since Linux 5.13.
 const FAN_REPORT_FID: libc::c_uint = 0x200;
 const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
 /// The same number on every architecture.
 const SYS_MEMFD_SECRET: libc::c_long = 447;
 
-// In no crate.
+// Defined in no crate.
 const UFFD_USER_MODE_ONLY: libc::c_int = 1;
 const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
@@ -94,7 +94,7 @@ impl Kind {
         Self::Socket,
     ];
 
-    /// Whether a kernel may lack the kind, or refuse it to an ordinary process.
+    /// Whether a kernel may lack the kind, or refuse it to an unprivileged process.
     pub fn is_optional(self) -> bool {
         match self {
             Self::Epoll
@@ -119,7 +119,7 @@ impl Kind {
     /// Opens an fd of the kind.
     ///
     /// # Errors
-    /// - `NOSYS`, `INVAL`, `OPNOTSUPP`: the kernel lacks the kind or has it turned off.
+    /// - `NOSYS`, `INVAL`, `OPNOTSUPP`: the kernel lacks the kind or has it disabled.
     /// - `PERM`, `ACCESS`: the process needs a privilege, or SELinux refuses it.
     /// - `MFILE`, `NFILE`, `NOMEM`.
     pub fn open(self) -> Result<OwnedFd> {
@@ -267,7 +267,7 @@ mod tests {
     use super::*;
     use dmabuf_uapi::dma_buf::size_if_dma_buf;
 
-    fn expect_no_dma_buf(kinds: &[Kind]) {
+    fn expect_not_dma_bufs(kinds: &[Kind]) {
         for kind in kinds {
             match kind.open() {
                 Ok(fd) => assert_eq!(size_if_dma_buf(&fd), Ok(None), "{kind}"),
@@ -280,14 +280,14 @@ mod tests {
     fn no_kind_is_a_dma_buf_even_after_an_epoll_fd() {
         let (epoll, others): (Vec<Kind>, Vec<Kind>) =
             Kind::ALL.iter().partition(|kind| **kind == Kind::Epoll);
-        expect_no_dma_buf(&others);
-        expect_no_dma_buf(&epoll);
-        expect_no_dma_buf(&others);
+        expect_not_dma_bufs(&others);
+        expect_not_dma_bufs(&epoll);
+        expect_not_dma_bufs(&others);
     }
 
-    /// By what `/proc/self/fd` calls it.
+    /// Compares with the link in `/proc/self/fd`.
     #[test]
-    fn each_kind_is_what_it_says() {
+    fn each_kind_has_its_name_in_proc() {
         let expected = |kind| match kind {
             Kind::Epoll => "anon_inode:[eventpoll]",
             Kind::Eventfd => "anon_inode:[eventfd]",
@@ -297,7 +297,7 @@ mod tests {
             Kind::Fanotify => "anon_inode:[fanotify]",
             Kind::IoUring => "anon_inode:[io_uring]",
             Kind::Userfaultfd => "anon_inode:[userfaultfd]",
-            // In a file system of its own since Linux 6.9.
+            // Since Linux 6.9 pidfds are in a file system of their own.
             Kind::Pidfd => "pidfd",
             Kind::BpfMap => "anon_inode:bpf-map",
             Kind::PerfEvent => "anon_inode:[perf_event]",

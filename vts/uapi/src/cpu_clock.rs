@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! CPU clocks: the time that a process or a thread has run, in user space and in the kernel.
+//! CPU clocks: the CPU time of a process or a thread, in user space and in the kernel.
 //!
 //! Source: `clock_getcpuclockid(3)`, `clock_gettime(2)`.
 
@@ -11,15 +11,14 @@ use rustix::io::{Errno, Result};
 
 use crate::from_nix;
 
-/// `PID_MAX_LIMIT`: a clock id has no room for larger numbers, and would silently name another
-/// process.
+/// `PID_MAX_LIMIT`: a clock id cannot hold larger numbers, and would silently name another process.
 const MAX_PID: libc::pid_t = 4 << 20;
 
-/// The CPU clock of one process, or of the calling thread. That of a process counts the threads
-/// that have ended as well.
+/// The CPU clock of one process, or of the calling thread. The clock of a process includes threads
+/// that have ended.
 ///
-/// Of another process it is exact while that process does not run; while it runs, it may lack what
-/// the processors have not yet accounted for: a scheduler tick at most.
+/// The clock of another process is exact while that process does not run. While it runs, the clock
+/// may lack the time since the last scheduler tick of each processor.
 #[derive(Clone, Copy, Debug)]
 pub struct CpuClock(ClockId);
 
@@ -27,23 +26,23 @@ impl CpuClock {
     /// The clock of this process.
     pub const OWN: Self = Self(ClockId::CLOCK_PROCESS_CPUTIME_ID);
 
-    /// The clock of the thread that asks it.
+    /// The clock of the thread that reads it.
     pub const CALLING_THREAD: Self = Self(ClockId::CLOCK_THREAD_CPUTIME_ID);
 
-    /// The clock of the process with that id.
+    /// Returns the clock of the process with this id.
     ///
     /// # Errors
-    /// `SRCH`: no process has that id. `INVAL`: `pid` is not a process id.
+    /// `SRCH`: no process has this id. `INVAL`: `pid` is not a process id.
     pub fn of_process(pid: u32) -> Result<Self> {
         let in_range = |pid: &libc::pid_t| (1..=MAX_PID).contains(pid);
         let pid = libc::pid_t::try_from(pid).ok().filter(in_range).ok_or(Errno::INVAL)?;
         clock_getcpuclockid(Pid::from_raw(pid)).map(Self).map_err(from_nix)
     }
 
-    /// The CPU time so far.
+    /// Returns the CPU time so far.
     ///
     /// # Errors
-    /// `INVAL`: the process is gone.
+    /// `INVAL`: the process has ended.
     pub fn time(self) -> Result<Duration> {
         clock_gettime(self.0).map(Duration::from).map_err(from_nix)
     }
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_not_there_has_no_clock() {
+    fn a_missing_process_has_no_clock() {
         for pid in [0, MAX_PID as u32 + 1, i32::MAX as u32, u32::MAX] {
             assert_eq!(CpuClock::of_process(pid).err(), Some(Errno::INVAL), "{pid}");
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Buffers of a DMA-BUF heap that their holder cannot write.
+//! Allocation of DMA-BUF heap buffers whose fd is read-only.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -7,8 +7,8 @@ use dmabuf_uapi::dma_heap::allocate_in_mode;
 use rustix::fs::OFlags;
 use rustix::io::Result;
 
-/// As [`dmabuf_uapi::dma_heap::allocate`], with an fd that is open for reading only: whoever is
-/// given it cannot change what is in the buffer.
+/// As [`dmabuf_uapi::dma_heap::allocate`], with an fd that is open for reading only: its holder
+/// cannot change the buffer.
 ///
 /// # Errors
 /// As for [`dmabuf_uapi::dma_heap::allocate`].
@@ -22,7 +22,7 @@ mod tests {
     use rustix::io::Errno;
 
     #[test]
-    fn a_file_that_is_no_heap_is_refused() {
+    fn a_file_must_be_a_heap() {
         let null = std::fs::File::open("/dev/null").unwrap();
         assert_eq!(allocate_read_only(&null, 4096).unwrap_err(), Errno::NOTTY);
     }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! DRM PRIME: attaching a dma-buf to a DRM device and exporting that device's own memory as one.
+//! DRM PRIME: attaches a dma-buf to a DRM device, and exports the device's own memory as a dma-buf.
 //!
-//! With the driver vgem, which needs no hardware, this makes any machine an importer and an
-//! exporter of dma-bufs.
+//! With the driver vgem, which needs no hardware, any machine can import and export dma-bufs.
 //!
 //! Source: `include/uapi/drm/drm.h`, `include/uapi/drm/drm_mode.h` of Linux 6.12.
 
@@ -51,8 +50,8 @@ const DRM_IOCTL_PRIME_FD_TO_HANDLE: rustix::ioctl::Opcode =
 const DRM_IOCTL_MODE_CREATE_DUMB: rustix::ioctl::Opcode =
     opcode::read_write::<DrmModeCreateDumb>(b'd', 0xb2);
 
-/// The node of the first primary DRM device (`cardN`) whose parent device is called `name`, for
-/// example `vgem`.
+/// Finds the node of the first primary DRM device (`cardN`) whose parent device is called `name`,
+/// for example `vgem`.
 pub fn find_card(name: &str) -> Option<PathBuf> {
     let entries = std::fs::read_dir(DRM_CLASS_DIR).ok()?;
     entries.flatten().find_map(|entry| {
@@ -80,12 +79,12 @@ pub struct GemHandle<'card> {
 }
 
 impl<'card> GemHandle<'card> {
-    /// Attaches a dma-buf to the device; it stays attached until this is dropped.
+    /// Attaches a dma-buf to the device; it stays attached until this value is dropped.
     ///
     /// # Errors
     /// - `INVAL`: the fd is not a dma-buf.
-    /// - `BUSY`: the buffer is in use in a way that forbids it.
-    /// - `NOSYS`, `OPNOTSUPP`: the driver does not import.
+    /// - `BUSY`: another user of the buffer excludes it.
+    /// - `NOSYS`, `OPNOTSUPP`: the driver does not import dma-bufs.
     pub fn import(card: BorrowedFd<'card>, buffer: impl AsFd) -> Result<Self> {
         let fd = buffer.as_fd().as_raw_fd();
         let mut data = DrmPrimeHandle { handle: 0, flags: 0, fd };
@@ -96,11 +95,11 @@ impl<'card> GemHandle<'card> {
         Ok(Self { card, handle: data.handle })
     }
 
-    /// Makes an object of the device's own memory of at least `len_bytes` bytes, zeroed.
+    /// Makes a zeroed object of at least `len_bytes` bytes in the device's own memory.
     ///
     /// # Errors
-    /// - `INVAL`: the length is 0 or 4 GiB and more.
-    /// - `NOMEM`, and `NOSYS` where the driver has no such memory.
+    /// - `INVAL`: the length is 0, or at least 4 GiB.
+    /// - `NOMEM`; and `NOSYS` if the driver has no such memory.
     pub fn create(card: BorrowedFd<'card>, len_bytes: u64) -> Result<Self> {
         let height = u32::try_from(len_bytes.div_ceil(4096)).map_err(|_| Errno::INVAL)?;
         let mut data = DrmModeCreateDumb {
@@ -122,7 +121,7 @@ impl<'card> GemHandle<'card> {
     /// Exports the object as a dma-buf, open for reading, and for writing if `writable`.
     ///
     /// # Errors
-    /// `NOSYS` where the driver does not export, and those of the exporter.
+    /// `NOSYS` if the driver does not export dma-bufs, and the errors of the exporter.
     pub fn export(&self, writable: bool) -> Result<OwnedFd> {
         let access = if writable { OFlags::RDWR } else { OFlags::RDONLY };
         let flags = (access | OFlags::CLOEXEC).bits();
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_drm_device_is_refused() {
+    fn a_file_must_be_a_drm_device() {
         let null = std::fs::File::open("/dev/null").unwrap();
         assert_eq!(GemHandle::create(null.as_fd(), 4096).unwrap_err(), Errno::NOTTY);
         assert_eq!(GemHandle::import(null.as_fd(), &null).unwrap_err(), Errno::NOTTY);

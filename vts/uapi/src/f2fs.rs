@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! F2FS: pinning a file, so that its blocks stay where they are.
+//! F2FS: pins a file, so that its blocks are not moved.
 //!
 //! Source: `include/uapi/linux/f2fs.h` of Linux 6.12.
 
@@ -12,12 +12,11 @@ const F2FS_IOCTL_MAGIC: u8 = 0xf5;
 
 const F2FS_IOC_SET_PIN_FILE: Opcode = opcode::write::<u32>(F2FS_IOCTL_MAGIC, 13);
 
-/// Pins a file that has no blocks yet: what is written to it later is overwritten in place and not
-/// moved.
+/// Pins a file without blocks: its blocks are overwritten in place from then on and not moved.
 ///
 /// # Errors
 /// - `FBIG`: the file has blocks.
-/// - `INVAL`: no regular file, or mounted such that nothing is overwritten in place.
+/// - `INVAL`: not a regular file, or a mount that overwrites nothing in place.
 /// - `OPNOTSUPP`: the file is compressed.
 /// - `NOTTY`: the file system is not F2FS.
 pub fn pin(file: impl AsFd) -> Result<()> {
@@ -37,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_file_system_cannot_be_pinned() {
+    fn only_a_file_of_f2fs_can_be_pinned() {
         let memfd = dmabuf_uapi::memfd::create_sealed(c"test", 4096).unwrap();
         assert_eq!(pin(&memfd), Err(Errno::NOTTY));
     }

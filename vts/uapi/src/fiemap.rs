@@ -9,46 +9,46 @@ use bitflags::bitflags;
 use rustix::io::Result;
 use rustix::ioctl::{ioctl, opcode, Opcode, Updater};
 
-/// Extents asked for in one call.
+/// Extents requested per call.
 const EXTENTS_PER_CALL: usize = 64;
 
 const FIEMAP_FLAG_SYNC: u32 = 1;
 
 bitflags! {
-    /// What the kernel says of an extent.
+    /// What the kernel reports about an extent.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct ExtentFlags: u32 {
-        /// The last of the file.
+        /// The last extent of the file.
         const LAST = 0x1;
-        /// Its place is not known.
+        /// Its place is unknown.
         const UNKNOWN = 0x2;
-        /// It has no place yet.
+        /// Its place is not yet allocated.
         const DELAYED_ALLOCATION = 0x4;
-        /// Its bytes are stored in another form.
+        /// Its bytes are encoded, for example compressed.
         const ENCODED = 0x8;
         /// Its place is not a multiple of the block size.
         const NOT_ALIGNED = 0x100;
-        /// It lies inside the inode.
+        /// Its bytes are inside the inode.
         const INLINE = 0x200;
-        /// It has a place but was never written; it reads as zeros.
+        /// Allocated but never written; reads return zeroes.
         const UNWRITTEN = 0x800;
-        /// Several of the file system's own extents that adjoin.
+        /// Several adjoining extents of the file system.
         const MERGED = 0x1000;
-        /// The kernel may say more.
+        /// Flags that later kernels add.
         const _ = !0;
     }
 }
 
-/// A run of a file's bytes on its device.
+/// A contiguous range of a file on its device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// Where it begins in the file, in bytes.
+    /// Its offset in the file, in bytes.
     pub file_offset_bytes: u64,
-    /// Where it begins on the block device, in bytes.
+    /// Its offset on the block device, in bytes.
     pub device_offset_bytes: u64,
-    /// How long it is, in bytes.
+    /// Its length, in bytes.
     pub len_bytes: u64,
-    /// What the kernel says of it.
+    /// What the kernel reports about it.
     pub flags: ExtentFlags,
 }
 
@@ -64,7 +64,7 @@ struct RawExtent {
     fe_reserved: [u32; 3],
 }
 
-/// `struct fiemap` without its extents: what the opcode counts.
+/// `struct fiemap` without its extents: the size that the opcode encodes.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Header {
@@ -76,7 +76,7 @@ struct Header {
     fm_reserved: u32,
 }
 
-/// `struct fiemap` with room for extents.
+/// `struct fiemap` with space for extents.
 #[repr(C)]
 struct Request {
     header: Header,
@@ -85,11 +85,11 @@ struct Request {
 
 const FS_IOC_FIEMAP: Opcode = opcode::read_write::<Header>(b'f', 11);
 
-/// The extents of a file, in the order of the file, after what is dirty has been written. Holes
-/// have none.
+/// Returns the extents of a file in ascending order, after writing dirty pages back. Holes have
+/// none.
 ///
 /// # Errors
-/// `OPNOTSUPP`, `NOTTY`: the file system has no extents to tell of.
+/// `OPNOTSUPP`, `NOTTY`: the file system does not report extents.
 pub fn extents(file: impl AsFd) -> Result<Vec<Extent>> {
     let file = file.as_fd();
     let mut all: Vec<Extent> = Vec::new();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Enabling fs-verity on a file, whose content cannot change from then on;
+//! Enables fs-verity on a file, whose content cannot change from then on;
 //! [`dmabuf_uapi::fs_verity`] measures it.
 //!
 //! Source: `include/uapi/linux/fsverity.h` of Linux 6.12.
@@ -30,12 +30,13 @@ struct EnableArg {
 const FS_IOC_ENABLE_VERITY: Opcode = opcode::write::<EnableArg>(b'f', 133);
 
 /// Builds the file's hash tree, SHA-256 over blocks of 4096 bytes without a salt, and makes its
-/// content unchangeable. `file` is open for reading, and nobody has it open for writing.
+/// content immutable. `file` must be open for reading, and no process may have it open for
+/// writing.
 ///
 /// # Errors
-/// - `NOTTY`, `OPNOTSUPP`: the file system has no fs-verity, or not on this disk.
-/// - `TXTBSY`: somebody has the file open for writing.
-/// - `EXIST`: the file has it already.
+/// - `NOTTY`, `OPNOTSUPP`: the file system does not support fs-verity, or not on this disk.
+/// - `TXTBSY`: a process has the file open for writing.
+/// - `EXIST`: the file already has fs-verity.
 pub fn enable(file: impl AsFd) -> Result<()> {
     let arg = EnableArg {
         version: 1,

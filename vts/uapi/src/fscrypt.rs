@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fscrypt: directories whose files are stored encrypted.
+//! fscrypt: adds and removes master keys, and encrypts directories.
 //!
 //! Source: `include/uapi/linux/fscrypt.h` of Linux 6.12, policies of version 2.
 
@@ -11,14 +11,14 @@ use rustix::ioctl::{ioctl, opcode, Opcode, Setter, Updater};
 const FSCRYPT_POLICY_V2: u8 = 2;
 const FSCRYPT_MODE_AES_256_XTS: u8 = 1;
 const FSCRYPT_MODE_AES_256_CTS: u8 = 4;
-/// File names are padded to multiples of 16 bytes, as Android does.
+/// File names are padded to multiples of 16 bytes, as on Android.
 const FSCRYPT_POLICY_FLAGS_PAD_16: u8 = 2;
 const FSCRYPT_KEY_SPEC_TYPE_IDENTIFIER: u32 = 2;
 
 /// Length of a master key in bytes.
 pub const MASTER_KEY_BYTES: usize = 64;
 
-/// What the kernel calls a master key: a hash of it.
+/// The kernel's name of a master key: a hash of the key.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyIdentifier([u8; 16]);
@@ -44,7 +44,7 @@ impl KeySpecifier {
     }
 }
 
-/// `struct fscrypt_add_key_arg` without its key: what the opcode counts.
+/// `struct fscrypt_add_key_arg` without its key: the size that the opcode encodes.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct AddKeyHeader {
@@ -69,7 +69,7 @@ struct RemoveKeyArg {
     reserved: [u32; 5],
 }
 
-/// `struct fscrypt_policy_v1`: only what the opcode counts.
+/// `struct fscrypt_policy_v1`: only for the size that the opcode encodes.
 #[repr(C)]
 struct PolicyV1 {
     modes: [u8; 4],
@@ -89,16 +89,16 @@ struct PolicyV2 {
     master_key_identifier: KeyIdentifier,
 }
 
-/// Declared as one that the kernel writes to, though it reads.
+/// Declared with `_IOR`, although the kernel reads the argument.
 const FS_IOC_SET_ENCRYPTION_POLICY: Opcode = opcode::read::<PolicyV1>(b'f', 19);
 const FS_IOC_ADD_ENCRYPTION_KEY: Opcode = opcode::read_write::<AddKeyHeader>(b'f', 23);
 const FS_IOC_REMOVE_ENCRYPTION_KEY: Opcode = opcode::read_write::<RemoveKeyArg>(b'f', 24);
 
-/// Gives a file system a master key, in the name of the caller's uid. `on` is any file or directory
-/// of it.
+/// Adds a master key to a file system for the caller's uid. `on` is any file or directory of the
+/// file system.
 ///
 /// # Errors
-/// - `NOTTY`, `OPNOTSUPP`: the file system has no encryption, or not on this disk.
+/// - `NOTTY`, `OPNOTSUPP`: the file system does not support encryption, or not on this disk.
 /// - `NOPKG`: the kernel lacks an algorithm.
 pub fn add_key(on: impl AsFd, key: &[u8; MASTER_KEY_BYTES]) -> Result<KeyIdentifier> {
     let mut arg = AddKeyArg {
@@ -117,10 +117,10 @@ pub fn add_key(on: impl AsFd, key: &[u8; MASTER_KEY_BYTES]) -> Result<KeyIdentif
     Ok(arg.header.key_spec.identifier)
 }
 
-/// Takes back a master key that the caller's uid has added. Files that are open stay readable.
+/// Removes a master key that the caller's uid has added. Open files stay readable.
 ///
 /// # Errors
-/// `NOKEY`: it is not there, or not of this uid.
+/// `NOKEY`: the key is missing, or another uid has added it.
 pub fn remove_key(on: impl AsFd, identifier: KeyIdentifier) -> Result<()> {
     let mut arg = RemoveKeyArg {
         key_spec: KeySpecifier::of(identifier),
@@ -132,13 +132,13 @@ pub fn remove_key(on: impl AsFd, identifier: KeyIdentifier) -> Result<()> {
     unsafe { ioctl(on.as_fd(), Updater::<FS_IOC_REMOVE_ENCRYPTION_KEY, _>::new(&mut arg)) }
 }
 
-/// Encrypts what an empty directory will hold: content by AES-256-XTS in units of a block, names by
-/// AES-256-CTS.
+/// Sets the policy of an empty directory: file content is encrypted by AES-256-XTS in units of a
+/// block, names by AES-256-CTS.
 ///
 /// # Errors
-/// - `NOTTY`, `OPNOTSUPP`: the file system has no encryption, or not on this disk.
+/// - `NOTTY`, `OPNOTSUPP`: the file system does not support encryption, or not on this disk.
 /// - `NOKEY`: the caller's uid has not added the key.
-/// - `NOTDIR`, `NOTEMPTY`, `EXIST`: no directory, it holds files, or has another policy.
+/// - `NOTDIR`, `NOTEMPTY`, `EXIST`: not a directory, not empty, or it has another policy.
 pub fn set_policy(directory: impl AsFd, identifier: KeyIdentifier) -> Result<()> {
     let policy = PolicyV2 {
         version: FSCRYPT_POLICY_V2,

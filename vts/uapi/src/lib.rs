@@ -26,15 +26,15 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use dmabuf_uapi::last_errno;
 use rustix::io::{Errno, Result};
 
-/// The errno of a call that nix made.
+/// Converts the errno of a call that nix made.
 fn from_nix(errno: nix::Error) -> Errno {
     Errno::from_raw_os_error(errno as i32)
 }
 
-/// Takes what a system call returned: a new fd, or -1 with `errno` set.
+/// Converts the result of a system call: a new fd, or -1 with `errno` set.
 ///
 /// # Safety
-/// An fd belongs to the caller, who passes it on.
+/// A returned fd must belong to the caller, who passes its ownership on.
 unsafe fn opened(returned: libc::c_long) -> Result<OwnedFd> {
     match i32::try_from(returned) {
         // SAFETY: the caller promises that it owns the fd.

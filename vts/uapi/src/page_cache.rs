@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The page cache: how many pages of a file are in it.
+//! The page cache: counts the cached pages of a file.
 //!
 //! Source: `include/uapi/linux/mman.h` of Linux 6.5 and later (`cachestat(2)`).
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! udmabuf: dma-bufs made of several ranges of memfds; [`dmabuf_uapi::udmabuf`] makes them of one.
+//! udmabuf: makes dma-bufs of several ranges of memfds; [`dmabuf_uapi::udmabuf`] makes them of one
+//! range.
 //!
 //! Source: `include/uapi/linux/udmabuf.h` and `drivers/dma-buf/udmabuf.c` of Linux 6.12.
 
@@ -11,7 +12,7 @@ use rustix::ioctl::{opcode, Opcode};
 
 use crate::opened;
 
-/// The largest number of ranges of [`create_list`]: a module parameter, 1024 by default.
+/// The most ranges that [`create_list`] accepts: a module parameter, 1024 by default.
 pub const LIST_LIMIT_PARAMETER: &str = "/sys/module/udmabuf/parameters/list_limit";
 
 const UDMABUF_FLAGS_CLOEXEC: u32 = 1;
@@ -34,8 +35,8 @@ struct UdmabufCreateList {
 
 const UDMABUF_CREATE_LIST: Opcode = opcode::write::<UdmabufCreateList>(b'u', 0x43);
 
-/// Makes one dma-buf of several ranges, in their order. The ranges may repeat and may come from
-/// several memfds.
+/// Makes one dma-buf of several ranges, in this order. Ranges may repeat and may be of several
+/// memfds.
 ///
 /// # Errors
 /// As for [`dmabuf_uapi::udmabuf::create`], and `INVAL` for no range or more than
@@ -62,7 +63,7 @@ fn word_of(fd: BorrowedFd<'_>) -> Result<u32> {
     u32::try_from(fd.as_raw_fd()).map_err(|_| Errno::BADF)
 }
 
-/// Two consecutive `__u32` as the `u64` that has them in memory order.
+/// Packs two consecutive `__u32` into the `u64` that has them in memory order.
 fn pack(first: u32, second: u32) -> u64 {
     let mut bytes = [0; 8];
     bytes[..4].copy_from_slice(&first.to_ne_bytes());
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_udmabuf_device_is_refused() {
+    fn a_file_must_be_the_udmabuf_device() {
         let null = std::fs::File::open("/dev/null").unwrap();
         let range = MemfdRange { memfd: null.as_fd(), offset_bytes: 0, size_bytes: 4096 };
         assert_eq!(create_list(&null, &[range, range]).unwrap_err(), Errno::NOTTY);
