@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Buffers made and closed without I/O: what allocation costs, and what of it is nothing but zeroing memory.
+//! Measures the allocation and closing of buffers without I/O, and how much of that is zeroing
+//! memory.
 //!
-//! The cost of zeroing is that of populating hugetlb memory: one fault per 2 MiB is all it has beside the zeroing.
+//! The cost of zeroing is measured by populating hugetlb memory, whose only other cost is one fault
+//! per 2 MiB.
 
 use anyhow::Result;
 use vts_bench_record::{Direction, Kind, Phases};
@@ -10,13 +12,13 @@ use crate::bench::{Bench, Case, Setup};
 use crate::buffer::{Exporter, PopulatedMemory};
 use crate::tuning::Pages;
 
-/// The name under which the cost of zeroing is found.
+/// The name of the measurement of zeroing.
 const ZEROING: &str = "zeroing";
 
-/// More than the buffers need, for what else takes from the pool.
+/// Reserve beyond the buffers' size, for other users of the pool of huge pages.
 const POOL_RESERVE_BYTES: u64 = 8 << 20;
 
-/// Measures them.
+/// Runs the measurements.
 pub fn run(bench: &mut Bench) -> Result<()> {
     measure(bench, ZEROING, |setup| {
         let _pages = Pages::Hugetlb.set_up(setup.total_bytes() + POOL_RESERVE_BYTES)?;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command line.
+//! The command line: groups, methods and sizes to measure.
 
 use clap::{Parser, ValueEnum};
 
-/// What each way to fill a dma-buf from a file costs.
+/// Measures the cost of every method that fills a dma-buf from a file, and of saving one.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "VtsDmaBufLoaderBenchmark", version)]
 pub struct Arguments {
@@ -15,15 +15,15 @@ pub struct Arguments {
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub buffer_mib: u32,
 
-    /// How often everything is measured, one round after the other.
+    /// How often every measurement is repeated; a repetition measures everything once.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub repetitions: u32,
 
-    /// What to measure; by default everything.
+    /// The groups to measure; by default all.
     #[arg(long = "group", value_enum, value_delimiter = ',', value_name = "GROUP")]
     groups: Vec<Group>,
 
-    /// Measure only the methods of these names, whatever their kind; by default all.
+    /// Measure only methods with these names, of any kind; by default all.
     #[arg(long = "method", value_name = "NAME")]
     pub methods: Vec<String>,
 
@@ -35,38 +35,39 @@ pub struct Arguments {
 /// A group of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Group {
-    /// The block device read into prefaulted memory: the limit.
+    /// Reads of the block device into prefaulted memory: the limit.
     Raw,
-    /// Buffers made and closed, without I/O.
+    /// Allocation and closing of buffers, without I/O.
     Allocation,
-    /// Files of several sizes; before others have left the disk's free space in pieces, which costs more than size does.
+    /// Loads of files of several sizes; run early, because fragmented free space on the disk costs
+    /// more than file size does.
     FileSizes,
-    /// The methods of the public series, loading.
+    /// Loads by the methods of the public series.
     Load,
-    /// The methods of the public series, saving.
+    /// Saves by the methods of the public series.
     Save,
-    /// The paths of the engine, in-process.
+    /// Loads by the paths of the engine, in-process.
     Engine,
-    /// Loads that find their buffers in the engine's pool.
+    /// Loads whose buffers come from the engine's pool.
     Pool,
-    /// The paths of the service, over binder.
+    /// Loads by the paths of the service, over binder.
     Service,
     /// Single binder calls.
     Calls,
-    /// Where the kernel's time goes in two of the methods.
+    /// Call trees of the kernel for two of the methods.
     CallTree,
-    /// A load beside other buffers.
+    /// Loads while other buffers are alive.
     LiveBuffers,
 }
 
 impl Arguments {
-    /// The groups to measure, in the order of their declaration.
+    /// Returns the groups to measure, in the order of their declaration.
     pub fn groups(&self) -> impl Iterator<Item = Group> + '_ {
         let wanted = |group: &Group| self.groups.is_empty() || self.groups.contains(group);
         Group::value_variants().iter().copied().filter(wanted)
     }
 
-    /// Size of a buffer in bytes.
+    /// Returns the size of a buffer in bytes.
     pub fn buffer_bytes(&self) -> u64 {
         u64::from(self.buffer_mib) << 20
     }
@@ -76,12 +77,12 @@ impl Arguments {
 mod tests {
     use super::*;
 
-    fn parsed(words: &[&str]) -> Arguments {
-        Arguments::try_parse_from([&["bench"], words].concat()).unwrap()
+    fn parsed(arguments: &[&str]) -> Arguments {
+        Arguments::try_parse_from([&["bench"], arguments].concat()).unwrap()
     }
 
     #[test]
-    fn everything_is_measured_unless_groups_are_named() {
+    fn all_groups_are_measured_by_default() {
         assert_eq!(parsed(&[]).groups().count(), Group::value_variants().len());
         let some: Vec<Group> = parsed(&["--group", "calls,raw"]).groups().collect();
         assert_eq!(some, [Group::Raw, Group::Calls]);

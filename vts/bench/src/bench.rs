@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The benchmark: what its measurements share, and its output.
+//! The benchmark: the state that its measurements share, and its output of records.
 
 use std::io::Write;
 
@@ -17,28 +17,28 @@ use crate::{outcome, tuning};
 
 const SERVICE_PROGRAM: &[u8] = b"/vendor/bin/hw/vendor.dmabuf.loader-service\0";
 
-/// What measurements share.
+/// The state that measurements share.
 pub struct Setup {
     /// Measures the cost of a phase.
     pub meter: Meter,
     /// The directory of the files.
     pub files: Files,
-    /// The file that is loaded: as large as all buffers.
+    /// The file to load: as large as all buffers together.
     pub source: Source,
-    /// Where buffers come from.
+    /// The device nodes that allocate buffers.
     pub devices: Devices,
-    /// The service, or why it is not available.
+    /// The service, or the reason why it is unavailable.
     pub loader: Result<Loader, String>,
     /// Buffers per measurement.
     pub buffers: u32,
     /// Size of a buffer.
     pub buffer_bytes: u64,
-    /// The largest file to make.
+    /// The largest file that a measurement makes.
     pub largest_file_bytes: u64,
 }
 
 impl Setup {
-    /// Bytes of all buffers of a measurement.
+    /// Returns the bytes of all buffers of a measurement.
     pub fn total_bytes(&self) -> u64 {
         u64::from(self.buffers) * self.buffer_bytes
     }
@@ -46,7 +46,7 @@ impl Setup {
 
 /// The benchmark.
 pub struct Bench {
-    /// What measurements share.
+    /// The state that measurements share.
     pub setup: Setup,
     methods: Vec<String>,
     repetition: u32,
@@ -55,7 +55,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Creates the file, connects to the service, and writes the record of the machine.
+    /// Makes the file, connects to the service, and writes the record of the machine.
     pub fn new(arguments: &Arguments) -> Result<Self> {
         let loader = Loader::check("default").map_err(|error| error.to_string());
         let service = loader.as_ref().ok().and_then(|_| service_pid());
@@ -78,7 +78,7 @@ impl Bench {
         Ok(Self { setup, methods, repetition: 0, measurements: 0, failures: 0 })
     }
 
-    /// Begins another repetition.
+    /// Starts another repetition.
     pub fn begin_repetition(&mut self, repetition: u32) {
         self.repetition = repetition;
     }
@@ -88,13 +88,13 @@ impl Bench {
         self.repetition == 0
     }
 
-    /// Whether the command line asks for a method.
+    /// Whether the command line selects a method.
     pub fn wants(&self, method: &str) -> bool {
         self.methods.is_empty() || self.methods.iter().any(|wanted| wanted == method)
     }
 
-    /// Makes one measurement and writes its record. The page cache and the per-processor lists of
-    /// free pages are emptied before.
+    /// Makes one measurement and writes its record. Before that, empties the page cache and the
+    /// per-processor lists of free pages.
     pub fn measure(
         &mut self,
         case: Case,
@@ -138,7 +138,7 @@ impl Bench {
         }
     }
 
-    /// Writes the last record; returns whether nothing failed.
+    /// Writes the last record; returns true if nothing failed.
     pub fn finish(self) -> Result<bool> {
         write(&Record::End { measurements: self.measurements })?;
         Ok(self.failures == 0)
@@ -164,7 +164,7 @@ fn machine(arguments: &Arguments, system_time: bool) -> Machine {
     }
 }
 
-/// The process of the service.
+/// Finds the process of the service.
 fn service_pid() -> Option<u32> {
     let processes = std::fs::read_dir("/proc").ok()?.flatten();
     processes

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Single binder calls, many times over: what a small load costs beside a call that does nothing.
+//! Measures single binder calls, many times over: a small load compared with an empty call.
 //!
-//! The empty call is binder's own ping, which every binder object answers without reaching the service's code.
+//! The empty call is binder's own ping, which every binder object answers without running the
+//! service's code.
 
 use anyhow::{anyhow, ensure, Context, Result};
 #[cfg(soong)]
@@ -16,13 +17,13 @@ use crate::outcome::not_possible;
 use crate::service_paths::{fd, new_buffer};
 use crate::source::Source;
 
-/// Enough that what the kernel does meanwhile, such as freeing what it has put off, is little per call.
+/// Enough calls that deferred work of the kernel, such as freeing memory, costs little per call.
 const CALLS: u64 = 1000;
-/// Before the measure: threads start, caches fill.
+/// Calls before the measurement: threads start and caches fill.
 const WARM_UP_CALLS: u64 = 100;
 const SMALL_FILE_BYTES: u64 = 4096;
 
-/// Measures them.
+/// Runs the measurements.
 pub fn run(bench: &mut Bench) -> Result<()> {
     measure(bench, "empty call (ping)", Direction::None, 0, |setup, loader| {
         repeat(setup, || ping(loader))
@@ -82,7 +83,7 @@ fn repeat(setup: &Setup, call: impl Fn() -> Result<()>) -> Result<Phases> {
 }
 
 fn ping(loader: &Loader) -> Result<()> {
-    // AOSP's ping_binder needs it mutable.
+    // AOSP's ping_binder takes `&mut self`.
     #[allow(unused_mut)]
     let mut object = (**loader.service()).as_binder();
     object.ping_binder().map_err(|status| anyhow!("ping: {status:?}"))

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The buffers of the public series' methods, made as it makes them: by this process, without the engine.
+//! The buffers of the public series' methods, made by this process as the series makes them,
+//! without the engine.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,20 +18,20 @@ use crate::tuning::Pages;
 const SYSTEM_HEAP: &str = "/dev/dma_heap/system";
 const MEMFD_NAME: &CStr = c"vts-bench";
 
-/// Who makes a buffer, and what of it is kept.
+/// The exporter of a buffer, and which of its fds stay open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exporter {
     /// A dma-buf of the system heap.
     SystemHeap,
-    /// A dma-buf over a memfd that is closed at once.
+    /// A dma-buf over a memfd that is closed immediately.
     Udmabuf,
-    /// A memfd alone.
+    /// A memfd only.
     Memfd,
-    /// A dma-buf over a memfd through which the I/O goes.
+    /// A dma-buf over a memfd that stays open and does the I/O.
     UdmabufAndMemfd,
 }
 
-/// The device nodes that buffers come from.
+/// The device nodes that allocate buffers.
 #[derive(Debug)]
 pub struct Devices {
     system_heap: OwnedFd,
@@ -38,7 +39,7 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// Opens them.
+    /// Opens the device nodes.
     pub fn open() -> Result<Self> {
         Ok(Self {
             system_heap: dma_heap::open_heap(Path::new(SYSTEM_HEAP)).context(SYSTEM_HEAP)?,
@@ -46,7 +47,7 @@ impl Devices {
         })
     }
 
-    /// Makes a buffer, whose memory is zero.
+    /// Makes a zeroed buffer.
     pub fn create(&self, exporter: Exporter, size_bytes: u64) -> Result<Buffer> {
         let new_memfd = || memfd::create_sealed(MEMFD_NAME, size_bytes).context("memfd_create");
         let (dma_buf, memfd) = match exporter {
@@ -64,7 +65,7 @@ impl Devices {
         Ok(Buffer { dma_buf, memfd, size_bytes })
     }
 
-    /// Makes a dma-buf over a memfd that is filled with zeroed pages of a kind first.
+    /// Makes a dma-buf over a memfd that is first filled with zeroed pages of a kind.
     pub fn create_populated(&self, pages: Pages, size_bytes: u64) -> Result<PopulatedBuffer> {
         let memory = PopulatedMemory::new(pages, size_bytes)?;
         let dma_buf = self.over(&memory.memfd, size_bytes)?;
@@ -77,34 +78,34 @@ impl Devices {
     }
 }
 
-/// A buffer; the memory goes when it is dropped.
+/// A buffer; dropping it frees the memory.
 #[derive(Debug)]
 pub struct Buffer {
     dma_buf: Option<OwnedFd>,
     memfd: Option<OwnedFd>,
-    /// Its size.
+    /// The size of the buffer.
     pub size_bytes: u64,
 }
 
 impl Buffer {
-    /// A buffer that is a memfd alone.
+    /// Makes a buffer that is a memfd only.
     #[cfg(test)]
     pub fn of_memfd(memfd: OwnedFd, size_bytes: u64) -> Self {
         Self { dma_buf: None, memfd: Some(memfd), size_bytes }
     }
 
-    /// What the I/O goes to: the memfd where there is one.
+    /// Returns the fd for I/O: the memfd if there is one, else the dma-buf.
     pub fn io_fd(&self) -> Result<BorrowedFd<'_>> {
         self.memfd.as_ref().or(self.dma_buf.as_ref()).map(AsFd::as_fd).context("an empty buffer")
     }
 
-    /// What a device would use: the dma-buf where there is one.
+    /// Returns the fd for devices: the dma-buf if there is one, else the memfd.
     pub fn shared_fd(&self) -> Result<BorrowedFd<'_>> {
         self.dma_buf.as_ref().or(self.memfd.as_ref()).map(AsFd::as_fd).context("an empty buffer")
     }
 }
 
-/// Maps a buffer and begins CPU access to it, as a dma-buf or a memfd, whichever it is.
+/// Maps a buffer, a dma-buf or a memfd, and begins CPU access to it.
 pub fn map(fd: BorrowedFd<'_>, len_bytes: u64, access: CpuAccess) -> Result<MappedBuffer<'_>> {
     let mapped = match size_if_dma_buf(fd).context("statfs of the buffer")? {
         Some(_) => MappedBuffer::of_dma_buf(fd, 0..len_bytes, access),
@@ -113,23 +114,23 @@ pub fn map(fd: BorrowedFd<'_>, len_bytes: u64, access: CpuAccess) -> Result<Mapp
     mapped.context("mapping the buffer")
 }
 
-/// A dma-buf whose memory was there before it, and is mapped.
+/// A dma-buf over memory that was populated first and stays mapped.
 #[derive(Debug)]
 pub struct PopulatedBuffer {
     _dma_buf: OwnedFd,
     _memory: PopulatedMemory,
 }
 
-/// Zeroed memory of a memfd, all of it there and mapped.
+/// Zeroed memory of a memfd, populated and mapped.
 #[derive(Debug)]
 pub struct PopulatedMemory {
     memfd: OwnedFd,
-    /// Where it is mapped, for reading and writing.
+    /// The mapping of all of it, for reading and writing.
     pub mapping: Mapping,
 }
 
 impl PopulatedMemory {
-    /// Makes memory of whole such pages; the machine has to be set up for them.
+    /// Populates memory of whole pages of a kind, for which the machine must be set up.
     pub fn new(pages: Pages, size_bytes: u64) -> Result<Self> {
         let size_bytes = match pages {
             Pages::Hugetlb => size_bytes.next_multiple_of(HUGE_PAGE_BYTES as u64),

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where the kernel's time goes under `read(2)` and `copy_file_range(2)`: the call trees that the public series' author
-//! published for his phone, here by the kernel's function graph tracer.
+//! Records where the kernel spends its time under `read(2)` and `copy_file_range(2)`: the call
+//! trees that the author of the public series published for his phone, here from the kernel's
+//! function graph tracer.
 //!
-//! Only a few functions are traced, those that his profile names and their neighbours, because tracing costs a call's
-//! worth of time in each.
+//! Only a few functions are traced, those that his profile names and their neighbours, because
+//! tracing adds about the cost of a call to each.
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use vts_support::files::Mode;
 
 const TRACING: &str = "/sys/kernel/tracing";
 
-/// What is traced, as far as the kernel has it: a function that is inlined cannot be.
+/// The functions to trace. The tracer rejects those that this kernel has inlined or lacks.
 const FUNCTIONS: [&str; 26] = [
     "__x64_sys_pread64",
     "__x64_sys_copy_file_range",
@@ -51,13 +52,13 @@ const FUNCTIONS: [&str; 26] = [
     "io_schedule",
 ];
 
-/// Room for the events of one buffer.
+/// Size of the trace buffer, enough for the events of one buffer.
 const TRACE_BUFFER_KIB: &str = "65536";
 
 /// The rows of the read table whose trees were published.
 const ROWS: [u32; 2] = [12, 22];
 
-/// Traces them.
+/// Records the trees.
 pub fn run(bench: &mut Bench) -> Result<()> {
     for method in METHODS.into_iter().filter(|method| ROWS.contains(&method.row)) {
         bench.trace(method.name, |setup| trace(setup, method))?;
@@ -65,10 +66,11 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// Loads one buffer with the tracer on.
+/// Loads one buffer with the tracer enabled.
 fn trace(setup: &Setup, method: Method) -> Result<CallTree> {
     let file = setup.source.open(Mode::Direct)?;
-    // The first load warms up what is allocated once; without the tracer it tells what tracing adds.
+    // The first load warms up what the kernel allocates once; without the tracer, it is the
+    // reference for the cost of tracing.
     let (_, untraced) = setup.meter.measure(|| one_load(setup, method, &file))?;
     let (buffer, untraced_again) = setup.meter.measure(|| one_load(setup, method, &file))?;
     drop(buffer);
@@ -77,7 +79,7 @@ fn trace(setup: &Setup, method: Method) -> Result<CallTree> {
     let text = tracer.stop()?;
     setup.source.verify(buffer.shared_fd()?, buffer.size_bytes, 0)?;
     let nodes = trace_text::tree(&text);
-    anyhow::ensure!(!nodes.is_empty(), "the tracer saw nothing");
+    anyhow::ensure!(!nodes.is_empty(), "the tracer recorded no calls");
     Ok(CallTree {
         bytes: buffer.size_bytes,
         untraced_ns: untraced.process_ns.min(untraced_again.process_ns),
@@ -92,7 +94,7 @@ fn one_load(setup: &Setup, method: Method, file: &fs::File) -> Result<Buffer> {
     Ok(buffer)
 }
 
-/// The function graph tracer, on for this thread until stopped or dropped.
+/// The function graph tracer, enabled for this thread until it is stopped or dropped.
 struct Tracer(());
 
 impl Tracer {
@@ -105,13 +107,13 @@ impl Tracer {
         for function in FUNCTIONS {
             known += usize::from(append("set_ftrace_filter", function).is_ok());
         }
-        anyhow::ensure!(known > 0, "the kernel knows none of the functions");
+        anyhow::ensure!(known > 0, "the kernel can trace none of the functions");
         write("set_ftrace_pid", &std::process::id().to_string())?;
         write("buffer_size_kb", TRACE_BUFFER_KIB)?;
         for (option, value) in
             [("funcgraph-irqs", "0"), ("funcgraph-tail", "1"), ("sleep-time", "0")]
         {
-            // Options that a kernel does not know change nothing that the parser relies on.
+            // The parser does not depend on options that a kernel lacks.
             let _ = write(&format!("options/{option}"), value);
         }
         write("current_tracer", "function_graph")

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Every path that the engine finds usable, called in-process, for every heap; and what it takes by itself.
+//! Measures every path that the engine supports, for every heap, in-process, and the path that the
+//! engine chooses.
 //!
-//! Each load allocates its buffer, because some paths need the memory that only the allocation knows.
+//! Each load allocates its buffer, because some paths need the memory behind the buffer, which only
+//! allocation returns.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -21,21 +23,21 @@ use crate::outcome::not_possible;
 use crate::seed::load::offsets_bytes;
 use crate::tuning::Pages;
 
-/// The larger size of a buffer, which call overhead weighs less on.
+/// A larger size of a buffer, at which calls cost less per byte.
 const LARGE_BUFFER_BYTES: u64 = 256 << 20;
 
-/// What one measurement loads, and how.
+/// The loads of one measurement.
 #[derive(Clone, Debug)]
 pub struct Workload {
     heap: String,
     policy: Policy,
-    /// Buffers that are loaded, one after the other, all of them alive until the last is.
+    /// The number of buffers, loaded one after the other and kept until the last is loaded.
     pub buffers: u32,
-    /// Size of each.
+    /// The size of each buffer.
     pub buffer_bytes: u64,
 }
 
-/// Measures them.
+/// Runs the measurements.
 pub fn run(bench: &mut Bench) -> Result<()> {
     for pages in Pages::ALL {
         let _pages = match pages.set_up(bench.setup.total_bytes()) {
@@ -81,24 +83,24 @@ pub const SYSTEM_HEAP: &str = "system";
 /// The name of the heap of udmabufs.
 pub const UDMABUF: &str = "udmabuf";
 
-/// An engine without a pool.
+/// Makes an engine without a pool.
 pub fn engine() -> Engine {
     engine_with(PoolConfig::OFF)
 }
 
-/// An engine with a pool.
+/// Makes an engine with a pool.
 pub fn engine_with(pool: PoolConfig) -> Engine {
     Engine::new(EngineConfig::new(false, pool))
 }
 
 impl Workload {
-    /// All the buffers of a measurement, from a heap.
+    /// Returns the workload of all the buffers of a measurement, from a heap.
     pub fn of(setup: &Setup, heap: &str, policy: Policy) -> Self {
         let (buffers, buffer_bytes) = (setup.buffers, setup.buffer_bytes);
         Self { heap: heap.to_owned(), policy, buffers, buffer_bytes }
     }
 
-    /// The same bytes in larger buffers, where there are enough.
+    /// Returns the same bytes in larger buffers, if there are enough.
     fn large(self, total_bytes: u64) -> Option<Self> {
         let buffers = u32::try_from(total_bytes / LARGE_BUFFER_BYTES).ok().filter(|n| *n > 0)?;
         Some(Self { buffers, buffer_bytes: LARGE_BUFFER_BYTES, ..self })
@@ -123,7 +125,7 @@ fn measure(
     })
 }
 
-/// Loads, checks, closes.
+/// Loads the buffers, checks their content and closes them.
 pub fn load(setup: &Setup, engine: &Engine, workload: &Workload) -> Result<Phases> {
     let file = setup.source.open(file_mode(workload.policy))?;
     let (outcomes, both) = setup.meter.measure(|| {
@@ -163,7 +165,8 @@ pub fn load_new(
     load_part(engine, workload.policy, target, file, file_offset_bytes, workload.buffer_bytes)
 }
 
-/// How the file is open: the buffered path of a file that is open with `O_DIRECT` would not be what its name says.
+/// The mode in which to open the file: with `O_DIRECT`, the buffered path would not do buffered
+/// I/O.
 fn file_mode(policy: Policy) -> Mode {
     match policy {
         Policy::Named(PathName::Buffered) => Mode::Buffered,
@@ -171,8 +174,8 @@ fn file_mode(policy: Policy) -> Mode {
     }
 }
 
-/// Tells the cost of a part of some work from that of the rest, by the time that the part took. Allocating and unmapping
-/// memory do not sleep, so that their time is CPU time.
+/// Splits a cost by the elapsed time of a part of the work. Allocating and unmapping memory do not
+/// sleep, so their elapsed time is CPU time.
 pub fn apart(both: Cost, part: Duration) -> (Cost, Cost) {
     let part_ns = u64::try_from(part.as_nanos()).unwrap_or(u64::MAX);
     let in_service = both.service_ns > both.process_ns;
@@ -192,7 +195,7 @@ pub fn new_buffer(heap: &str, size_bytes: u64) -> NewBuffer {
     NewBuffer { heap: heap.to_owned(), size_bytes, name: "bench".to_owned() }
 }
 
-/// Whom the engine works for here.
+/// The context of the benchmark's requests.
 pub fn context() -> RequestContext {
     RequestContext::new(ClientId(0))
 }

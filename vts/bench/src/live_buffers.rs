@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What does not grow: the cost per byte beside many live buffers, and with large files.
+//! Measures that the cost per byte does not grow with the number of live buffers or with the size
+//! of the file.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -14,17 +15,18 @@ use crate::bench::{Bench, Case, Setup};
 use crate::engine_paths::{context, engine, load_part, new_buffer, SYSTEM_HEAP};
 use crate::source::Source;
 
-/// Buffers alive at once, the one that is loaded included.
+/// Numbers of live buffers, including the loaded one.
 const LIVE: [u32; 4] = [1, 10, 100, 1000];
-/// Loads of each, of which the median counts: now and then the kernel tidies up during one.
+/// Loads per number, of which the median is taken: the kernel does background work during some of
+/// them.
 const SAMPLES: usize = 3;
-/// Size of those that are not loaded in the measure.
+/// The size of the buffers that are not loaded in the measurement.
 const IDLE_BUFFER_BYTES: u64 = 1 << 20;
-/// The name of a file made for its size.
+/// The name of a file made for a measurement of file sizes.
 const SIZED: &str = "sized";
 const FILE_BYTES: [u64; 4] = [32 << 20, 256 << 20, 1 << 30, 4 << 30];
 
-/// Measures the same load beside more and more loaded buffers.
+/// Measures the same load beside a growing number of loaded buffers.
 pub fn run(bench: &mut Bench) -> Result<()> {
     let engine = engine();
     for live in LIVE.into_iter().flat_map(|live| [live; SAMPLES]) {
@@ -32,7 +34,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         let case = Case::new(Kind::LiveBuffers, "system AUTO", Direction::Load, bytes, buffers)
             .with("live_buffers", u64::from(live));
         bench.measure(case, |setup| {
-            // Before the others, so that it lies where it lies without them: mapping a page costs more or less by its address.
+            // Allocated before the other buffers, so that its address does not depend on them: the
+            // cost of mapping a page depends on its address.
             let measured = PiecewiseLoad::new(setup, &engine, &setup.source)?;
             let file = &measured.file;
             let idle = (1..live)
@@ -50,8 +53,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// Measures files of several sizes, each loaded whole through one buffer, because memory is smaller than the largest; and
-/// as often as makes up the bytes of the other measurements.
+/// Measures files of several sizes. Each is loaded whole through one buffer, because memory is
+/// smaller than the largest, and as often as gives the bytes of the other measurements.
 pub fn run_file_sizes(bench: &mut Bench) -> Result<()> {
     if !bench.is_first_repetition() {
         return Ok(());
@@ -83,7 +86,7 @@ pub fn run_file_sizes(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// Loads of a whole file, part after part into the same buffer.
+/// Loads of a whole file, part by part into the same buffer.
 struct PiecewiseLoad<'a> {
     setup: &'a Setup,
     engine: &'a Engine,
@@ -101,7 +104,7 @@ impl<'a> PiecewiseLoad<'a> {
         Ok(Self { setup, engine, source, file, part_bytes, buffer })
     }
 
-    /// Loads so many times.
+    /// Loads the file `rounds` times.
     fn measure(&self, rounds: u64) -> Result<Phases> {
         let Self { engine, file, part_bytes, .. } = self;
         let fd = self.buffer.fd.as_fd();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Loads that go on at the same time, as those of several clients do: what the raw limit at its best depth compares with.
+//! Measures concurrent loads, as from several clients, to compare with the raw limit at its best
+//! depth.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,7 +21,7 @@ use crate::outcome::not_possible;
 use crate::seed::load::offsets_bytes;
 use crate::service_paths;
 
-/// Loads at a time, a thread each.
+/// Concurrent loads, a thread each.
 const AT_ONCE: [u64; 3] = [1, 2, 4];
 
 /// A part of a file.
@@ -30,15 +31,15 @@ struct Part<'a> {
     len_bytes: u64,
 }
 
-/// Who loads: by copy_file_range, into buffers that are there.
+/// A loader that copies by copy_file_range into existing buffers: the engine or the service.
 trait Loads: Sync {
     fn make_buffer(&self, size_bytes: u64) -> Result<OwnedFd>;
 
-    /// Loads a part of a file to the start of a buffer; returns the bytes that it got.
+    /// Loads a part of a file to the start of a buffer; returns the bytes loaded.
     fn fill(&self, buffer: BorrowedFd<'_>, part: &Part<'_>) -> Result<u64>;
 }
 
-/// Measures them in-process.
+/// Measures concurrent loads in-process.
 pub fn run(bench: &mut Bench) -> Result<()> {
     let method = method();
     if !bench.wants(&method) {
@@ -48,7 +49,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     measure(bench, Kind::Engine, &method, |setup, at_once| load_all(setup, &engine, at_once))
 }
 
-/// Measures them through the service.
+/// Measures concurrent loads through the service.
 pub fn run_service(bench: &mut Bench) -> Result<()> {
     measure(bench, Kind::Binder, &method(), |setup, at_once| match &setup.loader {
         Ok(loader) => load_all(setup, loader, at_once),

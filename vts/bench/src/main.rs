@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! VtsDmaBufLoaderBenchmark: what each way to fill a dma-buf from a file costs, and to save one.
+//! VtsDmaBufLoaderBenchmark: measures the cost of every method that fills a dma-buf from a file,
+//! and of saving one.
 //!
-//! Runs as root. Files are made in `$DMABUF_TEST_DIR`, by default `/data/vendor/dmabuf_loader`, which should be on the
-//! file system that a device keeps its models on (F2FS). Standard output carries one JSON object
-//! per line, as `vts_bench_record` documents them; standard error says what is being measured.
+//! Runs as root. Files are made in `$DMABUF_TEST_DIR`, by default `/data/vendor/dmabuf_loader`,
+//! which should be on the file system that holds the models on a device (F2FS). Standard output
+//! carries one JSON object per line, documented in `vts_bench_record`; standard error names the
+//! current measurement.
 //!
-//! What is measured is in `vts/bench/README.md`.
+//! `vts/bench/README.md` describes the measurements.
 
 // The target is named after the VTS module, as Soong names it.
 #![allow(non_snake_case)]
@@ -49,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns whether nothing failed that should have worked.
+/// Returns true if no supported measurement failed.
 fn run(arguments: &Arguments) -> Result<bool> {
     let mut bench = Bench::new(arguments)?;
     for repetition in 0..arguments.repetitions {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a piece of work costs: CPU time of this process, of the service, and of the whole machine.
+//! The meter: measures CPU time of this process, of the service, and of the whole machine.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use vts_uapi::cpu_clock::CpuClock;
 
 use crate::system_time::SystemTime;
 
-/// How often nothing is measured, to know what measuring costs.
+/// How many empty measurements are made, to find the cost of measuring.
 const CALIBRATIONS: usize = 9;
 
 /// Measures phases.
@@ -17,12 +17,13 @@ const CALIBRATIONS: usize = 9;
 pub struct Meter {
     service: Option<CpuClock>,
     system: Option<SystemTime>,
-    /// What [`Meter::measure`] finds where nothing is done.
+    /// The cost of an empty [`Meter::measure`].
     overhead: Cost,
 }
 
 impl Meter {
-    /// A meter that also watches a process, where one is named, and the machine, where that is possible.
+    /// Makes a meter. It also measures the process `service`, if given, and the machine, if that is
+    /// possible.
     pub fn new(service: Option<u32>) -> Result<Self> {
         let service =
             service.map(CpuClock::of_process).transpose().context("the service's clock")?;
@@ -41,9 +42,10 @@ impl Meter {
         self.system.is_some()
     }
 
-    /// Does some work; returns what it returned and what it cost.
+    /// Calls `work`; returns its result and its cost.
     pub fn measure<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Cost)> {
-        // The dearest clock is read outermost, so that it is in nobody's measure but its own.
+        // The most expensive clock is read outermost, so that reading it is part of no other
+        // clock's measurement.
         let system_before = self.system_ns()?;
         let service_before = self.service_ns()?;
         let wall_before = Instant::now();
@@ -66,7 +68,9 @@ impl Meter {
     }
 
     fn service_ns(&self) -> Result<u64> {
-        self.service.map_or(Ok(0), |clock| nanoseconds(clock).context("the service is gone"))
+        self.service.map_or(Ok(0), |clock| {
+            nanoseconds(clock).context("the process of the service has ended")
+        })
     }
 
     fn system_ns(&self) -> Result<Option<u64>> {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tells methods that the machine does not support from failures.
+//! The outcome of a measurement: distinguishes methods that the machine does not support from
+//! failures.
 
 use std::fmt;
 
@@ -17,17 +18,17 @@ impl fmt::Display for NotPossible {
 
 impl std::error::Error for NotPossible {}
 
-/// Ends a measurement as not possible.
+/// Makes the error that ends a measurement as not possible.
 pub fn not_possible(reason: impl Into<String>) -> anyhow::Error {
     NotPossible(reason.into()).into()
 }
 
-/// Whether an error is a failure, not a missing feature of the machine.
+/// Whether an error is a failure, rather than a feature that the machine lacks.
 pub fn is_failure(error: &anyhow::Error) -> bool {
     !error.is::<NotPossible>()
 }
 
-/// The outcome of a measurement.
+/// Converts a result to the outcome of a measurement.
 pub fn of(result: anyhow::Result<Phases>) -> Outcome {
     match result {
         Ok(phases) => Outcome::Measured(phases),
@@ -42,7 +43,7 @@ mod tests {
     use anyhow::anyhow;
 
     #[test]
-    fn refusals_and_failures_are_told_apart() {
+    fn refusals_are_distinguished_from_failures() {
         let refused = of(Err(not_possible("errno=18")));
         assert_eq!(refused, Outcome::NotPossible { reason: "errno=18".to_owned() });
         assert!(matches!(of(Err(anyhow!("broken"))), Outcome::Failed { .. }));

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The limit: the block device below the file, read with `O_DIRECT` into memory of this process that is there and mapped.
+//! Measures the limit: the block device below the file, read with `O_DIRECT` into populated and
+//! mapped memory of this process.
 //!
-//! What is read are the blocks of the file, found by its extents, so that the bytes are known and the device reads what
-//! every other method makes it read; neither the file system nor a dma-buf takes part. Each request has its own memory, as
-//! it has with every other method, so that caches favour neither.
+//! The benchmark reads the blocks of the file, found by its extents, so that the content is known
+//! and the device does the same reads as for every other method; neither the file system nor a
+//! dma-buf takes part. Each request has its own memory, as with every other method, so that CPU
+//! caches favour none.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -26,10 +28,10 @@ const REQUEST_BYTES: [u64; 3] = [1 << 20, 8 << 20, 32 << 20];
 /// Requests in flight, a thread each.
 const DEPTHS: [u32; 3] = [1, 2, 4];
 
-/// What an extent may have and still be plain bytes on the device.
+/// Flags of extents whose bytes are stored unchanged on the device.
 const HARMLESS: ExtentFlags = ExtentFlags::LAST.union(ExtentFlags::MERGED);
 
-/// Measures every combination, of huge and of ordinary pages.
+/// Measures every combination, with huge and with ordinary pages.
 pub fn run(bench: &mut Bench) -> Result<()> {
     for (name, pages) in
         [("block device, 4 KiB pages", Pages::Small), ("block device, hugetlb", Pages::Hugetlb)]
@@ -85,7 +87,8 @@ fn read(setup: &Setup, pages: Pages, request_bytes: u64, depth: u32) -> Result<P
     Ok(Phases { create: None, io: Some(io), close: None })
 }
 
-/// Reads pieces one after another, each to the place in memory that it has in the file.
+/// Reads pieces one after another, each to its place in memory, which follows the order of the
+/// file.
 fn read_pieces<'a>(
     device: &File,
     memory: &Mapping,
@@ -95,19 +98,19 @@ fn read_pieces<'a>(
         let place = usize::try_from(piece.file_offset_bytes)?;
         let len = usize::try_from(piece.len_bytes)?;
         let read = memory.pread(place..place + len, device, piece.device_offset_bytes)?;
-        ensure!(read == len, "the device gave {read} of {len} bytes");
+        ensure!(read == len, "the device returned {read} of {len} bytes");
     }
     Ok(())
 }
 
-/// Cuts the first `len_bytes` of a file into requests that do not cross extents.
+/// Divides the first `len_bytes` of a file into requests that do not cross extents.
 fn pieces(extents: &[Extent], len_bytes: u64, request_bytes: u64) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
     let mut covered_bytes = 0;
     for extent in extents {
         ensure!(
             (extent.flags - HARMLESS).is_empty(),
-            "the file has an extent that is not plainly on the device: {extent:?}"
+            "the file has an extent that is not stored unchanged on the device: {extent:?}"
         );
         ensure!(
             extent.file_offset_bytes == covered_bytes,
@@ -143,7 +146,7 @@ fn open_device(file: &File) -> Result<File> {
         .map(|dir| PathBuf::from(dir).join(name))
         .into_iter()
         .find(|node| node.exists())
-        .with_context(|| format!("no node of {name}"))?;
+        .with_context(|| format!("no device node of {name}"))?;
     OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::DIRECT.bits() as i32)
@@ -172,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_on_the_device_is_refused() {
+    fn ranges_that_are_not_on_the_device_are_refused() {
         assert!(pieces(&[extent(0, 1000, 50)], 60, 40).is_err(), "too short");
         assert!(pieces(&[extent(10, 1000, 90)], 60, 40).is_err(), "a hole");
         let inline = Extent { flags: ExtentFlags::INLINE, ..extent(0, 0, 60) };

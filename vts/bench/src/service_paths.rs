@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The service, called over binder: the paths that it says it has, each load into a buffer that it allocates.
+//! Measures every path that the service supports, over binder; each load allocates its buffer.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,16 +21,16 @@ use crate::seed::load::offsets_bytes;
 
 const LARGE_BUFFER_BYTES: u64 = 256 << 20;
 
-/// How one measurement loads.
+/// The loads of one measurement.
 #[derive(Clone, Debug)]
-struct Way {
+struct Workload {
     heap: String,
     path: Option<LoadPath>,
     buffers: u32,
     buffer_bytes: u64,
 }
 
-/// Measures them.
+/// Runs the measurements.
 pub fn run(bench: &mut Bench) -> Result<()> {
     let paths = match &bench.setup.loader {
         Ok(loader) => loader.capabilities().context("getCapabilities")?.paths,
@@ -44,20 +44,20 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     for entry in paths {
         let method = format!("{} {}", entry.heap, path_name(entry.path));
         let refused = (!entry.supported).then(|| entry.detail.clone());
-        let way = Way { heap: entry.heap, path: Some(entry.path), buffers, buffer_bytes };
-        measure(bench, &method, way, refused)?;
+        let workload = Workload { heap: entry.heap, path: Some(entry.path), buffers, buffer_bytes };
+        measure(bench, &method, workload, refused)?;
     }
-    let auto = Way { heap: SYSTEM_HEAP.to_owned(), path: None, buffers, buffer_bytes };
+    let auto = Workload { heap: SYSTEM_HEAP.to_owned(), path: None, buffers, buffer_bytes };
     measure(bench, "system AUTO", auto.clone(), None)?;
     let large = u32::try_from(bench.setup.total_bytes() / LARGE_BUFFER_BYTES)?;
     if large > 0 {
-        let way = Way { buffers: large, buffer_bytes: LARGE_BUFFER_BYTES, ..auto };
-        measure(bench, "system AUTO", way, None)?;
+        let workload = Workload { buffers: large, buffer_bytes: LARGE_BUFFER_BYTES, ..auto };
+        measure(bench, "system AUTO", workload, None)?;
     }
     Ok(())
 }
 
-/// The name of a path, as the engine spells it.
+/// Returns the engine's name of a path.
 fn path_name(path: LoadPath) -> String {
     match path {
         LoadPath::COPY_FILE_RANGE => "COPY_FILE_RANGE".to_owned(),
@@ -68,61 +68,67 @@ fn path_name(path: LoadPath) -> String {
     }
 }
 
-fn measure(bench: &mut Bench, method: &str, way: Way, refused: Option<String>) -> Result<()> {
-    let bytes = u64::from(way.buffers) * way.buffer_bytes;
-    let case = Case::new(Kind::Binder, method, Direction::Load, bytes, u64::from(way.buffers))
-        .with("buffer_bytes", way.buffer_bytes);
+fn measure(
+    bench: &mut Bench,
+    method: &str,
+    workload: Workload,
+    refused: Option<String>,
+) -> Result<()> {
+    let bytes = u64::from(workload.buffers) * workload.buffer_bytes;
+    let case = Case::new(Kind::Binder, method, Direction::Load, bytes, u64::from(workload.buffers))
+        .with("buffer_bytes", workload.buffer_bytes);
     bench.measure(case, |setup| match (refused, &setup.loader) {
         (Some(reason), _) => Err(not_possible(reason)),
-        (None, Ok(loader)) => load(setup, loader, &way),
+        (None, Ok(loader)) => load(setup, loader, &workload),
         (None, Err(reason)) => Err(not_possible(reason.clone())),
     })
 }
 
-fn load(setup: &Setup, loader: &Loader, way: &Way) -> Result<Phases> {
-    let buffered = way.path == Some(LoadPath::BUFFERED);
+fn load(setup: &Setup, loader: &Loader, workload: &Workload) -> Result<Phases> {
+    let buffered = workload.path == Some(LoadPath::BUFFERED);
     let file = setup.source.open(if buffered { Mode::Buffered } else { Mode::Direct })?;
     let (results, both) = setup.meter.measure(|| {
-        offsets_bytes(way.buffer_bytes)
-            .take(way.buffers as usize)
-            .map(|offset_bytes| load_part(loader, way, &file, offset_bytes))
+        offsets_bytes(workload.buffer_bytes)
+            .take(workload.buffers as usize)
+            .map(|offset_bytes| load_part(loader, workload, &file, offset_bytes))
             .collect::<Result<Vec<LoadResult>>>()
     })?;
     let spent = |on: fn(&LoadResult) -> i64| {
         u64::try_from(results.iter().map(on).sum::<i64>()).map(Duration::from_nanos)
     };
     let (create, rest) = apart(both, spent(|result| result.report.allocateNanos)?);
-    let (handing_over, io) = apart(rest, spent(|result| result.report.handOverNanos)?);
+    let (exporting, io) = apart(rest, spent(|result| result.report.handOverNanos)?);
     let buffers = results
         .into_iter()
         .map(|result| {
-            check(&result, way)?;
+            check(&result, workload)?;
             result.buffer.context("no buffer")
         })
         .collect::<Result<Vec<DmaBuf>>>()?;
-    for (buffer, offset_bytes) in buffers.iter().zip(offsets_bytes(way.buffer_bytes)) {
-        setup.source.verify(fd(buffer)?, way.buffer_bytes, offset_bytes)?;
+    for (buffer, offset_bytes) in buffers.iter().zip(offsets_bytes(workload.buffer_bytes)) {
+        setup.source.verify(fd(buffer)?, workload.buffer_bytes, offset_bytes)?;
     }
     let ((), close) = setup.meter.measure(|| {
         drop(buffers);
         Ok(())
     })?;
-    Ok(Phases { create: Some(create), io: Some(io), close: Some(close.plus(handing_over)) })
+    Ok(Phases { create: Some(create), io: Some(io), close: Some(close.plus(exporting)) })
 }
 
 fn load_part(
     loader: &Loader,
-    way: &Way,
+    workload: &Workload,
     file: &File,
     file_offset_bytes: u64,
 ) -> Result<LoadResult> {
-    let new = new_buffer(&way.heap, way.buffer_bytes)?;
-    let spec = part_of(file, file_offset_bytes, way.buffer_bytes, way.path)?.into_new(new);
+    let new = new_buffer(&workload.heap, workload.buffer_bytes)?;
+    let spec =
+        part_of(file, file_offset_bytes, workload.buffer_bytes, workload.path)?.into_new(new);
     loader.load(spec).map_err(refused_or_failed)
 }
 
-/// A request for a part of a file, by a path or by what the service chooses, to the start of a buffer that is still to be
-/// said.
+/// Makes a request for a part of a file, by a named path or by one that the service chooses, to the
+/// start of a buffer. The caller adds the buffer.
 pub fn part_of(
     file: &File,
     file_offset_bytes: u64,
@@ -142,16 +148,16 @@ pub fn part_of(
     Ok(spec)
 }
 
-fn check(result: &LoadResult, way: &Way) -> Result<()> {
+fn check(result: &LoadResult, workload: &Workload) -> Result<()> {
     let bytes = &result.segmentBytes;
-    ensure!(*bytes == [i64::try_from(way.buffer_bytes)?], "short: {bytes:?}");
-    if let Some(path) = way.path {
+    ensure!(*bytes == [i64::try_from(workload.buffer_bytes)?], "short: {bytes:?}");
+    if let Some(path) = workload.path {
         ensure!(result.report.path == path, "{} was taken", path_name(result.report.path));
     }
     Ok(())
 }
 
-/// A way that the service has not is no failure of the benchmark.
+/// A path that the service does not support is not a failure of the benchmark.
 pub fn refused_or_failed(error: ClientError) -> anyhow::Error {
     match error.code() {
         Some(LoaderError::PATH_UNAVAILABLE | LoaderError::NO_MEMORY) => {
@@ -161,13 +167,13 @@ pub fn refused_or_failed(error: ClientError) -> anyhow::Error {
     }
 }
 
-/// A request for a buffer.
+/// Makes a request for a new buffer.
 pub fn new_buffer(heap: &str, size_bytes: u64) -> Result<NewBuffer> {
     let size_bytes = i64::try_from(size_bytes)?;
     Ok(NewBuffer { heap: heap.to_owned(), sizeBytes: size_bytes, name: "bench".to_owned() })
 }
 
-/// The fd of a buffer.
+/// Returns the fd of a buffer.
 pub fn fd(buffer: &DmaBuf) -> Result<BorrowedFd<'_>> {
     let fd: &OwnedFd = buffer.fd.as_ref().context("the buffer has no fd")?.as_ref();
     Ok(fd.as_fd())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The file that is loaded, and whether what was loaded is what is in it.
+//! The file that is loaded, and the comparison of loaded bytes with it.
 
 use std::fs::File;
 use std::os::fd::BorrowedFd;
@@ -13,35 +13,35 @@ use crate::buffer;
 
 const PAGE_BYTES: u64 = 4096;
 const WORD_BYTES: usize = 8;
-/// Where in each page a word is compared: every page has to be there, from its first byte to its last.
+/// The offsets in each page at which a word is compared: every page must be loaded, from its first
+/// byte to its last.
 const WORD_OFFSETS: [u64; 3] = [0, PAGE_BYTES / 2, PAGE_BYTES - WORD_BYTES as u64];
-/// Differs from 0, so that no word of the file is zero as those of a fresh buffer are.
+/// Differs from 0, so that no word of the file is zero as the words of a new buffer are.
 const PATTERN: u64 = 1;
-/// Bytes of a file that are checked at a time.
+/// Bytes of a file that are compared at a time.
 const CHECK_BYTES: u64 = 1 << 20;
 
-/// A file in which every word tells its position.
+/// A file in which every word depends on its position.
 pub struct Source {
     file: TestFile,
-    /// Its size.
+    /// The size of the file.
     pub size_bytes: u64,
 }
 
 impl Source {
-    /// Writes the file.
+    /// Makes the file and writes its content.
     pub fn create(files: &Files, name: &str, size_bytes: u64) -> Result<Self> {
         let file = files.patterned(name, PATTERN, size_bytes).context("writing the file")?;
         Ok(Self { file, size_bytes })
     }
 
-    /// Opens it for reading.
+    /// Opens the file for reading.
     pub fn open(&self, mode: Mode) -> Result<File> {
         self.file.open(mode)
     }
 
-    /// Fails unless a buffer holds what is in the file from `file_offset_bytes` on.
-    ///
-    /// Takes the buffer as a dma-buf or a memfd, whichever it is.
+    /// Fails unless a buffer, a dma-buf or a memfd, holds the content of the file from
+    /// `file_offset_bytes`.
     pub fn verify(
         &self,
         buffer: BorrowedFd<'_>,
@@ -56,7 +56,7 @@ impl Source {
         Ok(())
     }
 
-    /// As [`Source::verify`], for memory that is mapped.
+    /// As [`Source::verify`], for mapped memory.
     pub fn verify_mapping(
         &self,
         memory: &Mapping,
@@ -68,7 +68,7 @@ impl Source {
         })
     }
 
-    /// Fails unless a range of another file holds what is in this one from `file_offset_bytes` on.
+    /// Fails unless a range of another file holds the content of this one from `file_offset_bytes`.
     pub fn verify_copy(
         &self,
         copy: &File,
@@ -102,7 +102,7 @@ impl Source {
                 let expected = self.file.expected(file_offset_bytes + offset, WORD_BYTES);
                 ensure!(
                     word == expected.as_slice(),
-                    "byte {offset} on has {word:02x?}, the file has {expected:02x?} at byte {}",
+                    "byte {offset} and after has {word:02x?}, the file has {expected:02x?} at byte {}",
                     file_offset_bytes + offset
                 );
             }
@@ -139,7 +139,7 @@ mod tests {
         assert!(source.verify(memfd.as_fd(), SIZE_BYTES / 2, PAGE_BYTES).is_err(), "shifted");
         mapping.write(3 * PAGE_BYTES as usize - 1, &[0]).unwrap();
         let error = source.verify(memfd.as_fd(), SIZE_BYTES, 0).unwrap_err().to_string();
-        assert!(error.starts_with("byte 12280 on has"), "{error}");
+        assert!(error.starts_with("byte 12280 and after has"), "{error}");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How long the machine's one processor has not been idle: tasks, kernel threads and interrupts together.
+//! The busy time of a machine with one processor: tasks, kernel threads and interrupts together.
 //!
-//! `/proc/timer_list` tells the idle time of a processor in nanoseconds, interrupts taken while idle not counted as idle.
-//! What the scheduler accounts to tasks, and `/proc/stat` in ticks, have neither that resolution nor those interrupts.
-//! A processor that is idle while the file is read has an idle period under way that the file does not show, so the sum
-//! is right only where the one processor is the one that reads.
+//! `/proc/timer_list` shows the idle time of a processor in nanoseconds; interrupts during idle
+//! time do not count as idle. The scheduler's accounting of tasks and the ticks of `/proc/stat`
+//! have neither that resolution nor those interrupts. While a processor is idle, the file does not
+//! show its current idle period, so the result is right only on the one processor of the machine,
+//! which is busy reading the file.
 
 use std::fs;
 
@@ -17,12 +18,12 @@ const TIMER_LIST: &str = "/proc/timer_list";
 pub struct SystemTime(());
 
 impl SystemTime {
-    /// Where it can be told: one processor, and permission to read the file.
+    /// Returns the clock if the machine has one processor and the process may read the file.
     pub fn of_one_processor() -> Option<Self> {
         busy_ns(&fs::read_to_string(TIMER_LIST).ok()?).ok().map(|_| Self(()))
     }
 
-    /// Nanoseconds since the machine started in which it was not idle.
+    /// Returns the nanoseconds since boot in which the processor was not idle.
     pub fn busy_ns(self) -> Result<u64> {
         let text = fs::read_to_string(TIMER_LIST).context(TIMER_LIST)?;
         busy_ns(&text)
@@ -31,14 +32,14 @@ impl SystemTime {
 
 fn busy_ns(timer_list: &str) -> Result<u64> {
     let cpus = timer_list.lines().filter(|line| line.starts_with("cpu: ")).count();
-    ensure!(cpus == 1, "{TIMER_LIST} tells of {cpus} processors");
+    ensure!(cpus == 1, "{TIMER_LIST} shows {cpus} processors, expected 1");
     let now = number_after(timer_list, "now at ")?;
     let idle = number_after(timer_list, ".idle_sleeptime")?;
     let waiting_for_io = number_after(timer_list, ".iowait_sleeptime")?;
     now.checked_sub(idle + waiting_for_io).context("the processor was idle longer than it was on")
 }
 
-/// The number that follows a key, after blanks and a colon.
+/// Finds the number that follows a key, after blanks and a colon.
 fn number_after(text: &str, key: &str) -> Result<u64> {
     let missing = || format!("no {key} in {TIMER_LIST}");
     let (_, rest) = text.split_once(key).with_context(missing)?;
@@ -55,7 +56,7 @@ mod tests {
         \x20 .idle_sleeptime : 300000 nsecs\n  .iowait_sleeptime: 200 nsecs\n  .last_jiffies   : 7\n";
 
     #[test]
-    fn busy_is_what_is_not_idle() {
+    fn busy_time_excludes_idle_time() {
         assert_eq!(busy_ns(ONE).unwrap(), 699_800);
     }
 

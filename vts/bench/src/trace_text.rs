@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reads what the function graph tracer prints, and adds up calls of the same functions in the same callers.
+//! Parses the output of the function graph tracer, and sums calls of the same function from the
+//! same caller.
 //!
 //! ```text
 //!  0)               |  __x64_sys_pread64() {
@@ -9,7 +10,7 @@
 
 use vts_bench_record::CallNode;
 
-/// The trees, each node before those below it.
+/// Returns the trees, each node before those below it.
 pub fn tree(text: &str) -> Vec<CallNode> {
     let mut all = Vec::new();
     let mut open: Vec<usize> = Vec::new();
@@ -23,7 +24,7 @@ pub fn tree(text: &str) -> Vec<CallNode> {
             let node = find(&mut all, open.last().copied(), function);
             count(&mut all[node], ns);
         } else if call.starts_with('}') {
-            // A tail without its head is of a call that began before the trace.
+            // An end without a beginning belongs to a call from before the trace.
             if let Some(node) = open.pop() {
                 count(&mut all[node], ns);
             }
@@ -53,11 +54,12 @@ fn count(node: &mut Node, ns: Option<u64>) {
     node.ns += ns.unwrap_or(0);
 }
 
-/// The duration before the bar: microseconds with three decimals, perhaps with a mark before it.
+/// Parses the duration left of the bar: microseconds with three decimals, possibly with a mark
+/// before it.
 fn nanoseconds(left: &str) -> Option<u64> {
-    let words: Vec<&str> = left.split_whitespace().collect();
-    let unit = words.iter().position(|word| *word == "us")?;
-    let (whole, decimals) = words.get(unit.checked_sub(1)?)?.split_once('.')?;
+    let fields: Vec<&str> = left.split_whitespace().collect();
+    let unit = fields.iter().position(|word| *word == "us")?;
+    let (whole, decimals) = fields.get(unit.checked_sub(1)?)?.split_once('.')?;
     let decimals = format!("{decimals:0<3}");
     Some(whole.parse::<u64>().ok()? * 1000 + decimals.get(..3)?.parse::<u64>().ok()?)
 }
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_without_a_head_is_passed_over() {
+    fn an_end_without_a_beginning_is_skipped() {
         assert_eq!(tree(" 0)   1.000 us    |  } /* read */\n"), []);
         assert_eq!(tree("nonsense\n"), []);
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What root sets before a measurement: an empty page cache, and which pages memory is made of.
+//! Settings before a measurement, made as root: an empty page cache, and the kind of pages that
+//! memory is made of.
 
 use std::fs;
 
@@ -17,17 +18,18 @@ const HUGETLB_POOL_PAGES: &str = "/proc/sys/vm/nr_hugepages";
 const ANONYMOUS_HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 const SHMEM_HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
 
-/// Writes what is dirty and empties the page cache of every file system.
+/// Writes dirty pages back and empties the page cache of every file system.
 pub fn drop_page_cache() -> Result<()> {
     rustix::fs::sync();
     fs::write(DROP_CACHES, "1").context(DROP_CACHES)
 }
 
-/// So small a part of memory that the lists keep no more than a few batches.
+/// So small a fraction of memory that each list holds only a few batches.
 const SHORTEST_PAGE_LISTS: &str = "1000000";
 
-/// Has every processor give back the free pages that it keeps at hand. By itself the kernel does that bit by bit, once a
-/// second, so that what one measurement freed costs another. (`Documentation/admin-guide/sysctl/vm.rst`)
+/// Makes every processor free the pages in its list. Otherwise the kernel frees them gradually,
+/// once a second, and the pages that one measurement freed cost another.
+/// (`Documentation/admin-guide/sysctl/vm.rst`)
 pub fn drain_page_lists() -> Result<()> {
     // Before Linux 5.14 the lists were short, and this limit had another name.
     let Ok(before) = read(PAGE_LIST_FRACTION) else { return Ok(()) };
@@ -37,7 +39,7 @@ pub fn drain_page_lists() -> Result<()> {
     drained
 }
 
-/// Each refresh of the statistics gives back a part of what is above the limit.
+/// Each refresh of the statistics frees a part of the pages above the limit.
 fn drain_step_by_step() -> Result<()> {
     let listed = || Ok::<_, anyhow::Error>(listed_pages(&read(ZONE_INFO)?));
     let mut left = listed()?;
@@ -51,28 +53,28 @@ fn drain_step_by_step() -> Result<()> {
     }
 }
 
-/// The free pages in the processors' lists, from `/proc/zoneinfo`.
+/// Counts the free pages in the processors' lists, from `/proc/zoneinfo`.
 fn listed_pages(zone_info: &str) -> u64 {
     let counts = zone_info.lines().filter_map(|line| line.trim().strip_prefix("count:"));
     counts.filter_map(|count| count.trim().parse::<u64>().ok()).sum()
 }
 
-/// The pages that memfds and bounce memory can be made of.
+/// The kind of pages of memfds and bounce memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pages {
-    /// Ordinary ones only.
+    /// Ordinary pages only.
     Small,
-    /// Transparent huge pages where a mapping asks for them.
+    /// Transparent huge pages, in mappings that request them.
     Transparent,
-    /// A pool of hugetlb pages.
+    /// Hugetlb pages of the pool.
     Hugetlb,
 }
 
 impl Pages {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Small, Self::Transparent, Self::Hugetlb];
 
-    /// The name in a method: nothing for ordinary pages.
+    /// The suffix of a method's name; empty for ordinary pages.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Small => "",
@@ -81,9 +83,9 @@ impl Pages {
         }
     }
 
-    /// Sets the machine up so that `bytes` of memory can be had in such pages.
+    /// Sets the machine up so that `bytes` of memory can be allocated in these pages.
     ///
-    /// Fails as not possible where the kernel lacks them or has not enough.
+    /// The result is "not possible" if the kernel does not support them or has too few.
     pub fn set_up(self, bytes: u64) -> Result<PagesSetting> {
         let setting = PagesSetting([
             (HUGETLB_POOL_PAGES, read(HUGETLB_POOL_PAGES).ok()),
@@ -106,7 +108,7 @@ impl Pages {
         };
         if wanted > 0 {
             drop_page_cache()?;
-            // Without compaction in the kernel the pool comes out smaller, which is found below.
+            // Without compaction in the kernel the pool may be smaller, which is checked below.
             let _ = fs::write(COMPACT_MEMORY, "1");
         }
         let set = fs::write(HUGETLB_POOL_PAGES, wanted.to_string());
@@ -115,7 +117,7 @@ impl Pages {
             let pages: u64 = read(HUGETLB_POOL_PAGES)?.parse().context(HUGETLB_POOL_PAGES)?;
             if pages < wanted {
                 return Err(not_possible(format!(
-                    "only {pages} of {wanted} huge pages are to be had"
+                    "only {pages} of {wanted} huge pages can be reserved"
                 )));
             }
         }
@@ -123,7 +125,7 @@ impl Pages {
     }
 }
 
-/// What was set before, by file; dropping this sets it again.
+/// The earlier values by file, restored on drop.
 #[derive(Debug)]
 #[must_use = "the setting ends when this is dropped"]
 pub struct PagesSetting([(&'static str, Option<String>); 3]);
@@ -132,7 +134,7 @@ impl Drop for PagesSetting {
     fn drop(&mut self) {
         for (file, value) in &self.0 {
             if let Some(Err(error)) = value.as_ref().map(|value| fs::write(file, value)) {
-                eprintln!("{file} stays changed: {error}");
+                eprintln!("{file} was not restored: {error}");
             }
         }
     }
@@ -146,9 +148,9 @@ fn chosen_in(file: &str) -> Option<String> {
     read(file).ok().as_deref().and_then(chosen).map(str::to_owned)
 }
 
-/// The word in brackets: `always [advise] never`.
-fn chosen(words: &str) -> Option<&str> {
-    words.split_once('[')?.1.split_once(']').map(|(word, _)| word)
+/// Returns the value in brackets: `always [advise] never`.
+fn chosen(choices: &str) -> Option<&str> {
+    choices.split_once('[')?.1.split_once(']').map(|(word, _)| word)
 }
 
 #[cfg(test)]
@@ -156,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listed_pages_are_those_of_every_zone_and_processor() {
+    fn listed_pages_include_every_zone_and_processor() {
         let zone_info = "Node 0, zone      DMA\n  pages free     3840\n  pagesets\n    cpu: 0\n\
                          \x20             count:    12\n              high:     0\n    cpu: 1\n\
                          \x20             count:    30\nNode 0, zone    DMA32\n  pagesets\n    cpu: 0\n\
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chosen_word_is_the_one_in_brackets() {
+    fn the_chosen_value_is_in_brackets() {
         assert_eq!(chosen("always within_size advise [never] deny force"), Some("never"));
         assert_eq!(chosen("0"), None);
     }

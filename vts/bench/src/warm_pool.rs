@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Loads that find their buffers in the engine's pool, and what the pool does off the request path.
+//! Measures loads whose buffers come from the engine's pool, and the pool's work off the request
+//! path.
 
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use crate::bench::{Bench, Case, Setup};
 use crate::engine_paths::{engine_with, load, load_new, Workload, SYSTEM_HEAP, UDMABUF};
 use crate::tuning::Pages;
 
-/// Long enough for the pool's thread to reclaim what clients have released, and to zero it.
+/// Long enough for the pool's thread to reclaim released buffers and to zero them.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Measures them.
+/// Runs the measurements.
 pub fn run(bench: &mut Bench) -> Result<()> {
     for (heap, pages) in [
         (SYSTEM_HEAP, Pages::Small),
@@ -25,8 +26,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         (UDMABUF, Pages::Hugetlb),
     ] {
         let name = |what: &str| format!("{heap} AUTO, {what}{}", pages.suffix());
-        let (loading, clearing) = (name("warm pool"), name("pool clears"));
-        if !bench.wants(&loading) && !bench.wants(&clearing) {
+        let (loading, zeroing) = (name("warm pool"), name("pool clears"));
+        if !bench.wants(&loading) && !bench.wants(&zeroing) {
             continue;
         }
         let workload = Workload::of(&bench.setup, heap, Policy::Auto);
@@ -42,8 +43,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         let engine = engine_with(PoolConfig::of_bytes(2 * bytes));
         let case = Case::new(Kind::Engine, loading, Direction::Load, bytes, buffers);
         bench.measure(case, |setup| load_from_pool(setup, &engine, &workload))?;
-        let case = Case::new(Kind::Allocation, clearing, Direction::None, bytes, buffers);
-        bench.measure(case, |setup| watch_clearing(setup, &engine, &workload))?;
+        let case = Case::new(Kind::Allocation, zeroing, Direction::None, bytes, buffers);
+        bench.measure(case, |setup| watch_zeroing(setup, &engine, &workload))?;
     }
     Ok(())
 }
@@ -58,8 +59,8 @@ fn load_from_pool(setup: &Setup, engine: &Engine, workload: &Workload) -> Result
     Ok(phases)
 }
 
-/// Lets the pool have one buffer more than a measurement needs: without one left it makes another at once, which would
-/// be measured too.
+/// Gives the pool one buffer more than a measurement needs: with none left, the pool makes another
+/// immediately, and the measurement would include that.
 fn warm(setup: &Setup, engine: &Engine, workload: &Workload) -> Result<()> {
     let wanted = u64::from(workload.buffers) + 1;
     let file = setup.source.open(vts_support::files::Mode::Direct)?;
@@ -69,15 +70,15 @@ fn warm(setup: &Setup, engine: &Engine, workload: &Workload) -> Result<()> {
     wait_until(engine, "the buffers are back", |stats| stats.free >= wanted && stats.in_use == 0)
 }
 
-/// Waits until the pool has zeroed as many bytes as the loads of a measurement have left in it.
-fn watch_clearing(setup: &Setup, engine: &Engine, workload: &Workload) -> Result<Phases> {
+/// Waits until the pool has zeroed the bytes that the loads of a measurement left in it.
+fn watch_zeroing(setup: &Setup, engine: &Engine, workload: &Workload) -> Result<Phases> {
     warm(setup, engine, workload)?;
     let bytes = u64::from(workload.buffers) * workload.buffer_bytes;
     let before = stats(engine)?.zeroed_bytes;
-    let ((), clearing) = setup.meter.measure(|| {
+    let ((), zeroing) = setup.meter.measure(|| {
         wait_until(engine, "the buffers are zeroed", |stats| stats.zeroed_bytes >= before + bytes)
     })?;
-    Ok(Phases { create: Some(clearing), io: None, close: None })
+    Ok(Phases { create: Some(zeroing), io: None, close: None })
 }
 
 fn stats(engine: &Engine) -> Result<PoolStats> {

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What one measurement measures.
+//! The case of a measurement: what it measures.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What is measured. Two measurements of equal cases are repetitions of each other.
+/// What is measured. Measurements with equal cases are repetitions of each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Case {
     /// The kind of measurement.
     pub kind: Kind,
-    /// The name, unique within its kind and direction together with the parameters.
+    /// The method's name, unique within kind and direction together with the parameters.
     pub method: String,
-    /// Which way the bytes go.
+    /// The direction of the transfer.
     pub direction: Direction,
     /// The row of the public series' table, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row: Option<u32>,
-    /// Further distinctions by name; sizes in bytes, counts as they are.
+    /// Further parameters by name: sizes in bytes, counts as they are.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, u64>,
     /// Bytes that one repetition moves, or allocates if it moves none; 0 for calls.
@@ -27,7 +27,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// A case with neither a row nor parameters.
+    /// Makes a case without row and parameters.
     pub fn new(
         kind: Kind,
         method: impl Into<String>,
@@ -39,7 +39,7 @@ impl Case {
         Self { kind, method: method.into(), direction, row: None, parameters, bytes, operations }
     }
 
-    /// The same case with one more parameter.
+    /// Adds a parameter to the case.
     #[must_use]
     pub fn with(mut self, name: &str, value: u64) -> Self {
         self.parameters.insert(name.to_owned(), value);
@@ -69,7 +69,7 @@ pub enum Kind {
     FileSize,
 }
 
-/// Which way the bytes go.
+/// The direction of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The benchmark's output: one JSON object per line, written on the device and read on the host.
 //!
-//! A complete output is one [`Record::Machine`], any number of [`Record::Measurement`] and
+//! A complete output consists of one [`Record::Machine`], any number of [`Record::Measurement`] and
 //! [`Record::CallTree`], and [`Record::End`].
 //!
 //! # Threading and lifetime
-//! Plain values; nothing here has state.
+//! The types are plain values and `Send`; the crate has no state and does no I/O.
 
 #![deny(missing_docs)]
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use case::{Case, Direction, Kind};
 
-/// One line.
+/// A record, written as one line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub enum Record {
@@ -23,7 +23,7 @@ pub enum Record {
     Machine(Machine),
     /// One measurement.
     Measurement(Measurement),
-    /// Where a method spends its time in the kernel.
+    /// The call tree of a method in the kernel.
     CallTree {
         /// The method, of the public series' read table.
         method: String,
@@ -31,18 +31,18 @@ pub enum Record {
         #[serde(flatten)]
         tree: CallTree,
     },
-    /// The benchmark has ended.
+    /// The end of the benchmark.
     End {
-        /// How many measurements it has written.
+        /// The number of measurements written.
         measurements: u64,
     },
 }
 
 impl Record {
-    /// The line, without a line end.
+    /// Converts the record to a line, without a line end.
     ///
     /// # Errors
-    /// Never in practice: every value has a JSON form.
+    /// None in practice: every value has a JSON form.
     pub fn to_line(&self) -> serde_json::Result<String> {
         serde_json::to_string(self)
     }
@@ -68,7 +68,7 @@ pub struct Machine {
     pub buffers: u32,
     /// Size of a buffer in bytes.
     pub buffer_bytes: u64,
-    /// How often each measurement is repeated.
+    /// The number of repetitions of each measurement.
     pub repetitions: u32,
     /// Whether CPU times include [`Cost::system_ns`].
     pub system_time: bool,
@@ -83,30 +83,30 @@ pub struct CallTree {
     pub untraced_ns: u64,
     /// CPU time with the tracer, whose cost is spread over the calls.
     pub traced_ns: u64,
-    /// The functions that were traced, each before those that it calls.
+    /// The traced functions, each before those that it calls.
     pub nodes: Vec<CallNode>,
 }
 
 /// A function in one place of a call tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallNode {
-    /// How deep in the tree, from 0.
+    /// The depth in the tree, from 0.
     pub depth: u32,
-    /// Its name.
+    /// The name of the function.
     pub function: String,
-    /// How often it was called there.
+    /// The number of calls from this caller.
     pub calls: u64,
-    /// Time in it and in the functions that it calls, without sleeping.
+    /// Time in the function and in the functions that it calls, without sleeping.
     pub ns: u64,
 }
 
 /// One repetition of a measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
-    /// What is measured.
+    /// The case.
     #[serde(flatten)]
     pub case: Case,
-    /// Which repetition, from 0.
+    /// The number of the repetition, from 0.
     pub repetition: u32,
     /// The result.
     pub outcome: Outcome,
@@ -116,16 +116,16 @@ pub struct Measurement {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    /// It ran and moved the right bytes.
+    /// The method ran and moved the right bytes.
     Measured(Phases),
-    /// This kernel, or this machine, cannot do it.
+    /// This kernel or this machine does not support the method.
     NotPossible {
-        /// What refused it, with the errno.
+        /// The refused operation, with the errno.
         reason: String,
     },
-    /// It should have run and did not, or moved the wrong bytes.
+    /// The method failed although it should be supported, or moved wrong bytes.
     Failed {
-        /// What happened.
+        /// The failure.
         reason: String,
     },
 }
@@ -145,7 +145,7 @@ pub struct Phases {
 }
 
 impl Phases {
-    /// All phases together.
+    /// Returns the sum of all phases.
     pub fn total(&self) -> Cost {
         [self.create, self.io, self.close]
             .into_iter()
@@ -160,12 +160,12 @@ impl Phases {
 pub struct Cost {
     /// CPU time of the benchmark's process, in user space and in the kernel.
     pub process_ns: u64,
-    /// CPU time of the thread of that process that makes the calls, without threads beside it.
+    /// CPU time of the thread of that process that makes the calls, without helper threads.
     pub caller_ns: u64,
     /// CPU time of the service's process.
     pub service_ns: u64,
-    /// All time in which the processor was not idle: every task, kernel threads, interrupts. Known
-    /// with one processor only.
+    /// All time in which the processor was not idle: tasks, kernel threads, interrupts. Known only
+    /// on machines with one processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_ns: Option<u64>,
     /// Elapsed time.
@@ -173,7 +173,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// The sum; it has a system time if both have one.
+    /// Returns the sum; it has a system time if both costs have one.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -185,7 +185,7 @@ impl Cost {
         }
     }
 
-    /// This cost without a part of it; the rest has a system time if both have one.
+    /// Subtracts the cost of a part; the rest has a system time if both have one.
     #[must_use]
     pub fn minus(self, part: Self) -> Self {
         let less = |whole: Option<u64>, part: Option<u64>| {

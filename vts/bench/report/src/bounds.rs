@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The committed bounds, and whether the figures of a run keep them.
+//! The committed bounds, and the check of a run's figures against them.
 
 use std::fmt;
 
@@ -21,16 +21,17 @@ pub struct Bounds {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
-    /// What is true if it passes.
+    /// A statement that is true if the check passes.
     pub name: String,
-    /// The flavour whose runs are checked.
+    /// The kernel flavour of the runs to check.
     pub flavour: String,
-    /// The mode whose runs are checked.
+    /// The mode of the runs to check.
     pub mode: Mode,
-    /// Whether the reduced run of `cargo vts` checks it too, and fails if the value is missing.
+    /// Whether the reduced run of `cargo vts` also makes this check, and fails if the value is
+    /// missing.
     #[serde(default)]
     pub gate: bool,
-    /// What is compared.
+    /// The value to compare.
     pub value: Value,
     /// The limit.
     pub bound: Bound,
@@ -70,16 +71,16 @@ impl fmt::Display for Bound {
 /// The result of a check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checked {
-    /// Its name.
+    /// The name of the check.
     pub name: String,
-    /// The number, if it was measured.
+    /// The value, if it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<f64>,
     /// The bound.
     pub bound: Bound,
-    /// Whether the bound holds; false if the number is missing.
+    /// Whether the bound holds; false if the value is missing.
     pub pass: bool,
-    /// Why the number is missing.
+    /// The reason why the value is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
     /// Whether the reduced run must measure it.
@@ -87,21 +88,21 @@ pub struct Checked {
 }
 
 impl Bounds {
-    /// Reads the committed file.
+    /// Parses the committed file.
     ///
     /// # Errors
-    /// If it is not well-formed.
+    /// If the file is malformed.
     pub fn parse(text: &str) -> Result<Self> {
         serde_json::from_str(text).context("the file of bounds")
     }
 
-    /// The measurements that the checks of the gate need.
+    /// Returns the measurements that the checks of the gate need.
     pub fn gate_selectors(&self, flavour: &str) -> Vec<&Selector> {
         let concerned = |check: &&Check| check.gate && check.flavour == flavour;
         self.checks.iter().filter(concerned).flat_map(|check| check.value.selectors()).collect()
     }
 
-    /// Makes the checks of the run's flavour and mode.
+    /// Makes the checks for the run's flavour and mode.
     pub fn check(&self, results: &Results) -> Vec<Checked> {
         let concerned =
             |check: &&Check| check.flavour == results.flavour && check.mode == results.mode;
@@ -161,7 +162,7 @@ impl Value {
     }
 }
 
-/// The checks as text, a line each.
+/// Formats the checks as text, one line each.
 pub fn lines(checks: &[Checked]) -> String {
     let line = |check: &Checked| {
         let verdict = match (check.pass, &check.missing) {

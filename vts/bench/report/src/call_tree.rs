@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The call trees of a run, as text, without the cost of tracing.
+//! Formats the call trees of a run, with the cost of tracing subtracted.
 
 use std::fmt::Write as _;
 
@@ -8,8 +8,8 @@ use vts_bench_record::{CallNode, CallTree};
 use crate::figure::per_gib;
 use crate::results::Results;
 
-/// The profile that the public series' author published, in percent of all samples on his phone:
-/// 13 June 2025, Message-ID `80ce3ec9104c4f0abbcb589b03a5f3c7@honor.com`.
+/// The profile that the author of the public series published, in percent of all samples on his
+/// phone: 13 June 2025, Message-ID `80ce3ec9104c4f0abbcb589b03a5f3c7@honor.com`.
 const PUBLISHED: [(&str, &str, f64); 9] = [
     ("u+mfd direct R/W", "__x64_sys_pread64", 13.03),
     ("u+mfd direct R/W", "iomap_dio_bio_iter", 12.95),
@@ -22,15 +22,16 @@ const PUBLISHED: [(&str, &str, f64); 9] = [
     ("dmabuf direct c_f_r", "__x64_sys_copy_file_range", 1.13),
 ];
 
-/// The method whose tree has the reference of all shares as its root.
+/// The method whose tree's root is 100 % of all shares.
 const REFERENCE: &str = "u+mfd direct R/W";
 
-/// The trees of a run. All shares are relative to the root of the u+mfd read, as 13.03 and 1.13 are
-/// of the same samples.
+/// Formats the trees of a run. All shares are relative to the root of the u+mfd read, because 13.03
+/// and 1.13 are shares of the same samples.
 pub fn trees(results: &Results) -> String {
     let reference = results.call_trees.iter().find(|(method, _)| method == REFERENCE);
     let Some((_, reference)) = reference else { return String::new() };
-    // Taken from the tree with many calls: with few, the noise of two allocations hides it.
+    // Computed from the tree with many calls: with few calls, the noise of two allocations hides
+    // it.
     let added_ns = added_per_call_ns(reference);
     let Some(whole_ns) = net_ns(reference, added_ns).first().copied() else {
         return String::new();
@@ -67,14 +68,14 @@ fn published(method: &str, function: &str) -> Option<f64> {
     found.map(|(_, _, percent)| *percent)
 }
 
-/// The cost that the tracer adds to each call that it traces.
+/// Returns the cost that the tracer adds to each traced call.
 fn added_per_call_ns(tree: &CallTree) -> f64 {
     let calls: u64 = tree.nodes.iter().map(|node| node.calls).sum();
     tree.traced_ns.saturating_sub(tree.untraced_ns) as f64 / calls.max(1) as f64
 }
 
-/// The time in each node without the cost of tracing, which is the same for each call at or below
-/// it.
+/// Returns the time in each node without the cost of tracing, which is equal for each call at or
+/// below the node.
 fn net_ns(tree: &CallTree, added_per_call_ns: f64) -> Vec<f64> {
     (0..tree.nodes.len())
         .map(|index| {
@@ -84,7 +85,7 @@ fn net_ns(tree: &CallTree, added_per_call_ns: f64) -> Vec<f64> {
         .collect()
 }
 
-/// The calls of the first node and of all nodes below it.
+/// Counts the calls of the first node and of all nodes below it.
 fn calls_at_or_below(nodes: &[CallNode]) -> u64 {
     let Some((first, rest)) = nodes.split_first() else { return 0 };
     let below = rest.iter().take_while(|node| node.depth > first.depth);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What tables and charts show of a series: its label, its values, their unit.
+//! The label, the values and the unit of a series in tables and charts.
 
 use vts_bench_record::Case;
 
 use crate::figure::{per_gib, typical_ns, Clock, Phase};
 use crate::results::{Mode, Results, Series};
 
-/// The clock of a run: elapsed time, or instructions of the whole device if they are known, else of
+/// Returns the clock of a run: elapsed time; or instructions, of the whole device if known, else of
 /// the two processes.
 pub fn clock(results: &Results) -> Clock {
     match results.mode {
@@ -16,7 +16,7 @@ pub fn clock(results: &Results) -> Clock {
     }
 }
 
-/// The unit of the values.
+/// Returns the unit of the values.
 pub fn unit(results: &Results) -> &'static str {
     match clock(results) {
         Clock::System => "million instructions per GiB, whole device",
@@ -25,18 +25,18 @@ pub fn unit(results: &Results) -> &'static str {
     }
 }
 
-/// The method with its parameters.
+/// Formats the method with its parameters.
 pub fn label(case: &Case) -> String {
     let parameters =
         case.parameters.iter().map(|(name, value)| match name.strip_suffix("_bytes") {
             Some(name) if value % (1 << 20) == 0 => format!("{name} {} MiB", value >> 20),
             _ => format!("{name} {value}"),
         });
-    let words: Vec<String> = std::iter::once(case.method.clone()).chain(parameters).collect();
-    words.join(", ")
+    let parts: Vec<String> = std::iter::once(case.method.clone()).chain(parameters).collect();
+    parts.join(", ")
 }
 
-/// Some phases of a series per GiB, in milliseconds or in millions of instructions.
+/// Returns the sum of some phases per GiB, in milliseconds or in millions of instructions.
 pub fn millions(series: &Series, phases: &[Phase], clock: Clock) -> Option<f64> {
     typical_ns(series, phases, clock).map(|ns| per_gib(ns, series.case.bytes.max(1)) / 1e6)
 }

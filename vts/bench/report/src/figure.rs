@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Figures: numbers that are selected from the measurements of a run and computed from them.
+//! Figures: numbers that are computed from selected measurements of a run.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::results::{Results, Series};
 
 const GIB: f64 = (1_u64 << 30) as f64;
 
-/// The clock whose time is taken.
+/// The clock of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clock {
@@ -18,14 +18,14 @@ pub enum Clock {
     Processes,
     /// CPU time of the thread that makes the calls.
     Caller,
-    /// Every instruction of the device that was not idle: tasks, kernel threads, interrupts.
+    /// Every instruction of the device while it was not idle: tasks, kernel threads, interrupts.
     System,
     /// Elapsed time.
     Wall,
 }
 
 impl Clock {
-    /// The nanoseconds of a cost, if the cost has this clock.
+    /// Returns the nanoseconds of a cost, if the cost has this clock.
     pub fn ns(self, cost: Cost) -> Option<u64> {
         match self {
             Self::Processes => Some(cost.process_ns + cost.service_ns),
@@ -65,14 +65,14 @@ impl Phase {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selector {
-    /// The kind.
+    /// The kind of measurement.
     pub kind: Kind,
-    /// The name.
+    /// The name of the method.
     pub method: String,
     /// The direction; loads by default.
     #[serde(default = "load")]
     pub direction: Direction,
-    /// Parameters that a case must have; it may have more.
+    /// Parameters that a case must have; it may have others.
     #[serde(default)]
     pub parameters: BTreeMap<String, u64>,
 }
@@ -94,25 +94,25 @@ impl Selector {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
-    /// The measurements; the cheapest is taken.
+    /// The measurements, of which the cheapest is used.
     pub cheapest_of: Vec<Selector>,
-    /// The phases that are added up; a phase that a measurement lacks adds nothing.
+    /// The phases to add up; a phase that a measurement lacks adds nothing.
     pub phases: Vec<Phase>,
     /// The clock.
     pub clock: Clock,
     /// The figure that is subtracted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub less: Option<Box<Figure>>,
-    /// Per operation even if bytes moved.
+    /// Divide by the operations even if bytes moved.
     #[serde(default)]
     pub per_operation: bool,
 }
 
 impl Figure {
-    /// The number.
+    /// Computes the number.
     ///
     /// # Errors
-    /// What was not measured, and why.
+    /// The measurement that is missing, with the reason.
     pub fn value(&self, results: &Results) -> Result<f64, String> {
         let values = self.cheapest_of.iter().flat_map(|selector| {
             results.measurements.iter().filter(move |series| selector.matches(&series.case))
@@ -125,13 +125,13 @@ impl Figure {
         Ok(cheapest - less)
     }
 
-    /// The measurements that it needs.
+    /// Returns the measurements that the figure needs.
     pub fn selectors(&self) -> Vec<&Selector> {
         let less = self.less.as_ref().map_or(Vec::new(), |less| less.selectors());
         self.cheapest_of.iter().chain(less).collect()
     }
 
-    /// The numbers of all the measurements.
+    /// Computes the number for each of the measurements.
     pub fn all(&self, results: &Results) -> Vec<f64> {
         let selected =
             |series: &&Series| self.cheapest_of.iter().any(|one| one.matches(&series.case));
@@ -164,8 +164,8 @@ impl Figure {
     }
 }
 
-/// The sum of some phases over the repetitions, in nanoseconds: the median of elapsed time, the
-/// least of CPU time, because whatever else the device does can only add to it.
+/// Returns the sum of some phases over the repetitions, in nanoseconds: the median of elapsed time,
+/// the minimum of CPU time, because other work of the device can only add to CPU time.
 pub fn typical_ns(series: &Series, phases: &[Phase], clock: Clock) -> Option<f64> {
     let mut sums = series
         .samples
@@ -187,7 +187,7 @@ pub fn typical_ns(series: &Series, phases: &[Phase], clock: Clock) -> Option<f64
     Some((sums[middle] as f64 + upper as f64) / 2.0)
 }
 
-/// The smallest and the largest value of a phase over the repetitions, in nanoseconds.
+/// Returns the smallest and the largest value of a phase over the repetitions, in nanoseconds.
 pub fn range_ns(series: &Series, phase: Phase, clock: Clock) -> Option<(f64, f64)> {
     let values = series.samples.iter().map(|sample| clock.ns(phase.of(sample)?));
     let values = values.collect::<Option<Vec<u64>>>()?;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writes JSON with a line for each member of the outer object, and for each element of its arrays.
+//! Writes JSON with one line for each member of the outer object and for each element of its
+//! arrays.
 
 use std::io::{self, Write};
 
@@ -8,7 +9,7 @@ use serde::Serialize;
 use serde_json::ser::Formatter;
 use serde_json::Serializer;
 
-/// The JSON of a value, with a line end.
+/// Converts a value to JSON with a line end.
 ///
 /// # Errors
 /// If the value has no JSON form.
@@ -20,7 +21,7 @@ pub fn lines(value: &impl Serialize) -> Result<String> {
 }
 
 struct Lines {
-    /// How many objects and arrays are open.
+    /// The number of open objects and arrays.
     depth: u32,
 }
 

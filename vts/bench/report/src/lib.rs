@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The report of the benchmark: tables, charts, saved runs, and the bounds that figures must keep.
+//! The report of the benchmark: tables, charts, saved runs, and the bounds on figures.
 //!
 //! The benchmark (`vts/bench`) writes records on the device. [`results`] collects them; [`table`]
 //! and [`chart`] show them beside the figures that the public series published ([`published`]);
-//! [`bounds`] compares [`figure`]s with the committed limits; [`saved`] keeps a run as one JSON file.
+//! [`bounds`] compares [`figure`]s with the committed limits; [`saved`] stores a run as one JSON
+//! file.
 //!
 //! # Threading and lifetime
-//! Plain values and functions without state. Only [`saved`] reads and writes files.
+//! The types are plain values and `Send`; the functions keep no state. Only [`saved`] reads and
+//! writes files; two threads must not write the same directory at a time.
 
 #![deny(missing_docs)]
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Makes tables and charts of saved runs anew from their JSON.
+//! Regenerates the tables and charts of saved runs from their JSON.
 
 use std::path::PathBuf;
 

@@ -60,7 +60,7 @@ const SAVE: [Published; 9] = [
     row(50, 5, 1442),
 ];
 
-/// A row of a table, numbered from 1; `None` if the table has no such row.
+/// Returns a row of a table, numbered from 1; `None` if the table has no such row.
 pub fn find(direction: Direction, row: u32) -> Option<Published> {
     let index = usize::try_from(row).ok()?.checked_sub(1)?;
     match direction {
@@ -71,12 +71,12 @@ pub fn find(direction: Direction, row: u32) -> Option<Published> {
 }
 
 impl Published {
-    /// The rate of the I/O, in percent of that of the table's first row.
+    /// Returns the rate of the I/O, in percent of the rate of the table's first row.
     pub fn percent_of_first(self, direction: Direction) -> Option<f64> {
         find(direction, 1).map(|first| 100.0 * f64::from(first.io_ms) / f64::from(self.io_ms))
     }
 
-    /// The sum of create, I/O and close.
+    /// Returns the sum of create, I/O and close.
     pub fn total_ms(self) -> u32 {
         self.create_ms + self.io_ms + self.close_ms
     }

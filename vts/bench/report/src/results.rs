@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The measurements of a run, with repetitions of the same case in one series.
+//! The measurements of a run, with the repetitions of a case in one series.
 
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use vts_bench_record::{
     CallTree, Case, Direction, Kind, Machine, Measurement, Outcome, Phases, Record,
 };
 
-/// How a run was made.
+/// The mode of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -17,18 +17,18 @@ pub enum Mode {
     Speed,
 }
 
-/// A run.
+/// The results of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Results {
-    /// The command that made it.
+    /// The command that started the run.
     pub command: String,
     /// The kernel of the device: `patched` or `stock`.
     pub flavour: String,
-    /// How the run was made.
+    /// The mode of the run.
     pub mode: Mode,
     /// The device.
     pub machine: Machine,
-    /// What was measured, in the order of the run.
+    /// The measurements, in the order of the run.
     pub measurements: Vec<Series>,
     /// The kernel's call trees, by method.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -38,16 +38,16 @@ pub struct Results {
 /// All repetitions of one case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Series {
-    /// What was measured.
+    /// The case.
     #[serde(flatten)]
     pub case: Case,
     /// The cost of each repetition.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<Phases>,
-    /// Why the machine does not support it.
+    /// The reason why the machine does not support the case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_possible: Option<String>,
-    /// Why it failed.
+    /// The reason why the measurement failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
 }
@@ -98,14 +98,14 @@ impl Results {
         })
     }
 
-    /// The series of a kind and direction.
+    /// Returns the series of a kind and direction.
     pub fn of(&self, kind: Kind, direction: Direction) -> impl Iterator<Item = &Series> {
         self.measurements
             .iter()
             .filter(move |series| series.case.kind == kind && series.case.direction == direction)
     }
 
-    /// The measurements that failed, with the reason.
+    /// Lists the measurements that failed, with the reason.
     pub fn failures(&self) -> Vec<String> {
         let failed = |series: &Series| {
             series.failed.as_ref().map(|reason| format!("{}: {reason}", series.case.method))

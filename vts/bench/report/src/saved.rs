@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Saved runs: one JSON file for each, and the tables and charts that are made from it.
+//! Saved runs: one JSON file each, and the tables and charts that are generated from it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,22 +11,22 @@ use crate::bounds::{self, Checked};
 use crate::results::Results;
 use crate::{chart, json, table};
 
-/// A run's JSON file, from which the other files of its directory are made.
+/// The JSON file of a run, from which the other files of its directory are generated.
 pub const RESULTS_FILE: &str = "results.json";
 
-/// The chart of the cost runs of both kernels, beside the directories of the runs.
+/// The chart of the cost runs on both kernels, beside the directories of the runs.
 pub const SUMMARY_FILE: &str = "summary.svg";
 
-/// The directories of the stock kernel's run and of the patched kernel's.
+/// The directories of the cost runs on the stock kernel and on the patched kernel.
 const SUMMARY_RUNS: [&str; 2] = ["stock-cost", "patched-cost"];
 
-/// The largest JSON file that is kept.
+/// The largest JSON file that may be saved.
 pub const MAX_JSON_BYTES: u64 = 200 * 1000;
 
-/// A run, and how it kept the bounds of its time.
+/// A run with the results of its checks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
-    /// What was measured.
+    /// The results of the run.
     #[serde(flatten)]
     pub results: Results,
     /// The checks of the bounds.
@@ -44,12 +44,12 @@ impl Saved {
         serde_json::from_str(&text).with_context(|| format!("{}", path.display()))
     }
 
-    /// The tables and the checks, as text.
+    /// Formats the tables and the checks as text.
     pub fn tables(&self) -> String {
         format!("{}\n{}", table::tables(&self.results), bounds::lines(&self.checks))
     }
 
-    /// Every file of the run's directory: name and content.
+    /// Generates every file of the run's directory: name and content.
     ///
     /// # Errors
     /// If a chart cannot be drawn.
@@ -69,7 +69,7 @@ impl Saved {
     }
 }
 
-/// Makes every file of every run in a directory anew from its JSON, and the summary.
+/// Regenerates every file of every run in a directory from its JSON, and the summary.
 ///
 /// # Errors
 /// As [`Saved::write`], if a JSON file is larger than [`MAX_JSON_BYTES`], or if the summary lacks a
@@ -88,7 +88,7 @@ fn check_size(json: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The directories of the runs.
+/// Lists the directories of the runs.
 fn runs(results_dir: &Path) -> Result<Vec<PathBuf>> {
     let entries =
         fs::read_dir(results_dir).with_context(|| format!("{}", results_dir.display()))?;
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn committed_runs_are_what_their_json_makes() {
+    fn committed_files_match_their_json() {
         let runs = runs(&committed()).unwrap();
         assert!(!runs.is_empty());
         for dir in runs {
@@ -133,18 +133,18 @@ mod tests {
             for (name, content) in &files {
                 let path = dir.join(name);
                 let is_same = fs::read_to_string(&path).unwrap() == *content;
-                assert!(is_same, "{} is not what its JSON makes", path.display());
+                assert!(is_same, "{} does not match its JSON", path.display());
             }
         }
     }
 
     #[test]
-    fn the_committed_summary_is_what_its_runs_make() {
+    fn the_committed_summary_matches_its_runs() {
         let text = fs::read_to_string(committed().join(SUMMARY_FILE)).unwrap();
         assert!(text == summary(&committed()).unwrap());
     }
 
-    /// A directory of results with one run of a name.
+    /// Makes a directory of results with one run of the given name.
     fn results_with(name: &str, change: impl FnOnce(&mut Saved)) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let mut saved = Saved::read(&committed().join(SUMMARY_RUNS[0])).unwrap();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_lost_are_made_anew() {
+    fn missing_files_are_regenerated() {
         let dir = results_with(SUMMARY_RUNS[0], |_| ());
         let other = Saved::read(&committed().join(SUMMARY_RUNS[1])).unwrap();
         other.write(&dir.path().join(SUMMARY_RUNS[1])).unwrap();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tables of a run, as text: the public series' table with the paths of this project below it.
+//! Formats the tables of a run: the table of the public series, with the paths of this project
+//! below it.
 
 use std::fmt::Write as _;
 
@@ -11,10 +12,10 @@ use crate::figure::{range_ns, typical_ns, Clock, Phase};
 use crate::published;
 use crate::results::{Mode, Results, Series};
 
-/// Rates of storage are in decimal megabytes.
+/// Storage rates are in decimal megabytes.
 const MB: f64 = 1e6;
 
-/// Every table of the run.
+/// Formats every table of the run.
 pub fn tables(results: &Results) -> String {
     let mut text = head(results);
     for (title, kinds, direction) in [
@@ -102,7 +103,7 @@ fn of_rows(results: &Results, rows: &[&Series], direction: Direction) -> String 
     text
 }
 
-/// The label with its kind.
+/// Returns the label with a prefix for its kind.
 fn name(case: &Case) -> String {
     let prefix = match case.kind {
         Kind::Engine => "engine: ",

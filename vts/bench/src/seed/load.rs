@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The read table of the v4 cover letter: 23 methods.
+//! Loads by the read table of the v4 cover letter: 23 methods.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,7 +17,7 @@ use super::{unless_refused, Call, Method};
 use crate::bench::{Bench, Case, Setup};
 use crate::buffer::{self, Buffer, Exporter};
 
-/// What an ordinary user may ask for, `/proc/sys/fs/pipe-max-size`.
+/// The largest pipe of an unprivileged process, `/proc/sys/fs/pipe-max-size`.
 const PIPE_BYTES: usize = 1 << 20;
 
 const fn row(row: u32, name: &'static str, exporter: Exporter, direct: bool, call: Call) -> Method {
@@ -55,7 +55,7 @@ pub const METHODS: [Method; 23] = {
     ]
 };
 
-/// Measures the table.
+/// Measures the methods of the table.
 pub fn run(bench: &mut Bench) -> Result<()> {
     for method in METHODS {
         let (bytes, buffers) = (bench.setup.total_bytes(), u64::from(bench.setup.buffers));
@@ -84,12 +84,12 @@ fn load(setup: &Setup, method: Method) -> Result<Phases> {
     Ok(Phases { create: Some(create), io: Some(io), close: Some(close) })
 }
 
-/// Where in the file each buffer's part begins.
+/// Returns the file offset of each buffer's part.
 pub fn offsets_bytes(buffer_bytes: u64) -> impl Iterator<Item = u64> {
     (0..).map(move |index| index * buffer_bytes)
 }
 
-/// Moves the parts of a file, one into each buffer; returns the mappings that it took.
+/// Loads the parts of a file, one into each buffer; returns the mappings that the method made.
 pub fn load_all(call: Call, file: &File, buffers: &[Buffer]) -> Result<Vec<MappedRange<'static>>> {
     let mut mappings = Vec::new();
     let pipe = match call {
@@ -107,7 +107,8 @@ pub fn load_all(call: Call, file: &File, buffers: &[Buffer]) -> Result<Vec<Mappe
                 pipe.splice_through(file, file_offset_bytes, target, len_bytes)?;
             }
             (Call::SendFile, _) | (Call::Splice, None) => {
-                // Goes to the memfd's file position, which is where the last one ended: 0.
+                // sendfile(2) writes at the memfd's file position, which is still 0 at the first
+                // call.
                 in_full(len_bytes, |done| {
                     let mut offset = file_offset_bytes + done as u64;
                     Ok(sendfile(target, file, Some(&mut offset), len_bytes - done)?)
@@ -123,7 +124,7 @@ pub fn load_all(call: Call, file: &File, buffers: &[Buffer]) -> Result<Vec<Mappe
     Ok(mappings)
 }
 
-/// Reads into a mapping of the buffer, which is made here. Also how buffers are filled that are to be saved.
+/// Reads into a new mapping of the buffer. Also fills the buffers of the save table.
 pub fn read_mapped(
     file: &File,
     file_offset_bytes: u64,
@@ -139,7 +140,8 @@ pub fn read_mapped(
     mapped.finish().context("DMA_BUF_SYNC_END")
 }
 
-/// Repeats a call, which is told how much is done and returns how much it did, until all is done.
+/// Repeats `call`, which receives the bytes done so far and returns the bytes that it added, until
+/// `len_bytes` are done.
 pub fn in_full(len_bytes: usize, mut call: impl FnMut(usize) -> Result<usize>) -> Result<()> {
     let mut done = 0;
     while done < len_bytes {
@@ -190,7 +192,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn the_table_is_whole() {
+    fn the_table_has_every_row() {
         let names: HashSet<&str> = METHODS.iter().map(|method| method.name).collect();
         assert_eq!(names.len(), METHODS.len());
         assert!(METHODS.iter().zip(1..).all(|(method, number)| method.row == number));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The methods of the public series "Implement dmabuf direct I/O via copy_file_range", v4 (Message-ID
-//! `20250603095245.17478-1-tao.wangtao@honor.com`): what its tables compare, done anew.
+//! The methods of the public series "Implement dmabuf direct I/O via copy_file_range", v4
+//! (Message-ID `20250603095245.17478-1-tao.wangtao@honor.com`), measured again.
 
 pub mod load;
 pub mod save;
@@ -12,10 +12,11 @@ use dmabuf_uapi::Errno;
 use crate::buffer::Exporter;
 use crate::outcome::not_possible;
 
-/// The call that moves the bytes.
+/// The system call that moves the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// `read(2)` or `write(2)` on a mapping of the buffer, made for it and unmade when the buffer is closed.
+    /// `read(2)` or `write(2)` on a mapping of the buffer, made for the transfer and unmapped when
+    /// the buffer is closed.
     ReadWrite,
     /// `sendfile(2)`.
     SendFile,
@@ -28,19 +29,19 @@ pub enum Call {
 /// A row of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Method {
-    /// Its number in the table.
+    /// The number of the row in the table.
     pub row: u32,
-    /// Its name in the table.
+    /// The name of the row in the table.
     pub name: &'static str,
-    /// Who makes the buffers.
+    /// The exporter of the buffers.
     pub exporter: Exporter,
     /// Whether the file is open with `O_DIRECT`.
     pub direct: bool,
-    /// What moves the bytes.
+    /// The system call that moves the bytes.
     pub call: Call,
 }
 
-/// `copy_file_range(2)` says in these ways that it does not copy between such files.
+/// Converts the errnos by which `copy_file_range(2)` refuses a pair of files to "not possible".
 fn unless_refused<T>(answer: dmabuf_uapi::Result<T>) -> Result<T> {
     answer.map_err(|errno| match errno {
         Errno::INVAL | Errno::XDEV | Errno::OPNOTSUPP | Errno::NOSYS => {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The write table of patch 4/4: 9 methods.
+//! Saves by the write table of patch 4/4: 9 methods.
 //!
-//! All of them write the same file, whose blocks are allocated before; nothing is forced to the disk inside the measure,
-//! as `write(2)` itself forces nothing.
+//! All methods write the same file, whose blocks are allocated beforehand. The measurement includes
+//! no fsync, because `write(2)` does not include one.
 
 use std::fs::File;
 
@@ -40,17 +40,17 @@ pub const METHODS: [Method; 9] = {
     ]
 };
 
-/// The name of the file that is written.
+/// The name of the output file.
 const OUTPUT: &str = "output";
 
-/// Measures the table.
+/// Measures the methods of the table.
 pub fn run(bench: &mut Bench) -> Result<()> {
     if !METHODS.iter().any(|method| bench.wants(method.name)) {
         return Ok(());
     }
     let (bytes, buffers) = (bench.setup.total_bytes(), u64::from(bench.setup.buffers));
-    // Of another pattern, so that nothing in it is right before it is written.
-    bench.setup.files.patterned(OUTPUT, 2, bytes).context("making the file that is written")?;
+    // The file has another pattern, so that no byte of it is right before it is written.
+    bench.setup.files.patterned(OUTPUT, 2, bytes).context("making the output file")?;
     for (turn, method) in METHODS.into_iter().enumerate() {
         let case = Case::new(Kind::Seed, method.name, Direction::Save, bytes, buffers);
         bench.measure(Case { row: Some(method.row), ..case }, |setup| save(setup, method, turn))?;
@@ -71,7 +71,8 @@ fn save(setup: &Setup, method: Method, turn: usize) -> Result<Phases> {
     tuning::drop_page_cache()?;
     let mode = if method.direct { Mode::Direct } else { Mode::Buffered };
     let file = mode.open_output(&setup.files.path(OUTPUT))?;
-    // Each method writes the parts to other places, so that what the one before it wrote would not pass for its own.
+    // Each method writes the parts to other places, so that the output of the method before it does
+    // not pass the check.
     let places_bytes: Vec<u64> = (0..buffers.len())
         .map(|index| ((index + turn) % buffers.len()) as u64 * setup.buffer_bytes)
         .collect();
@@ -126,7 +127,7 @@ mod tests {
     use dmabuf_uapi::mapping::MappingAccess;
 
     #[test]
-    fn the_table_is_whole() {
+    fn the_table_has_every_row() {
         assert!(METHODS.iter().zip(1..).all(|(method, number)| method.row == number));
         for method in METHODS {
             let how = if method.direct { " direct " } else { " buffer " };

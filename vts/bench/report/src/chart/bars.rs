@@ -9,7 +9,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 const FONT: &str = "sans-serif";
-/// The SVG backend divides sizes of fonts by 1.24: this one is 12 pixels.
+/// The SVG backend divides font sizes by 1.24: this one is 12 pixels.
 const TEXT_SIZE: f64 = 14.88;
 const TITLE_SIZE: f64 = 19.84;
 /// The width of an average character in a wide sans-serif font of 12 pixels.
@@ -19,7 +19,7 @@ const MARGIN: i32 = 12;
 const PLOT_WIDTH: u32 = 560;
 /// Two lines: the numbers and the unit.
 const AXIS_HEIGHT: u32 = 2 * LINE_HEIGHT as u32;
-/// A chart of more rows has its axis at the top, too.
+/// Charts with more rows also have an axis at the top.
 const LONG_ROWS: usize = 30;
 const GAP: i32 = 6;
 const KEY_SIZE: i32 = 10;
@@ -33,35 +33,35 @@ type Plot<'a, X> = DrawingArea<SVGBackend<'a>, Cartesian2d<X, RangedCoordf64>>;
 /// A chart.
 #[derive(Clone, Debug)]
 pub struct BarChart {
-    /// What is measured, and where.
+    /// What the chart shows, and for which kernel.
     pub title: String,
     /// Lines below the title.
     pub notes: Vec<String>,
-    /// What the axis counts.
+    /// The unit of the axis.
     pub unit: String,
-    /// The axis.
+    /// The scale of the axis.
     pub scale: Scale,
-    /// What the colours mean.
+    /// The legend.
     pub keys: Vec<Key>,
     /// The bars from top to bottom.
     pub groups: Vec<Group>,
 }
 
-/// How lengths follow from values.
+/// The mapping of values to lengths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
-    /// In proportion, from 0.
+    /// Proportional to the value, from 0.
     Linear,
-    /// In proportion to the logarithm, from a power of ten.
+    /// Proportional to the logarithm of the value, from a power of ten.
     Logarithmic,
 }
 
 /// An entry of the legend.
 #[derive(Clone, Debug)]
 pub enum Key {
-    /// What bars of a colour are.
+    /// The meaning of a colour of bars.
     Colour(RGBColor, &'static str),
-    /// What the marks are.
+    /// The meaning of the marks.
     Mark(&'static str),
 }
 
@@ -84,18 +84,19 @@ pub struct Group {
 /// A bar.
 #[derive(Clone, Debug)]
 pub struct Bar {
-    /// What it stands for.
+    /// The label at the left of the bar.
     pub label: String,
-    /// Its parts from left to right; on a logarithmic axis there is one.
+    /// The parts from left to right; on a logarithmic axis there is only one.
     pub parts: Vec<(f64, RGBColor)>,
-    /// The value of the bar. It may differ from the sum of the parts: medians do not add up.
+    /// The value of the bar. It may differ from the sum of the parts, because medians do not add
+    /// up.
     pub value: f64,
-    /// A larger value that is marked in the same row.
+    /// A larger value, marked in the same row.
     pub mark: Option<f64>,
 }
 
 impl BarChart {
-    /// The chart as SVG.
+    /// Draws the chart as SVG.
     ///
     /// # Errors
     /// If the plotting library reports one.
@@ -146,7 +147,7 @@ impl BarChart {
         self.groups.iter().map(|group| group.bars.len() + 1).sum()
     }
 
-    /// The height of each of the labels of the axis, at the top and at the bottom.
+    /// Returns the heights of the axis labels at the top and at the bottom.
     fn axis_heights(&self) -> (u32, u32) {
         (if self.rows() > LONG_ROWS { AXIS_HEIGHT } else { 0 }, AXIS_HEIGHT)
     }
@@ -156,14 +157,14 @@ impl BarChart {
         self.rows() as u32 * LINE_HEIGHT as u32 + top + bottom + 2 * MARGIN as u32
     }
 
-    /// The smallest and the largest value of the axis.
+    /// Returns the smallest and the largest value of the axis.
     fn axis(&self) -> (f64, f64) {
         let largest = self.bars().map(Bar::reach).fold(f64::MIN_POSITIVE, f64::max);
         match self.scale {
             Scale::Linear => (0.0, largest),
             Scale::Logarithmic => {
                 let smallest = self.bars().map(Bar::end).fold(largest, f64::min);
-                // A little less, so that rounding does not cost the axis its first number.
+                // Slightly less, so that rounding does not remove the first number of the axis.
                 let below = 10_f64.powf(smallest.log10().ceil() - 1.0) * (1.0 - 1e-9);
                 let decade = 10_f64.powf(largest.log10().floor());
                 let above = [1.0, 2.0, 5.0].map(|factor| factor * decade);
@@ -173,7 +174,7 @@ impl BarChart {
         }
     }
 
-    /// How many numbers the axis has, at most.
+    /// Returns the largest number of labels on the axis.
     fn axis_numbers(&self) -> usize {
         let (first, last) = self.axis();
         match self.scale {
@@ -264,18 +265,18 @@ impl Bar {
         self.parts.iter().map(|(value, _)| value).sum()
     }
 
-    /// The largest value of the row.
+    /// Returns the largest value of the row.
     fn reach(&self) -> f64 {
         self.mark.unwrap_or(0.0).max(self.end())
     }
 
-    /// The values of the bar and of the mark in one text.
+    /// Formats the values of the bar and of the mark as one text.
     fn text(&self) -> String {
         let value = number(self.value);
         self.mark.map_or(value.clone(), |mark| format!("{value} / {}", number(mark)))
     }
 
-    /// Draws a row of which `row` is the upper edge and `first` the left one.
+    /// Draws a row whose upper edge is `row` and whose left edge is `first`.
     fn draw<X>(&self, plot: &Plot<'_, X>, first: f64, row: f64) -> Result<()>
     where
         X: Ranged<ValueType = f64>,
@@ -310,7 +311,7 @@ impl Bar {
     }
 }
 
-/// Draws a text `offset` pixels to the right of a place.
+/// Draws a text `offset` pixels to the right of a position.
 fn draw_text<X>(
     plot: &Plot<'_, X>,
     place: (f64, f64),
@@ -325,7 +326,7 @@ where
     Ok(plot.draw(&(EmptyElement::at(place) + text))?)
 }
 
-/// The width in pixels that a text has at most.
+/// Returns the largest width that a text can have, in pixels.
 fn text_width(text: &str) -> u32 {
     u32::try_from(text.chars().count()).map_or(u32::MAX, |count| count * CHARACTER_WIDTH)
 }
@@ -362,7 +363,7 @@ mod tests {
         svg.lines().filter(|line| !line.starts_with('<')).collect()
     }
 
-    /// The value of an attribute of the last element that holds a text.
+    /// Returns the value of an attribute of the last element that contains a text.
     fn attribute(svg: &str, line: &str, name: &str) -> i32 {
         let lines: Vec<&str> = svg.lines().collect();
         let index = lines.iter().rposition(|found| *found == line).unwrap();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Charts as SVG: what a run measured, and a summary of two runs.
+//! Charts as SVG: the measurements of one run, and a summary of two runs.
 
 mod bars;
 mod run;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The charts of one run: every method's create, I/O and close, and its I/O alone.
+//! The charts of one run: create, I/O and close of every method, and the I/O alone.
 
 use anyhow::Result;
 use plotters::style::RGBColor;
@@ -23,24 +23,24 @@ const GROUPS: [(Kind, &str); 4] = [
     (Kind::Raw, "Block device read into prefaulted memory: the limit"),
 ];
 
-/// The charts of a run: file name and content.
+/// Draws the charts of a run; returns file names and contents.
 ///
 /// # Errors
 /// If the plotting library reports one.
 pub fn of_run(results: &Results) -> Result<Vec<(String, String)>> {
     let mut charts = Vec::new();
-    for (direction, word) in [(Direction::Load, "load"), (Direction::Save, "save")] {
+    for (direction, verb) in [(Direction::Load, "load"), (Direction::Save, "save")] {
         let total = chart(results, direction, Scale::Linear);
         if !total.groups.is_empty() {
-            charts.push((format!("{word}-total.svg"), total.svg()?));
+            charts.push((format!("{verb}-total.svg"), total.svg()?));
             let io = chart(results, direction, Scale::Logarithmic);
-            charts.push((format!("{word}-io.svg"), io.svg()?));
+            charts.push((format!("{verb}-io.svg"), io.svg()?));
         }
     }
     Ok(charts)
 }
 
-/// All phases on a linear scale, the I/O alone on a logarithmic one.
+/// A linear axis shows all phases, a logarithmic axis the I/O alone.
 fn chart(results: &Results, direction: Direction, scale: Scale) -> BarChart {
     let phases = match scale {
         Scale::Linear => PHASES.as_slice(),
@@ -79,7 +79,7 @@ fn chart(results: &Results, direction: Direction, scale: Scale) -> BarChart {
     }
 }
 
-/// `None` if a phase that the chart needs was not measured.
+/// Returns `None` if a phase that the chart needs was not measured.
 fn bar(results: &Results, series: &Series, phases: &[(Phase, RGBColor, &str)]) -> Option<Bar> {
     let clock = clock(results);
     let of = |phases: &[Phase]| millions(series, phases, clock);

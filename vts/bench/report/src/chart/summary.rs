@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The summary of two runs that count instructions, one on each kernel: what each path costs.
+//! The summary chart of two runs that count instructions, one for each kernel: the cost of each
+//! path.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +56,7 @@ const PATCHED: [Row; 6] = [
     RAW,
 ];
 
-/// The chart of two runs.
+/// Draws the chart of two runs.
 ///
 /// # Errors
 /// If a run does not count instructions, if it lacks a path of the chart, or if the plotting
