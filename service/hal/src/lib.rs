@@ -6,12 +6,12 @@
 //! text. [`embedded`] serves the same object on a unix socket.
 //!
 //! # Threading and lifetime
-//! The binder object shares one engine and keeps no state of its own. Binder calls it from any of
+//! The binder object shares an engine and keeps no state of its own. Binder calls it from any of
 //! its threads, several at a time; a call blocks its thread until the engine has finished, so the
 //! number of binder threads limits the requests in progress. The fds of a request are duplicated,
 //! and closed when the call returns. The fd of a new buffer belongs to the client; the pool may
-//! keep another fd of the same buffer. The engine, with its pool and the pool's thread, ends when
-//! the last reference to the object is gone: in the service's process, with the process.
+//! hold another fd of the same buffer. The engine, its pool and the pool's thread end with the last
+//! reference to the engine; the object holds one.
 
 #![deny(missing_docs)]
 
