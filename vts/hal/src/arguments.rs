@@ -71,7 +71,8 @@ fn sums_that_overflow_are_refused(client: &Client) -> Result<()> {
     let file = files.patterned("f", 1, 10_000)?;
     let spec =
         load_spec(&file, Segment { bufferOffsetBytes: max, lengthBytes: 0, ..Default::default() })?;
-    expect_refusal(client.loader.load(spec), LoaderError::BAD_ARGUMENT, "sizeBytes: ")
+    let argument = "target.newBuffer.sizeBytes: ";
+    expect_refusal(client.loader.load(spec), LoaderError::BAD_ARGUMENT, argument)
 }
 
 fn segments_outside_the_buffer_are_refused(client: &Client) -> Result<()> {
