@@ -89,7 +89,7 @@ struct Random {
 
 impl Random {
     fn step(&mut self, operation: u64) -> Result<()> {
-        match self.numbers.below(10) {
+        match self.numbers.below(12) {
             0..=1 => self.write_buffered(operation),
             2 => self.write_direct(operation),
             3 => self.truncate(),
