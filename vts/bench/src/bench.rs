@@ -2,8 +2,10 @@
 //! The benchmark: the state that its measurements share, and its output of records.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use dmabuf_engine::{Engine, EngineConfig, PoolConfig};
 use dmabuf_loader_client::Loader;
 pub use vts_bench_record::Case;
 use vts_bench_record::{CallTree, Machine, Measurement, Outcome, Phases, Record};
@@ -27,6 +29,9 @@ pub struct Setup {
     pub source: Source,
     /// The device nodes that allocate buffers.
     pub devices: Devices,
+    /// The engine in this process, without a pool: one for all repetitions, as a service has one
+    /// for its life, so that it keeps its bounce memory.
+    pub engine: Arc<Engine>,
     /// The service, or the reason why it is unavailable.
     pub loader: Result<Loader, String>,
     /// Buffers per measurement.
@@ -68,6 +73,7 @@ impl Bench {
             files,
             source,
             devices: Devices::open()?,
+            engine: Arc::new(Engine::new(EngineConfig::new(false, PoolConfig::OFF))),
             loader,
             buffers,
             buffer_bytes,

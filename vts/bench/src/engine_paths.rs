@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
@@ -54,7 +55,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
                 continue;
             }
         };
-        let engine = engine();
+        let engine = Arc::clone(&bench.setup.engine);
         for entry in engine.paths() {
             let name = format!("{} {}", entry.heap, entry.path);
             if pages != Pages::Small && entry.heap != UDMABUF {
@@ -82,11 +83,6 @@ pub const SYSTEM_HEAP: &str = "system";
 
 /// The name of the heap of udmabufs.
 pub const UDMABUF: &str = "udmabuf";
-
-/// Makes an engine without a pool.
-pub fn engine() -> Engine {
-    engine_with(PoolConfig::OFF)
-}
 
 /// Makes an engine with a pool.
 pub fn engine_with(pool: PoolConfig) -> Engine {

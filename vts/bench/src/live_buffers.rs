@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use dmabuf_engine::request::{Policy, Target};
@@ -12,7 +13,7 @@ use vts_bench_record::{Direction, Kind, Phases};
 use vts_support::files::Mode;
 
 use crate::bench::{Bench, Case, Setup};
-use crate::engine_paths::{context, engine, load_part, new_buffer, SYSTEM_HEAP};
+use crate::engine_paths::{context, load_part, new_buffer, SYSTEM_HEAP};
 use crate::source::Source;
 
 /// Numbers of live buffers, including the loaded one.
@@ -28,7 +29,7 @@ const FILE_BYTES: [u64; 4] = [32 << 20, 256 << 20, 1 << 30, 4 << 30];
 
 /// Measures the same load beside a growing number of loaded buffers.
 pub fn run(bench: &mut Bench) -> Result<()> {
-    let engine = engine();
+    let engine = Arc::clone(&bench.setup.engine);
     for live in LIVE.into_iter().flat_map(|live| [live; SAMPLES]) {
         let (bytes, buffers) = (bench.setup.total_bytes(), u64::from(bench.setup.buffers));
         let case = Case::new(Kind::LiveBuffers, "system AUTO", Direction::Load, bytes, buffers)
@@ -59,7 +60,7 @@ pub fn run_file_sizes(bench: &mut Bench) -> Result<()> {
     if !bench.is_first_repetition() {
         return Ok(());
     }
-    let engine = engine();
+    let engine = Arc::clone(&bench.setup.engine);
     let largest_bytes = bench.setup.largest_file_bytes;
     for size_bytes in FILE_BYTES.into_iter().filter(|size| *size <= largest_bytes) {
         let rounds = (bench.setup.total_bytes() / size_bytes).max(1);

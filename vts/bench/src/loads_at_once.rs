@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{anyhow, ensure, Context, Result};
@@ -16,7 +17,7 @@ use vts_bench_record::{Direction, Kind, Phases};
 use vts_support::files::Mode;
 
 use crate::bench::{Bench, Case, Setup};
-use crate::engine_paths::{context, engine, load_part, new_buffer, SYSTEM_HEAP};
+use crate::engine_paths::{context, load_part, new_buffer, SYSTEM_HEAP};
 use crate::outcome::not_possible;
 use crate::seed::load::offsets_bytes;
 use crate::service_paths;
@@ -45,8 +46,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     if !bench.wants(&method) {
         return Ok(());
     }
-    let engine = engine();
-    measure(bench, Kind::Engine, &method, |setup, at_once| load_all(setup, &engine, at_once))
+    let engine = Arc::clone(&bench.setup.engine);
+    measure(bench, Kind::Engine, &method, |setup, at_once| load_all(setup, &*engine, at_once))
 }
 
 /// Measures concurrent loads through the service.
