@@ -36,6 +36,8 @@ mod path;
 mod plan;
 mod pool;
 mod prepare;
+#[cfg(test)]
+mod random_tests;
 pub mod request;
 mod threads;
 mod transfer;
