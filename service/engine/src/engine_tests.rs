@@ -589,6 +589,21 @@ fn progress_of_a_large_load_grows_to_its_end() {
     }
 }
 
+/// The digest of the last bytes is taken when all have been moved.
+#[test]
+fn a_cancelled_digest_ends_in_the_middle() {
+    const LEN: u64 = 24 << 20;
+    let directory = directory_on_disk();
+    let file = file_with(&directory, &pattern(LEN as usize));
+    for max_helper_threads in [0, 4] {
+        let engine = Engine::new(EngineConfig { max_helper_threads, ..config() });
+        let (context, sink) = watched(LEN);
+        let outcome = engine.load(request(memfd_target(0), &file, &[WHOLE]), &context);
+        assert_eq!(sink.seen.lock().unwrap().last().unwrap().moved_bytes, LEN);
+        assert_eq!(outcome.map(|_| ()), Err(EngineError::Cancelled), "{max_helper_threads}");
+    }
+}
+
 #[test]
 fn an_empty_heap_name_takes_the_first_heap_that_fits() {
     let engine = engine();

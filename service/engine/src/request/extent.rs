@@ -44,9 +44,10 @@ fn continues(range: &ResolvedSegment, next: &ResolvedSegment) -> bool {
         && range.buffer_end_bytes() == next.buffer_offset_bytes
 }
 
-/// How many bytes of the buffer segments that do not overlap overwrite.
+/// How many bytes segments have together: of a load, whose segments do not overlap in the buffer,
+/// those that it overwrites. A save to several files may have more than a `u64` holds.
 pub(crate) fn covered_bytes(segments: &[ResolvedSegment]) -> u64 {
-    segments.iter().map(|segment| segment.len_bytes).sum()
+    segments.iter().fold(0, |sum, segment| sum.saturating_add(segment.len_bytes))
 }
 
 /// Offset and length, in bytes, of what each segment has filled.
@@ -90,6 +91,14 @@ mod tests {
             segment(1, 31, 31, 10),
         ];
         assert_eq!(merged(&apart).len(), 4);
+    }
+
+    #[test]
+    fn a_sum_that_does_not_fit_is_the_largest_number() {
+        let largest = i64::MAX as u64;
+        let files: Vec<ResolvedSegment> = (0..3).map(|file| segment(file, 0, 0, largest)).collect();
+        assert_eq!(covered_bytes(&files[..2]), 2 * largest);
+        assert_eq!(covered_bytes(&files), u64::MAX);
     }
 
     #[test]

@@ -4,15 +4,13 @@
 
 use std::time::Instant;
 
-use dmabuf_uapi::mapped_range::MappedRange;
 use dmabuf_uapi::Errno;
 
 use super::progress::TransferProgress;
 use super::report::Report;
 use super::Transfer;
-use crate::buffer::CpuView;
 use crate::error::{EngineError, Result};
-use crate::request::{covered_bytes, filled_ranges, DigestRequest, ResolvedSegment, Sha256};
+use crate::request::{covered_bytes, filled_ranges, DigestRequest, Sha256};
 
 /// From here on a thread takes the digest while the load goes on.
 const OVERLAP_FROM_BYTES: u64 = 8 << 20;
@@ -59,8 +57,7 @@ fn load_then_digest(transfer: &Transfer<'_, '_>, report: &mut Report) -> Result<
     let begin = Instant::now();
     let mut hasher = Hasher::default();
     for (offset_bytes, len_bytes) in filled_ranges(transfer.segments, &segment_bytes) {
-        transfer.context.check()?;
-        hasher.update_from(transfer.buffer, offset_bytes, len_bytes)?;
+        hasher.update_from(transfer, offset_bytes, len_bytes)?;
     }
     report.verify = begin.elapsed();
     Ok((segment_bytes, Some(hasher.finish())))
@@ -78,7 +75,7 @@ impl Drop for Closing<'_> {
 /// `None` where no thread is left for the digest, and then nothing was loaded.
 fn load_beside_digest(transfer: &Transfer<'_, '_>, report: &mut Report) -> Option<Result<Loaded>> {
     let progress = transfer.progress();
-    let digest = || sha256_as_it_comes(transfer.buffer, transfer.segments, &progress);
+    let digest = || sha256_as_it_comes(transfer, &progress);
     let load = || {
         // Whatever ends the load, the digest must not wait for the rest of it.
         let closing = Closing(&progress);
@@ -98,12 +95,11 @@ fn load_beside_digest(transfer: &Transfer<'_, '_>, report: &mut Report) -> Optio
 
 /// Digests segments while they are being loaded, in their order; `None` if the load fails.
 fn sha256_as_it_comes(
-    buffer: &CpuView<'_>,
-    segments: &[ResolvedSegment],
+    transfer: &Transfer<'_, '_>,
     progress: &TransferProgress,
 ) -> Result<Option<Sha256>> {
     let mut hasher = Hasher::default();
-    for (index, segment) in segments.iter().enumerate() {
+    for (index, segment) in transfer.segments.iter().enumerate() {
         let end = segment.buffer_end_bytes();
         let mut done = segment.buffer_offset_bytes;
         while done < end {
@@ -112,7 +108,7 @@ fn sha256_as_it_comes(
             if reached == done {
                 break;
             }
-            hasher.update_from(buffer, done, reached - done)?;
+            hasher.update_from(transfer, done, reached - done)?;
             done = reached;
         }
     }
@@ -132,26 +128,25 @@ impl Default for Hasher {
 }
 
 impl Hasher {
+    /// Digests a range of the transfer's buffer, in bytes.
     fn update_from(
         &mut self,
-        buffer: &CpuView<'_>,
+        transfer: &Transfer<'_, '_>,
         offset_bytes: u64,
         len_bytes: u64,
     ) -> Result<()> {
         if len_bytes == 0 {
             return Ok(());
         }
-        let window = buffer.window(offset_bytes, len_bytes)?;
-        self.update(&window, len_bytes)
-            .map_err(|errno| EngineError::io("digest: read the buffer", errno))
-    }
-
-    fn update(&mut self, window: &MappedRange<'_>, len_bytes: u64) -> dmabuf_uapi::Result<()> {
+        let window = transfer.buffer.window(offset_bytes, len_bytes)?;
         let mut done: u64 = 0;
         while done < len_bytes {
+            transfer.context.check()?;
             let count = (len_bytes - done).min(PIECE_BYTES as u64) as usize;
             let piece = &mut self.piece[..count];
-            window.read(done, piece)?;
+            window
+                .read(done, piece)
+                .map_err(|errno| EngineError::io("digest: read the buffer", errno))?;
             self.context.update(piece);
             done += count as u64;
         }
@@ -170,7 +165,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::request::Extent;
+    use crate::request::{Extent, ResolvedSegment};
 
     #[test]
     fn nobody_waits_for_a_load_that_panicked() {

@@ -65,12 +65,12 @@ impl TransferProgress {
         sink: Option<Arc<dyn ProgressSink>>,
     ) -> Self {
         let mut extent_of_segment = vec![0; segments];
-        let mut total_bytes = 0;
+        let mut total_bytes: u64 = 0;
         let extents = extents
             .enumerate()
             .map(|(number, extent)| {
                 extent.segments.iter().for_each(|index| extent_of_segment[*index] = number);
-                total_bytes += extent.range.len_bytes;
+                total_bytes = total_bytes.saturating_add(extent.range.len_bytes);
                 ExtentProgress {
                     buffer_offset_bytes: extent.range.buffer_offset_bytes,
                     reached: 0,
