@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reads Android.bp files: the grammar of Blueprint but for variables and `select()`.
+//! Reads Android.bp files: the grammar of Blueprint, except variables and `select()`.
 
 use winnow::ascii::{digit1, multispace1};
 use winnow::combinator::{

@@ -53,7 +53,8 @@ enum LoaderError {
      */
     PATH_UNAVAILABLE = 10,
     /**
-     * The request was cancelled. A new buffer is dropped; an existing target, or the files of a save, may hold a part.
+     * The request was cancelled. A new buffer is dropped; an existing target, or the files of a
+     * save, may hold a part.
      */
     CANCELLED = 11,
     /**

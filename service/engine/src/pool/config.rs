@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-/// Up to here mapping a buffer and zeroing it costs more than making a new one. Of such the pool
-/// keeps only what its last client may overwrite itself.
+/// Up to this size, mapping and zeroing a buffer costs more than making a new one. The pool keeps a
+/// buffer of such a size only for its last client, which may overwrite its own bytes.
 pub(super) const SMALL_BUFFER_BYTES: u64 = 256 << 10;
 
 /// How much the pool keeps, and how long.
