@@ -318,7 +318,7 @@ fn transfer_report(report: &Report) -> TransferReport {
         allocateNanos: wire_nanos(report.allocate),
         moveNanos: wire_nanos(report.transfer),
         verifyNanos: wire_nanos(report.verify),
-        handOverNanos: wire_nanos(report.export),
+        exportNanos: wire_nanos(report.export),
     }
 }
 

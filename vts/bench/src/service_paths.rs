@@ -97,7 +97,7 @@ fn load(setup: &Setup, loader: &Loader, workload: &Workload) -> Result<Phases> {
         u64::try_from(results.iter().map(on).sum::<i64>()).map(Duration::from_nanos)
     };
     let (create, rest) = apart(both, spent(|result| result.report.allocateNanos)?);
-    let (exporting, io) = apart(rest, spent(|result| result.report.handOverNanos)?);
+    let (exporting, io) = apart(rest, spent(|result| result.report.exportNanos)?);
     let buffers = results
         .into_iter()
         .map(|result| {

@@ -45,5 +45,5 @@ parcelable TransferReport {
     /**
      * The time to unmap a new buffer in the service before the service returns it, in nanoseconds.
      */
-    long handOverNanos = 0;
+    long exportNanos = 0;
 }

@@ -28,5 +28,5 @@ parcelable TransferReport {
   long allocateNanos = 0;
   long moveNanos = 0;
   long verifyNanos = 0;
-  long handOverNanos = 0;
+  long exportNanos = 0;
 }
