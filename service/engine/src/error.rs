@@ -130,6 +130,16 @@ pub enum EngineError {
         /// What the kernel answered.
         errno: Errno,
     },
+    /// The kernel does not tell what the engine has to know about an argument.
+    #[error("{argument}: {question}: {}", errno_text(*errno))]
+    Inspect {
+        /// Which argument.
+        argument: Argument,
+        /// What was asked.
+        question: &'static str,
+        /// What the kernel answered.
+        errno: Errno,
+    },
     /// The loaded bytes have another digest than expected.
     #[error("expected SHA-256: the loaded bytes have SHA-256 {actual}, expected {expected}")]
     DigestMismatch {
@@ -190,6 +200,11 @@ impl EngineError {
     /// A file descriptor in the wrong mode.
     pub fn bad_fd(argument: Argument, problem: impl Into<String>) -> Self {
         Self::BadFd { argument, problem: problem.into() }
+    }
+
+    /// A question about an argument that the kernel does not answer.
+    pub fn inspect(argument: Argument, question: &'static str, errno: Errno) -> Self {
+        Self::Inspect { argument, question, errno }
     }
 
     /// A failed system call.

@@ -45,6 +45,7 @@ mod transfer;
 pub use buffer::Buffer;
 pub use capabilities::HeapPath;
 pub use context::{CancelToken, ClientId, Context, Priority, Progress, ProgressSink};
+pub use dmabuf_uapi::Errno;
 pub use engine::{Engine, EngineConfig, LoadOutcome, SaveOutcome};
 pub use error::{errno_text, verity_text, Argument, EngineError, Result};
 pub use file::fs_verity::{Algorithm, Digest};

@@ -3,7 +3,7 @@
 //! status, and where the engine's arguments get the names of AIDL fields.
 
 use binder::IntoBinderResult;
-use dmabuf_engine::{verity_text, Argument, EngineError};
+use dmabuf_engine::{errno_text, verity_text, Argument, EngineError};
 use thiserror::Error;
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::LoaderError::LoaderError;
 
@@ -100,7 +100,7 @@ fn code_of(error: &EngineError) -> LoaderError {
         EngineError::HeapUnknown { .. } => LoaderError::HEAP_UNKNOWN,
         EngineError::NoMemory { .. } => LoaderError::NO_MEMORY,
         EngineError::Busy => LoaderError::BUSY,
-        EngineError::Io { .. } => LoaderError::IO,
+        EngineError::Io { .. } | EngineError::Inspect { .. } => LoaderError::IO,
         EngineError::DigestMismatch { .. } | EngineError::VerityMismatch { .. } => {
             LoaderError::DIGEST_MISMATCH
         }
@@ -120,6 +120,9 @@ fn message_of(error: &EngineError, method: Method) -> String {
         }
         EngineError::UnsupportedFile { argument, found, expected } => {
             format!("{}: is {found}, expected {expected}", field(*argument))
+        }
+        EngineError::Inspect { argument, question, errno } => {
+            format!("{}: {question}: {}", field(*argument), errno_text(*errno))
         }
         EngineError::DigestMismatch { expected, actual } => format!(
             "{}: the loaded bytes have SHA-256 {actual}, expected {expected}",
@@ -229,6 +232,18 @@ mod tests {
         }
         let in_allocate = EngineError::bad_argument(Argument::NewBufferName, "x");
         assert_eq!(message(in_allocate, Method::Allocate), "name: x");
+    }
+
+    #[test]
+    fn a_question_that_the_kernel_does_not_answer_names_the_field() {
+        let errno = dmabuf_engine::Errno::IO;
+        let error = EngineError::inspect(Argument::File(3), "statx", errno);
+        assert_eq!(ServiceError::from(error).code(), LoaderError::IO);
+        let error = EngineError::inspect(Argument::ExistingTarget, "size of the buffer", errno);
+        assert_eq!(
+            message(error, Method::Load),
+            "target.existing: size of the buffer: errno=5 (Input/output error)"
+        );
     }
 
     #[test]

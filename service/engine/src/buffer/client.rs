@@ -24,13 +24,14 @@ impl<'a> BufferView<'a> {
     /// `allow_memfd` says so.
     ///
     /// # Errors
-    /// [`EngineError::UnsupportedFile`] or [`EngineError::BadFd`], naming `argument`.
+    /// [`EngineError::UnsupportedFile`], [`EngineError::BadFd`] or [`EngineError::Inspect`], naming
+    /// `argument`.
     pub(crate) fn of_client(
         fd: BorrowedFd<'a>,
         argument: Argument,
         allow_memfd: bool,
     ) -> Result<Self> {
-        let no_size = |errno| EngineError::io(format!("{argument}: size of the buffer"), errno);
+        let no_size = |errno| EngineError::inspect(argument, "size of the buffer", errno);
         if let Some(size_bytes) = dma_buf::size_if_dma_buf(fd).map_err(no_size)? {
             return Ok(Self::new(fd, size_bytes, BufferKind::DmaBuf));
         }

@@ -31,7 +31,8 @@ pub use dmabuf_uapi::fs_verity::{Algorithm, Digest};
 /// about and that have one, in the order of the files.
 ///
 /// # Errors
-/// [`EngineError::VerityMismatch`]; [`EngineError::Io`] where the kernel does not tell the digest.
+/// [`EngineError::VerityMismatch`]; [`EngineError::Inspect`] where the kernel does not tell the
+/// digest.
 pub(crate) fn check(request: &DigestRequest, files: &[OpenFile]) -> Result<Vec<FileDigest>> {
     let expected = &request.expected_verity;
     if expected.is_empty() && !request.report_verity {
@@ -61,7 +62,7 @@ fn digest_of(file: &OpenFile, file_index: usize) -> Result<Option<Digest>> {
         Err(Errno::NODATA | Errno::NOTTY | Errno::OPNOTSUPP) => Ok(None),
         Err(errno) => {
             let argument = Argument::File(file_index);
-            Err(EngineError::io(format!("{argument}: FS_IOC_MEASURE_VERITY"), errno))
+            Err(EngineError::inspect(argument, "FS_IOC_MEASURE_VERITY", errno))
         }
     }
 }

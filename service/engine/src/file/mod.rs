@@ -43,7 +43,8 @@ impl OpenFile {
     /// Checks that `fd` is a regular file in a mode that permits the direction.
     ///
     /// # Errors
-    /// [`EngineError::BadFd`] or [`EngineError::UnsupportedFile`], naming the file by its index.
+    /// [`EngineError::BadFd`], [`EngineError::UnsupportedFile`] or [`EngineError::Inspect`], naming
+    /// the file by its index.
     pub(crate) fn inspect(fd: OwnedFd, index: usize, direction: Direction) -> Result<Self> {
         let argument = Argument::File(index);
         let flags =
@@ -51,8 +52,8 @@ impl OpenFile {
         if flags.contains(OFlags::PATH) {
             return Err(EngineError::bad_fd(argument, "is an O_PATH fd, expected an open file"));
         }
-        let attributes = file_attributes(&fd)
-            .map_err(|errno| EngineError::io(format!("{argument}: statx"), errno))?;
+        let attributes =
+            file_attributes(&fd).map_err(|errno| EngineError::inspect(argument, "statx", errno))?;
         if FileType::from_raw_mode(attributes.mode.into()) != FileType::RegularFile {
             let (found, expected) = (describe_kind(fd.as_fd()), "a regular file");
             return Err(EngineError::UnsupportedFile { argument, found, expected });
@@ -60,7 +61,7 @@ impl OpenFile {
         check_mode(flags, argument, direction)?;
         let passed_is_direct = flags.contains(OFlags::DIRECT);
         let direct = direct_io::direct_io(&attributes, || file_system_magic(&fd))
-            .map_err(|errno| EngineError::io(format!("{argument}: fstatfs"), errno))?;
+            .map_err(|errno| EngineError::inspect(argument, "fstatfs", errno))?;
         let facts = FileFacts {
             size_bytes: attributes.size_bytes,
             has_buffered_fd: !passed_is_direct,
