@@ -24,7 +24,7 @@ pub enum IoPath {
 }
 
 impl IoPath {
-    /// Every path, by CPU cycles per byte for a given buffer (see [`crate::plan::cost`]).
+    /// Every path, by CPU cycles per byte for a given buffer (see `plan::cost`).
     pub const CHEAPEST_FIRST: [IoPath; 5] = [
         IoPath::CopyFileRangeDirect,
         IoPath::UdmabufDirect,
