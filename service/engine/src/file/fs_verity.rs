@@ -31,7 +31,8 @@ pub use dmabuf_uapi::fs_verity::{Algorithm, Digest};
 /// about and that have one, in the order of the files.
 ///
 /// # Errors
-/// [`EngineError::VerityMismatch`]; [`EngineError::Inspect`] where the kernel does not tell the digest.
+/// [`EngineError::VerityMismatch`]; [`EngineError::Inspect`] where the kernel does not tell the
+/// digest.
 pub(crate) fn check(request: &DigestRequest, files: &[OpenFile]) -> Result<Vec<FileDigest>> {
     let expected = &request.expected_verity;
     if expected.is_empty() && !request.report_verity {

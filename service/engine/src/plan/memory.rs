@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::cost::{memory, movement, CostPerGib};
+use super::cost::{self, movement, CostPerGib};
 use super::facts::{BufferFacts, MemoryOption, RequestFacts};
 use super::steps::{steps, PlannedExtent, Step};
 use crate::buffer::PageKind;
@@ -33,51 +33,63 @@ pub(super) fn alternatives(
     extents: &[Extent],
     options: Vec<MemoryOption>,
 ) -> Result<Vec<Alternative>> {
-    let mut planned: Vec<(BufferFacts, Result<Arc<[Step]>>)> = Vec::new();
-    let mut steps_for = |buffer: BufferFacts| {
+    let mut planned: Vec<(BufferFacts, Result<Planned>)> = Vec::new();
+    let mut plan_for = |buffer: BufferFacts| {
         // Kinds of pages of one heap share a plan.
-        if let Some((_, steps)) = planned.iter().find(|(known, _)| *known == buffer) {
-            return steps.as_ref().ok().cloned();
+        if let Some((_, plan)) = planned.iter().find(|(known, _)| *known == buffer) {
+            return plan.as_ref().ok().cloned();
         }
-        let steps = steps(request, extents, &buffer).map(Arc::from);
-        let usable = steps.as_ref().ok().cloned();
-        planned.push((buffer, steps));
+        let plan = steps(request, extents, &buffer)
+            .map(|steps| Planned { main_path: main_path(&steps), steps: Arc::from(steps) });
+        let usable = plan.as_ref().ok().cloned();
+        planned.push((buffer, plan));
         usable
     };
-    let mut alternatives: Vec<Alternative> = Vec::with_capacity(options.len());
+    let mut alternatives: Vec<(Rank, Alternative)> = Vec::with_capacity(options.len());
     for memory in options {
         let copy_file_range = memory.copy_file_range.clone();
         let is_backed = memory.kind != HeapKind::DmaHeap;
         let buffer = BufferFacts { copy_file_range, is_backed };
-        let Some(steps) = steps_for(buffer.clone()) else { continue };
+        let Some(plan) = plan_for(buffer.clone()) else { continue };
         // Mapping base pages and unmapping them costs more than copy_file_range, which needs no
         // mapping.
         let unmapped_is_cheaper = is_backed
             && memory.pages == Some(PageKind::Base)
             && !memory.stays_mapped
-            && main_path(&steps).is_some_and(|path| path.name() == PathName::CopyFileRange);
+            && plan.main_path.is_some_and(|path| path.name() == PathName::CopyFileRange);
         let unmapped = BufferFacts { is_backed: false, ..buffer };
-        let unmapped = unmapped_is_cheaper.then(|| steps_for(unmapped)).flatten();
-        let (is_backed, steps) = unmapped.map_or((is_backed, steps), |steps| (false, steps));
-        alternatives.push(Alternative { memory, is_backed, steps });
+        let unmapped = unmapped_is_cheaper.then(|| plan_for(unmapped)).flatten();
+        let (is_backed, plan) = unmapped.map_or((is_backed, plan), |plan| (false, plan));
+        // A bare memfd is not a dma-buf, so it stands in only where nothing else has memory.
+        let rank = (memory.kind == HeapKind::Memfd, cost(&memory, plan.main_path));
+        alternatives.push((rank, Alternative { memory, is_backed, steps: plan.steps }));
     }
     if alternatives.is_empty() {
-        let failure = planned.into_iter().find_map(|(_, steps)| steps.err());
+        let failure = planned.into_iter().find_map(|(_, plan)| plan.err());
         return Err(failure.unwrap_or(EngineError::HeapUnknown {
             name: String::new(),
             known: "none".to_owned(),
         }));
     }
-    // A bare memfd is not a dma-buf, so it stands in only where nothing else has memory.
-    alternatives
-        .sort_by_key(|alternative| (alternative.memory.kind == HeapKind::Memfd, cost(alternative)));
-    Ok(alternatives)
+    alternatives.sort_by_key(|(rank, _)| *rank);
+    Ok(alternatives.into_iter().map(|(_, alternative)| alternative).collect())
 }
 
-fn cost(alternative: &Alternative) -> CostPerGib {
-    let MemoryOption { kind, pages, is_free, .. } = alternative.memory;
-    let memory = if is_free { 0 } else { memory(kind, pages) };
-    main_path(&alternative.steps).map_or(CostPerGib::MAX, |path| memory + movement(pages, path))
+/// A plan and the path of its largest extent, which is looked for once: a request may have
+/// thousands of extents.
+#[derive(Clone)]
+struct Planned {
+    steps: Arc<[Step]>,
+    main_path: Option<IoPath>,
+}
+
+/// The order of alternatives: whether it is the stand-in, then the cost.
+type Rank = (bool, CostPerGib);
+
+fn cost(memory: &MemoryOption, main_path: Option<IoPath>) -> CostPerGib {
+    let MemoryOption { kind, pages, is_free, .. } = *memory;
+    let memory = if is_free { 0 } else { cost::memory(kind, pages) };
+    main_path.map_or(CostPerGib::MAX, |path| memory + movement(pages, path))
 }
 
 /// The path of the largest extent.
