@@ -9,8 +9,8 @@ use std::time::Duration;
 use binder::ParcelFileDescriptor;
 use dmabuf_engine::request::{self, FileDigest, Length, Policy, Sha256, Target};
 use dmabuf_engine::{
-    Algorithm, Buffer, Digest, Heap, HeapKind as EngineHeapKind, HeapPath, LoadOutcome, NotTaken,
-    PathName, Reason, Report, SaveOutcome,
+    Algorithm, Buffer, Digest, Errno, Heap, HeapKind as EngineHeapKind, HeapPath, LoadOutcome,
+    NotTaken, PathName, Reason, Report, SaveOutcome,
 };
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     BufferTarget::BufferTarget,
@@ -98,7 +98,10 @@ pub fn save_request(save: &SaveRequest) -> Result<request::SaveRequest> {
 /// Duplicates an fd, because the request that arrived keeps its own.
 fn duplicate(field: impl FnOnce() -> String, fd: &ParcelFileDescriptor) -> Result<OwnedFd> {
     let fd: &OwnedFd = fd.as_ref();
-    fd.try_clone().map_err(|error| ServiceError::bad_fd(field(), error.to_string()))
+    fd.try_clone().map_err(|error| {
+        let errno = Errno::from_io_error(&error).unwrap_or(Errno::MFILE);
+        ServiceError::NoFd { field: field(), errno }
+    })
 }
 
 fn files(wire: &[ParcelFileDescriptor]) -> Result<Vec<OwnedFd>> {

@@ -3,7 +3,7 @@
 //! status and maps the engine's arguments to the names of AIDL fields.
 
 use binder::IntoBinderResult;
-use dmabuf_engine::{errno_text, verity_text, Argument, EngineError};
+use dmabuf_engine::{errno_text, verity_text, Argument, EngineError, Errno};
 use thiserror::Error;
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::LoaderError::LoaderError;
 
@@ -29,6 +29,14 @@ pub enum ServiceError {
         /// The value or the errno found.
         problem: String,
     },
+    /// The service has no fd left for its copy of an fd of the request.
+    #[error("{field}: the service cannot duplicate the fd: {}", errno_text(*errno))]
+    NoFd {
+        /// The field, as the request spells it.
+        field: String,
+        /// The answer of the kernel.
+        errno: Errno,
+    },
     /// The engine refused or failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -50,6 +58,7 @@ impl ServiceError {
         match self {
             Self::BadField { .. } => LoaderError::BAD_ARGUMENT,
             Self::BadFd { .. } => LoaderError::BAD_FD,
+            Self::NoFd { .. } => LoaderError::NO_MEMORY,
             Self::Engine(error) => code_of(error),
         }
     }
@@ -57,7 +66,7 @@ impl ServiceError {
     /// The message that clients see.
     fn message(&self, method: Method) -> String {
         match self {
-            Self::BadField { .. } | Self::BadFd { .. } => self.to_string(),
+            Self::BadField { .. } | Self::BadFd { .. } | Self::NoFd { .. } => self.to_string(),
             Self::Engine(error) => message_of(error, method),
         }
     }
@@ -214,6 +223,14 @@ mod tests {
         let status = to_binder::<()>(Method::Allocate, failed).unwrap_err();
         assert_eq!(status.service_specific_error(), LoaderError::BAD_ARGUMENT.0);
         assert!(status.to_string().contains("sizeBytes: is 0"), "{status}");
+    }
+
+    #[test]
+    fn a_service_without_fds_does_not_blame_the_client() {
+        let error = ServiceError::NoFd { field: "files[3]".to_owned(), errno: Errno::MFILE };
+        assert_eq!(error.code(), LoaderError::NO_MEMORY);
+        let expected = "files[3]: the service cannot duplicate the fd: errno=24 ";
+        assert!(error.message(Method::Load).starts_with(expected), "{error}");
     }
 
     #[test]

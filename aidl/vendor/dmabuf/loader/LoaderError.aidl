@@ -26,7 +26,7 @@ enum LoaderError {
      */
     HEAP_UNKNOWN = 4,
     /**
-     * The heap lacks the memory.
+     * The heap lacks the memory, or the service lacks the file descriptors for the request.
      */
     NO_MEMORY = 5,
     /**
