@@ -36,6 +36,20 @@ impl Fixture {
     }
 }
 
+#[test]
+fn a_lease_on_the_file_is_not_waited_for() {
+    let program = std::env::current_exe().unwrap();
+    let directory = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
+    let path = directory.path().join("leased");
+    std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    vts_uapi::lease::take_write_lease(&file).unwrap();
+    let begin = std::time::Instant::now();
+    let loaded = fixture().loader.load(LoadSpec::whole_file(&file).unwrap()).unwrap();
+    assert_eq!(loaded.segmentBytes, [1 << 20]);
+    assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+}
+
 fn memfd_buffer(size_bytes: i64) -> NewBuffer {
     NewBuffer { heap: "memfd".to_owned(), sizeBytes: size_bytes, name: String::new() }
 }

@@ -220,6 +220,31 @@ fn what_is_loaded_can_be_saved() {
 }
 
 #[test]
+fn ranges_of_one_file_passed_twice_may_not_overlap() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine();
+    let buffer = engine.allocate(&sized_memfd(8192), &context()).unwrap();
+    let file = file_with(&directory, b"bytes");
+    let again = OpenOptions::new().write(true).open(directory.path().join("source")).unwrap();
+    let save = |second_offset| SaveRequest {
+        buffer: dup(&buffer.fd),
+        files: vec![dup(&file), dup(&again)],
+        segments: vec![
+            segment(0, Length::Bytes(4096), 0),
+            Segment { file_index: 1, ..segment(second_offset, Length::Bytes(4096), 4096) },
+        ],
+        policy: Policy::Auto,
+    };
+    let error = engine.save(save(4095), &context()).unwrap_err();
+    let expected = Argument::SegmentFileOffset(1);
+    assert!(
+        matches!(error, EngineError::BadArgument { argument, .. } if argument == expected),
+        "{error}"
+    );
+    assert!(engine.save(save(4096), &context()).is_ok());
+}
+
+#[test]
 fn a_wrong_digest_fails_and_names_both() {
     let directory = tempfile::tempdir().unwrap();
     let file = file_with(&directory, b"bytes");

@@ -172,7 +172,8 @@ pub(crate) fn prepare_save(
     let to_end = |segment: &Segment| buffer.size_bytes.saturating_sub(segment.buffer_offset_bytes);
     let segments = resolve(&segments, to_end)?;
     check_buffer_ranges(&segments, buffer.size_bytes)?;
-    check_targets_in_files(&segments)?;
+    let identities: Vec<_> = files.iter().map(OpenFile::identity).collect();
+    check_targets_in_files(&segments, &identities)?;
     let direct = wants_direct(policy);
     for (index, file) in files.iter_mut().enumerate() {
         let unaligned_writes = has_unaligned(&segments, index, file.facts());

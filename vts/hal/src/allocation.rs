@@ -106,7 +106,9 @@ fn bad_sizes_are_refused(client: &Client) -> Result<()> {
 }
 
 fn bad_names_are_refused(client: &Client) -> Result<()> {
-    for name in ["n".repeat(32), "nul\0inside".to_owned(), "é".repeat(16)] {
+    let controls = ["nul\0inside", "line\nbreak", "escape\u{1b}[2J", "next line\u{85}"];
+    let controls = controls.map(str::to_owned);
+    for name in ["n".repeat(32), "é".repeat(16)].into_iter().chain(controls) {
         let request = NewBuffer { name, ..sized_buffer("", 4096) };
         expect_refusal(client.loader.allocate(&request), LoaderError::BAD_ARGUMENT, "name: ")?;
     }

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tests that the policy of a request is obeyed, or that the request fails with the reason.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{ensure, Context, Result};
 use dmabuf_loader_client::aidl::{
     LoadPath::LoadPath, LoaderError::LoaderError, NotTakenReason::NotTakenReason,
     PathPolicy::PathPolicy, Segment::Segment,
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec};
-use vts_support::files::{Files, TestFile};
+use vts_support::files::{Files, Mode, TestFile};
+use vts_uapi::lease::take_write_lease;
 
 use crate::buffer::View;
 use crate::client::{expect_refusal, new_buffer, Client, NamedTest};
@@ -15,6 +18,7 @@ use crate::client::{expect_refusal, new_buffer, Client, NamedTest};
 pub const TESTS: &[NamedTest] = &[
     ("require_direct_loads_directly", require_direct_loads_directly),
     ("require_direct_fails_with_the_reason", require_direct_fails_with_the_reason),
+    ("a_lease_on_the_file_is_not_waited_for", a_lease_on_the_file_is_not_waited_for),
     ("the_buffered_path_can_be_named", the_buffered_path_can_be_named),
     ("copy_file_range_can_be_named", copy_file_range_can_be_named),
     ("unknown_policies_are_refused", unknown_policies_are_refused),
@@ -28,6 +32,29 @@ fn spec(client: &Client, file: &TestFile, policy: PathPolicy) -> Result<LoadSpec
     let mut spec = LoadSpec::whole_file(&source)?.into_new(new_buffer(&heap));
     spec.request.policy = policy;
     Ok(spec)
+}
+
+/// The kernel lets whoever opens a leased file wait for 45 s by default.
+fn a_lease_on_the_file_is_not_waited_for(client: &Client) -> Result<()> {
+    const AT_ONCE: Duration = Duration::from_secs(20);
+    let files = Files::new()?;
+    let file = files.patterned("f", 1, SIZE_BYTES)?;
+    let source = Mode::Buffered.open_output(file.path())?;
+    take_write_lease(&source).context("F_SETLEASE")?;
+    let heap = client.best_heap()?.name;
+    let load = |policy| {
+        let mut spec = LoadSpec::whole_file(&source)?.into_new(new_buffer(&heap));
+        spec.request.policy = policy;
+        client.loader.load(spec)
+    };
+    let begin = Instant::now();
+    let argument = "policy: REQUIRE_DIRECT cannot be kept for segments[0]: ";
+    let refused = load(PathPolicy::REQUIRE_DIRECT);
+    expect_refusal(refused, LoaderError::DIRECT_IO_UNAVAILABLE, argument)?;
+    let result = load(PathPolicy::AUTO)?;
+    ensure!(begin.elapsed() < AT_ONCE, "two loads took {:?}", begin.elapsed());
+    let view = View::new(result.buffer.as_ref().context("no buffer")?)?;
+    view.expect(0, SIZE_BYTES, |done, len| file.expected(done, len))
 }
 
 /// Covers every heap that has a direct path.

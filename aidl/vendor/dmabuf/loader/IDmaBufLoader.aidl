@@ -49,7 +49,7 @@ interface IDmaBufLoader {
      * @throws ServiceSpecificException with
      *     LoaderError.BAD_ARGUMENT if the size is 0 or negative, if it is above maxBufferBytes of
      *     the heap, or of each heap for an empty heap name, or if the buffer's name is longer than
-     *     31 bytes or has a NUL;
+     *     31 bytes or has a control character;
      *     LoaderError.HEAP_UNKNOWN if getHeaps() does not list the heap;
      *     LoaderError.NO_MEMORY if the heap lacks the memory, or with an empty heap name each heap.
      */

@@ -17,7 +17,8 @@ parcelable NewBuffer {
      */
     long sizeBytes = 0;
     /**
-     * A name that debugging tools show for the buffer: at most 31 bytes of UTF-8, without NUL. For
+     * A name that debugging tools show for the buffer: at most 31 bytes of UTF-8, without control
+     * characters. For
      * an empty name the service chooses one.
      */
     @utf8InCpp String name;

@@ -17,7 +17,8 @@ impl BufferName {
     /// Checks a requested name; empty means `default`.
     ///
     /// # Errors
-    /// [`EngineError::BadArgument`] for a name over 31 bytes or with a NUL.
+    /// [`EngineError::BadArgument`] for a name over 31 bytes or with a control character: the
+    /// kernel shows the name in a line of its own, which a line break in it would forge.
     pub(crate) fn new(requested: &str, default: &str) -> Result<Self> {
         let name = if requested.is_empty() { default } else { requested };
         let bad = |problem| Err(EngineError::bad_argument(Argument::NewBufferName, problem));
@@ -25,8 +26,8 @@ impl BufferName {
             let (len, limit) = (name.len(), dma_buf::MAX_NAME_BYTES);
             return bad(format!("has {len} bytes, at most {limit} are possible"));
         }
-        if name.contains('\0') {
-            return bad("holds a NUL byte".to_owned());
+        if let Some(control) = name.chars().find(|character| character.is_control()) {
+            return bad(format!("holds the control character {control:?}"));
         }
         let mut bytes = [0; dma_buf::MAX_NAME_BYTES + 1];
         bytes[..name.len()].copy_from_slice(name.as_bytes());
@@ -56,10 +57,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_forge_no_line_of_fdinfo() {
+        for name in ["a\0b", "model\ncount:\t1", "\u{1b}[2J", "tab\t", "\u{85}"] {
+            let error = BufferName::new(name, "d").unwrap_err().to_string();
+            assert!(error.contains("control character"), "{name:?}: {error}");
+        }
+        assert!(BufferName::new("modèle 2", "d").is_ok());
+    }
+
+    #[test]
     fn names_are_limited_to_31_bytes() {
         assert!(BufferName::new(&"n".repeat(31), "d").is_ok());
         assert!(BufferName::new(&"n".repeat(32), "d").is_err());
-        assert!(BufferName::new("a\0b", "d").is_err());
         assert_eq!(format!("{:?}", BufferName::new("ab", "d")), "Ok(\"ab\")");
         assert_eq!(BufferName::new("", "d"), BufferName::new("d", ""));
     }

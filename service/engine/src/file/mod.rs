@@ -8,6 +8,7 @@ mod kind;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use dmabuf_uapi::file_attributes::{file_attributes, file_system_magic, FileAttributes};
+use dmabuf_uapi::Errno;
 use rustix::fs::{fcntl_getfl, open, FileType, Mode, OFlags};
 
 use crate::error::{errno_text, Argument, EngineError, Result};
@@ -100,13 +101,23 @@ impl OpenFile {
             Direction::Save => OFlags::WRONLY,
         };
         let path = format!("/proc/self/fd/{}", self.passed.as_raw_fd());
-        let fd = open(path, mode | extra | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
-            .map_err(errno_text)?;
+        // Without O_NONBLOCK, a lease on the file would block this for
+        // /proc/sys/fs/lease-break-time.
+        let flags = mode | extra | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let fd = open(path, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::WOULDBLOCK => "a process holds a lease on the file".to_owned(),
+            errno => errno_text(errno),
+        })?;
         let again = file_attributes(&fd).map_err(errno_text)?;
-        if (again.device, again.inode) != (self.attributes.device, self.attributes.inode) {
+        if identity_of(&again) != self.identity() {
             return Err("reopening yields another file".to_owned());
         }
         Ok(fd)
+    }
+
+    /// What tells the file from every other one.
+    pub(crate) fn identity(&self) -> FileIdentity {
+        identity_of(&self.attributes)
     }
 
     /// Whether the kernel checks what is read of the file against a hash tree (fs-verity).
@@ -141,6 +152,13 @@ impl OpenFile {
     pub(crate) fn passed_fd(&self) -> BorrowedFd<'_> {
         self.passed.as_fd()
     }
+}
+
+/// Device number and inode number.
+pub(crate) type FileIdentity = ((u32, u32), u64);
+
+fn identity_of(attributes: &FileAttributes) -> FileIdentity {
+    (attributes.device, attributes.inode)
 }
 
 fn check_mode(flags: OFlags, argument: Argument, direction: Direction) -> Result<()> {

@@ -161,13 +161,22 @@ pub(crate) fn check_targets_in_buffer(segments: &[ResolvedSegment]) -> Result<()
     })
 }
 
-/// Checks that no two segments of a save write to the same byte of a file.
+/// Checks that no two segments of a save write to the same byte of a file. `identities` tells which
+/// files of the request are one and the same.
 ///
 /// # Errors
 /// As for [`check_targets_in_buffer`].
-pub(crate) fn check_targets_in_files(segments: &[ResolvedSegment]) -> Result<()> {
+pub(crate) fn check_targets_in_files<I: PartialEq>(
+    segments: &[ResolvedSegment],
+    identities: &[I],
+) -> Result<()> {
+    let first_of = |index: usize| {
+        let same = identities.iter().position(|identity| *identity == identities[index]);
+        same.unwrap_or(index)
+    };
+    let files: Vec<usize> = (0..identities.len()).map(first_of).collect();
     check_no_overlap(segments, Argument::SegmentFileOffset, |segment| {
-        (segment.file_index, segment.file_offset_bytes, segment.file_end_bytes())
+        (files[segment.file_index], segment.file_offset_bytes, segment.file_end_bytes())
     })
 }
 
@@ -257,9 +266,12 @@ mod tests {
             buffer_offset_bytes: 0,
             len_bytes: 10,
         };
-        assert!(check_targets_in_files(&[at(0, 0), at(1, 5), at(0, 10)]).is_ok());
-        let error = check_targets_in_files(&[at(0, 0), at(1, 5), at(0, 9)]);
+        let check = |segments: &[ResolvedSegment]| check_targets_in_files(segments, &["a", "b"]);
+        assert!(check(&[at(0, 0), at(1, 5), at(0, 10)]).is_ok());
+        let error = check(&[at(0, 0), at(1, 5), at(0, 9)]);
         assert_eq!(argument_of(error), Argument::SegmentFileOffset(2));
+        let error = check_targets_in_files(&[at(0, 0), at(1, 5)], &["a", "a"]);
+        assert_eq!(argument_of(error), Argument::SegmentFileOffset(1), "one file passed twice");
     }
 
     #[test]
