@@ -18,7 +18,9 @@ mod save;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
+use dmabuf_uapi::signals::ignore_file_size_limit;
 
 use args::{Args, Command};
 
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
+    // The embedded service reports a save past the limit as an error.
+    ignore_file_size_limit().context("SIGXFSZ")?;
     match &args.command {
         Command::Heaps(heaps) => heaps::run(&args.service, heaps),
         Command::Load(load) => load::run(&args.service, load),

@@ -170,6 +170,18 @@ fn a_failed_save_keeps_the_target() {
 }
 
 #[test]
+fn a_save_past_the_file_size_limit_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let (source, target) = (directory.path().join("source"), directory.path().join("target"));
+    std::fs::write(&source, vec![7; 100_000]).unwrap();
+    let script = r#"ulimit -f 8 && exec "$0" --embedded save "$1" "$2""#;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_dmabufload"), text(&source), text(&target)]);
+    let message = error(&shell.output().unwrap(), 1);
+    assert!(message.contains("errno=27 (File too large)"), "{message}");
+}
+
+#[test]
 fn heaps_lists_each_heap_with_its_paths() {
     let heaps = json(&dmabufload(&["heaps", "--json"]));
     let memfd = heaps.as_array().unwrap().iter().find(|heap| heap["name"] == "memfd").unwrap();

@@ -8,6 +8,7 @@ use anyhow::{anyhow, bail, Context};
 use binder::ProcessState;
 use dmabuf_engine::{Engine, EngineConfig, PoolConfig};
 use dmabuf_loader_hal::service::{new_native_binder, SERVICE_NAME};
+use dmabuf_uapi::signals::ignore_file_size_limit;
 
 /// Binder threads besides the main one. A load blocks its thread, so this limits the loads in
 /// progress.
@@ -54,6 +55,8 @@ fn pool_of(arguments: impl IntoIterator<Item = String>) -> anyhow::Result<PoolCo
 
 fn try_main() -> anyhow::Result<()> {
     let pool = pool_of(std::env::args().skip(1))?;
+    // A client's save must not end the service.
+    ignore_file_size_limit().context("SIGXFSZ")?;
     ProcessState::set_thread_pool_max_thread_count(MAX_BINDER_THREADS);
     ProcessState::start_thread_pool();
     let engine = Engine::new(EngineConfig::new(false, pool));

@@ -33,6 +33,7 @@ pub mod mapped_range;
 pub mod mapping;
 pub mod memfd;
 pub mod memory;
+pub mod signals;
 pub mod udmabuf;
 
 use nix::unistd::{sysconf, SysconfVar};

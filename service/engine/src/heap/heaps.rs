@@ -7,6 +7,9 @@ use super::huge_pages::HugePageSupport;
 use super::{dma_heap, udmabuf, Heap};
 use crate::error::{Argument, EngineError, Result};
 
+/// How much of a name that a client made up an error repeats.
+const MAX_ECHOED_BYTES: usize = 64;
+
 /// The heaps of the machine, in the order in which a request that names none tries them.
 #[derive(Debug)]
 pub struct Heaps(Vec<Heap>);
@@ -54,7 +57,8 @@ impl Heaps {
         };
         let limit_bytes = named.iter().map(|heap| heap.max_buffer_bytes).max();
         let Some(limit_bytes) = limit_bytes else {
-            return Err(EngineError::HeapUnknown { name: name.to_owned(), known: self.names() });
+            let name = excerpt(name, MAX_ECHOED_BYTES).to_owned();
+            return Err(EngineError::HeapUnknown { name, known: self.names() });
         };
         if size_bytes > limit_bytes {
             let whose = if name.is_empty() { "every heap" } else { name };
@@ -72,6 +76,13 @@ impl Heaps {
         }
         self.0.iter().map(|heap| &*heap.name).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// The first characters of a text, at most so many bytes.
+fn excerpt(text: &str, max_bytes: usize) -> &str {
+    let ends = text.char_indices().map(|(start, character)| start + character.len_utf8());
+    let end = ends.take_while(|end| *end <= max_bytes).last().unwrap_or(0);
+    &text[..end]
 }
 
 /// Rounds a size up to whole pages.
@@ -125,6 +136,15 @@ mod tests {
             let error = heaps.suitable(name, 4096).unwrap_err();
             assert!(matches!(error, EngineError::HeapUnknown { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn an_unknown_name_is_repeated_in_part() {
+        let heaps = memfd_only(1 << 20);
+        let error = heaps.suitable(&"é".repeat(1 << 20), 4096).unwrap_err().to_string();
+        assert!(error.contains(&"é".repeat(32)) && error.len() < 200, "{error}");
+        assert_eq!(excerpt("aé", 2), "a");
+        assert_eq!(excerpt("", 2), "");
     }
 
     #[test]
