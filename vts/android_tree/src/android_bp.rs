@@ -73,8 +73,8 @@ impl Properties {
         }
     }
 
-    /// These properties over those of a `defaults` module, as Soong merges them. Lists are joined, the
-    /// defaults' first; maps are merged; otherwise the module's own value counts.
+    /// These properties over those of a `defaults` module, as Soong merges them. Lists are joined,
+    /// the defaults' first; maps are merged; otherwise the module's own value counts.
     pub fn over(self, defaults: Self) -> Self {
         let mut merged = defaults;
         for (name, value) in self.0 {

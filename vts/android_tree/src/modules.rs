@@ -97,8 +97,8 @@ fn resolved(
 
 /// Libraries whose name, crate name and file name do not agree.
 ///
-/// Soong requires that the library's file name begins with `lib<crate_name>`. `stem`, else the module's
-/// name, is the file name.
+/// Soong requires that the library's file name begins with `lib<crate_name>`. `stem`, else the
+/// module's name, is the file name.
 pub fn library_names(modules: &[Module]) -> Vec<String> {
     let libraries = modules.iter().filter(|module| module.kind == "rust_library");
     libraries

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Compiles the Rust modules of Android.bp files as Soong does, for a type check on the host.
 //!
-//! Each module becomes a Cargo package of a separate workspace, with the module's crate root and `cfgs`.
-//! Its dependencies are the module's `rustlibs` alone, with the features that AOSP builds.
-//! `stand_in/binder.rs` stands in for `libbinder_rs`, and `vendor.dmabuf.loader-V1-rust` is generated from
-//! the `.aidl` files. Warnings are errors, as with `lints: "android"`.
+//! Each module becomes a Cargo package of a separate workspace, with the module's crate root and
+//! `cfgs`. Its dependencies are the module's `rustlibs` alone, with the features that AOSP builds.
+//! `stand_in/binder.rs` stands in for `libbinder_rs`, and `vendor.dmabuf.loader-V1-rust` is
+//! generated from the `.aidl` files. Warnings are errors, as with `lints: "android"`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -168,8 +168,8 @@ fn write_workspace(build: &Build, modules: &[Module]) -> Result<()> {
     }
     let workspace = format!("[workspace]\nresolver = \"2\"\nmembers = {members:?}\n");
     write_if_new(&build.out_dir.join("Cargo.toml"), &workspace)?;
-    // The same versions of crates as in the tree's own build. Cargo changes Cargo.lock, so an unchanged
-    // copy tells whether the tree's has changed since.
+    // The same versions of crates as in the tree's own build. Cargo changes Cargo.lock, so an
+    // unchanged copy tells whether the tree's has changed since.
     let Ok(lock) = fs::read_to_string(build.root.join("Cargo.lock")) else { return Ok(()) };
     let copied = build.out_dir.join("Cargo.lock.of_tree");
     if !fs::read_to_string(&copied).is_ok_and(|old| old == lock) {

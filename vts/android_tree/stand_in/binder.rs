@@ -2,8 +2,8 @@
 //! What this project may use of AOSP's libbinder_rs (Android 14 and later): declarations for a type
 //! check.
 //!
-//! Names, traits and signatures are those of `frameworks/native/libs/binder/rust/src`; look there before
-//! you add one. The compiler only checks this crate; no program links it.
+//! Names, traits and signatures are those of `frameworks/native/libs/binder/rust/src`; look there
+//! before you add one. The compiler only checks this crate; no program links it.
 
 #![allow(unused_variables)]
 

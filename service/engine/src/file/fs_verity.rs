@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! fs-verity: whether a file is the one that the caller means, known before its first byte is
+//! fs-verity: whether a file is what the caller expects, known before its first byte is
 //! loaded.
 //!
 //! The digest stands for the root of the file's hash tree. The kernel checks every block of the

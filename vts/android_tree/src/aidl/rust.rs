@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The Rust declarations that `aidl --lang=rust` makes, for a type check: names, types and signatures,
-//! without the code that sends and receives.
+//! The Rust declarations that `aidl --lang=rust` makes, for a type check: names, types and
+//! signatures, without the code that sends and receives.
 
 use std::fmt::Write as _;
 

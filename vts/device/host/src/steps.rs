@@ -65,7 +65,8 @@ pub fn engine_test(filter: Option<&str>) -> PlannedStep {
     PlannedStep::new(Step::root(ENGINE_TEST, command, 600), Format::Libtest)
 }
 
-/// Group of `/data/vendor/dmabuf_loader`, which a client that keeps files there has in its .rc file.
+/// Group of `/data/vendor/dmabuf_loader`, which a client that keeps files there has in its .rc
+/// file.
 pub const AID_VENDOR_DMABUF_LOADER: u32 = 2950;
 
 /// The test of the HAL, as a camera provider.

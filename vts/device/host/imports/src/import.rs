@@ -59,7 +59,8 @@ impl Walk<'_> {
         }
     }
 
-    /// What a path names here: names of blocks first, then those of the module, then globs of blocks.
+    /// What a path names here: names of blocks first, then those of the module, then globs of
+    /// blocks.
     fn resolve(&self, path: &[String]) -> Option<Target> {
         let (first, rest) = path.split_first()?;
         let block_name = self.blocks.iter().rev().find_map(|scope| scope.names.get(first));
