@@ -7,7 +7,9 @@ use winnow::combinator::{
 };
 use winnow::error::{StrContext, StrContextValue};
 use winnow::prelude::*;
-use winnow::token::{take_till, take_until, take_while};
+use winnow::token::take_till;
+
+use crate::lexeme::{comment, identifier};
 
 /// What a property has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,9 +107,7 @@ pub fn parse(text: &str) -> Result<Vec<Module>, String> {
 
 /// White space and comments.
 fn blank(input: &mut &str) -> winnow::Result<()> {
-    let line = ("//", take_till(0.., '\n')).void();
-    let block = ("/*", take_until(0.., "*/"), "*/").void();
-    repeat(0.., alt((multispace1.void(), line, block))).parse_next(input)
+    repeat(0.., alt((multispace1, comment)).void()).parse_next(input)
 }
 
 /// A symbol or word, and the blank after it.
@@ -122,12 +122,7 @@ fn symbol<'a>(text: &'static str) -> impl Parser<&'a str, &'a str, winnow::error
 }
 
 fn word(input: &mut &str) -> winnow::Result<String> {
-    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
-    let rest = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    lexeme((take_while(1, first), take_while(0.., rest)).take())
-        .map(str::to_owned)
-        .context(StrContext::Label("name"))
-        .parse_next(input)
+    lexeme(identifier).map(str::to_owned).context(StrContext::Label("name")).parse_next(input)
 }
 
 fn module(input: &mut &str) -> winnow::Result<Module> {

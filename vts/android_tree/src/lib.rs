@@ -15,6 +15,7 @@
 
 pub mod aidl;
 pub mod android_bp;
+mod lexeme;
 pub mod modules;
 pub mod soong;
 pub mod source_text;

@@ -7,9 +7,10 @@ use anyhow::{anyhow, ensure, Context, Result};
 use winnow::combinator::{alt, delimited, eof, opt, preceded, repeat, separated, terminated};
 use winnow::error::{ContextError, StrContext, StrContextValue};
 use winnow::prelude::*;
-use winnow::token::{take_till, take_until, take_while};
+use winnow::token::{take_till, take_while};
 
 use super::model::{Argument, Declaration, Expression, File, Kind, Member, MemberKind, Type};
+use crate::lexeme::{comment, identifier};
 use crate::source_text::files_with_extension;
 
 /// Reads every `.aidl` file of `dir`, sorted by name.
@@ -41,9 +42,7 @@ pub fn parse(text: &str) -> std::result::Result<File, String> {
 /// White space and comments; the comments, as written.
 fn comments<'a>(input: &mut &'a str) -> winnow::Result<Vec<&'a str>> {
     let space = take_while(1.., char::is_whitespace).value(None);
-    let line = ("//", take_till(0.., '\n')).take().map(Some);
-    let block = ("/*", take_until(0.., "*/"), "*/").take().map(Some);
-    let all: Vec<Option<&str>> = repeat(0.., alt((space, line, block))).parse_next(input)?;
+    let all: Vec<Option<&str>> = repeat(0.., alt((space, comment.map(Some)))).parse_next(input)?;
     Ok(all.into_iter().flatten().collect())
 }
 
@@ -69,12 +68,7 @@ fn keyword<'a>(text: &'static str) -> impl Parser<&'a str, String, ContextError>
 }
 
 fn word(input: &mut &str) -> winnow::Result<String> {
-    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
-    let rest = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    lexeme((take_while(1, first), take_while(0.., rest)).take())
-        .map(str::to_owned)
-        .context(StrContext::Label("name"))
-        .parse_next(input)
+    lexeme(identifier).map(str::to_owned).context(StrContext::Label("name")).parse_next(input)
 }
 
 /// `a.b.c`
