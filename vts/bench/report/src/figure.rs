@@ -82,6 +82,12 @@ fn load() -> Direction {
 }
 
 impl Selector {
+    /// The loads of a method, whatever their parameters.
+    pub fn loads(kind: Kind, method: &str) -> Self {
+        let parameters = BTreeMap::new();
+        Self { kind, method: method.to_owned(), direction: Direction::Load, parameters }
+    }
+
     fn matches(&self, case: &Case) -> bool {
         case.kind == self.kind
             && case.method == self.method
@@ -206,12 +212,7 @@ mod tests {
 
     fn figure(method: &str, phases: &[Phase]) -> Figure {
         Figure {
-            cheapest_of: vec![Selector {
-                kind: Kind::Seed,
-                method: method.to_owned(),
-                direction: Direction::Load,
-                parameters: BTreeMap::new(),
-            }],
+            cheapest_of: vec![Selector::loads(Kind::Seed, method)],
             phases: phases.to_vec(),
             clock: Clock::System,
             less: None,

@@ -2,11 +2,9 @@
 //! The summary chart of two runs that count instructions, one for each kernel: the cost of each
 //! path.
 
-use std::collections::BTreeMap;
-
 use anyhow::{anyhow, ensure, Result};
 use plotters::style::RGBColor;
-use vts_bench_record::{Direction, Kind};
+use vts_bench_record::Kind;
 
 use super::bars::{Bar, BarChart, Group, Key, Scale};
 use crate::figure::{Clock, Figure, Phase, Selector};
@@ -105,12 +103,7 @@ impl Row {
 
     fn millions(&self, results: &Results, phases: &[Phase]) -> Result<f64> {
         let figure = Figure {
-            cheapest_of: vec![Selector {
-                kind: self.kind,
-                method: self.method.to_owned(),
-                direction: Direction::Load,
-                parameters: BTreeMap::new(),
-            }],
+            cheapest_of: vec![Selector::loads(self.kind, self.method)],
             phases: phases.to_vec(),
             clock: Clock::System,
             less: None,
