@@ -38,7 +38,7 @@ pub enum Argument {
     SegmentBufferOffset(usize),
     /// The SHA-256 that the loaded bytes must have.
     ExpectedSha256,
-    /// The fs-verity digest that a file must have, by its place in the list of such digests.
+    /// An fs-verity digest that a file must have: its index among those of the request.
     ExpectedVerity(usize),
     /// The index of the file in such an entry.
     ExpectedVerityFile(usize),

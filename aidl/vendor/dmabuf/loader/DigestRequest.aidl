@@ -21,8 +21,9 @@ parcelable DigestRequest {
     /**
      * The fs-verity digests that files must have, at most one for each file. The service compares
      * them before it allocates or loads anything; load() fails with LoaderError.DIGEST_MISMATCH if
-     * a digest differs or a file has no fs-verity. The kernel checks every block of such a file
-     * when it reads the block; load() fails with LoaderError.IO for a block that does not match.
+     * a digest differs or fs-verity is not enabled for a file. The kernel verifies each block of
+     * such a file when it reads the block; load() fails with LoaderError.IO for a block that does
+     * not match.
      */
     VerityDigest[] expectedVerity;
     /**

@@ -37,9 +37,8 @@ impl HeapKind {
         self != HeapKind::Memfd
     }
 
-    /// Every kind of page that its buffers can be made of, cheapest first, whether or not the
-    /// kernel has any; the last is the one that it always has. `None` stands for what the kernel's
-    /// heap does by itself.
+    /// The kinds of pages that can back its buffers, cheapest first. The kernel may lack all but
+    /// the last. `None` means that the kernel's heap chooses the pages.
     pub(crate) fn all_page_kinds(self) -> &'static [Option<PageKind>] {
         match self {
             HeapKind::DmaHeap => &[None],
