@@ -216,8 +216,7 @@ fn sized(new: NewBuffer, segments: &[ResolvedSegment]) -> Result<NewBuffer> {
 /// The segments, cut at the end of their file.
 fn clamp_to_files(segments: &[ResolvedSegment], files: &[OpenFile]) -> Vec<ResolvedSegment> {
     let clamp = |segment: &ResolvedSegment| {
-        let available = files[segment.file_index].facts().bytes_from(segment.file_offset_bytes);
-        ResolvedSegment { len_bytes: segment.len_bytes.min(available), ..*segment }
+        segment.cut_at_file_offset(files[segment.file_index].facts().size_bytes)
     };
     segments.iter().map(clamp).collect()
 }

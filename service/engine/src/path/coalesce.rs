@@ -44,13 +44,8 @@ pub(crate) fn load(
         Err(errno) if is_refusal(errno) => return Ok(None),
         Err(errno) => return Err(EngineError::io("read the file directly", errno)),
     };
-    let loaded: Vec<ResolvedSegment> = ranges
-        .iter()
-        .map(|range| {
-            let available = reached.saturating_sub(range.file_offset_bytes);
-            ResolvedSegment { len_bytes: range.len_bytes.min(available), ..*range }
-        })
-        .collect();
+    let loaded: Vec<ResolvedSegment> =
+        ranges.iter().map(|range| range.cut_at_file_offset(reached)).collect();
     copy_out(&memory, start, &loaded, buffer)?;
     Ok(Some(loaded.iter().map(|range| range.len_bytes).collect()))
 }

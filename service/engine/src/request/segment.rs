@@ -60,6 +60,12 @@ impl ResolvedSegment {
         self.buffer_offset_bytes + self.len_bytes
     }
 
+    /// The part of it that lies before a place in the file.
+    pub(crate) fn cut_at_file_offset(&self, end_bytes: u64) -> Self {
+        let available_bytes = end_bytes.saturating_sub(self.file_offset_bytes);
+        Self { len_bytes: self.len_bytes.min(available_bytes), ..*self }
+    }
+
     /// What is left of it after its first bytes.
     pub(crate) fn after(&self, bytes: u64) -> Self {
         Self {
