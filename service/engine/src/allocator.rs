@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::buffer::{Allocated, Buffer, BufferName, PageKind};
 use crate::capabilities::Capabilities;
 use crate::context::ClientId;
-use crate::error::{Argument, EngineError, Result};
+use crate::error::{EngineError, Result};
 use crate::heap::{round_to_pages, Heap, Heaps, Purpose};
 use crate::plan::{Alternative, MemoryOption};
 use crate::pool::{AllocRequest, Pool, PoolConfig, PoolStats};
@@ -146,16 +146,12 @@ impl Allocator {
         named: &NamedSize,
         request: AllocRequest,
     ) -> Result<(Allocated, usize)> {
-        first_success(alternatives.iter().enumerate().map(|(index, alternative)| {
-            let name = &alternative.memory.heap;
-            let heap = self.heaps.by_name(name).ok_or_else(|| EngineError::HeapUnknown {
-                name: name.to_string(),
-                known: "none".to_owned(),
-            })?;
+        first_success(alternatives.iter().enumerate().filter_map(|(index, alternative)| {
+            let heap = self.heaps.by_name(&alternative.memory.heap)?;
             let purpose = if alternative.is_backed { Purpose::Fill } else { Purpose::Export };
             let pages = alternative.memory.pages;
-            self.take_or_allocate(heap, pages, request, &named.name, purpose)
-                .map(|allocated| (allocated, index))
+            let taken = self.take_or_allocate(heap, pages, request, &named.name, purpose);
+            Some(taken.map(|allocated| (allocated, index)))
         }))
     }
 
@@ -189,7 +185,7 @@ fn first_success<T>(attempts: impl Iterator<Item = Result<T>>) -> Result<T> {
             Err(error) => failure = Some(error),
         }
     }
-    Err(failure.unwrap_or_else(|| EngineError::bad_argument(Argument::Heap, "no heap is suitable")))
+    Err(failure.unwrap_or_else(EngineError::no_suitable_heap))
 }
 
 #[cfg(test)]

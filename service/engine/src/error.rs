@@ -197,6 +197,11 @@ impl EngineError {
         Self::BadArgument { argument, problem: problem.into() }
     }
 
+    /// No heap was left to try.
+    pub(crate) fn no_suitable_heap() -> Self {
+        Self::bad_argument(Argument::Heap, "no heap is suitable")
+    }
+
     /// A file descriptor in the wrong mode.
     pub fn bad_fd(argument: Argument, problem: impl Into<String>) -> Self {
         Self::BadFd { argument, problem: problem.into() }

@@ -66,10 +66,7 @@ pub(super) fn alternatives(
     }
     if alternatives.is_empty() {
         let failure = planned.into_iter().find_map(|(_, plan)| plan.err());
-        return Err(failure.unwrap_or(EngineError::HeapUnknown {
-            name: String::new(),
-            known: "none".to_owned(),
-        }));
+        return Err(failure.unwrap_or_else(EngineError::no_suitable_heap));
     }
     alternatives.sort_by_key(|(rank, _)| *rank);
     Ok(alternatives.into_iter().map(|(_, alternative)| alternative).collect())
