@@ -10,6 +10,8 @@ use anyhow::{Context, Result};
 use rustix::fs::{flock, FlockOperation};
 use sha2::{Digest, Sha256};
 
+use crate::files;
+
 /// How many entries of each kind are kept.
 const KEPT_ENTRIES: usize = 3;
 
@@ -60,11 +62,9 @@ impl Lock {
     /// Waits until no other process holds the lock; `waiting` is called before a wait.
     pub fn take(path: &Path, waiting: impl FnOnce()) -> Result<Self> {
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)
-                .with_context(|| format!("cannot create {}", parent.display()))?;
+            files::create_dir(parent)?;
         }
-        let file =
-            File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+        let file = files::create(path)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             waiting();
             flock(&file, FlockOperation::LockExclusive)
@@ -101,8 +101,7 @@ pub fn entry(
         };
         remove_leftovers(&dir, &dirs.work)?;
         for path in [&dirs.work, &dirs.result] {
-            fs::create_dir_all(path)
-                .with_context(|| format!("cannot create {}", path.display()))?;
+            files::create_dir(path)?;
         }
         build(&dirs)?;
         fs::rename(&dirs.result, &entry)?;
@@ -115,8 +114,7 @@ pub fn entry(
 
 /// Removes what unfinished builds left behind, except the scratch space `keep`.
 fn remove_leftovers(dir: &Path, keep: &Path) -> Result<()> {
-    for child in fs::read_dir(dir)? {
-        let path = child?.path();
+    for path in files::sorted(dir)? {
         let leftover = path.extension().is_some_and(|e| e == "work" || e == "result");
         if leftover && path != keep {
             fs::remove_dir_all(&path)?;
@@ -127,8 +125,7 @@ fn remove_leftovers(dir: &Path, keep: &Path) -> Result<()> {
 
 fn prune(dir: &Path) -> Result<()> {
     let mut entries: Vec<(SystemTime, PathBuf)> = Vec::new();
-    for child in fs::read_dir(dir)? {
-        let path = child?.path();
+    for path in files::sorted(dir)? {
         if let Ok(used) = fs::metadata(path.join(USED_FILE)) {
             entries.push((used.modified()?, path));
         }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The virtual device as a whole: build its parts, boot it, read its report.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use anyhow::{Context, Result};
 use vts_init::step::Step;
 
 use crate::cache::Lock;
+use crate::files;
 use crate::flavour::Flavour;
 use crate::guest::GuestPrograms;
 use crate::host_memory::Size;
@@ -235,11 +235,8 @@ impl Run<'_> {
     /// Boots the device and runs its steps; gives each line of the report to `line`, and logs the
     /// text that it returns.
     pub fn follow(&self, time: Duration, mut line: impl FnMut(&str) -> String) -> Result<()> {
-        let create = |path: &Path| {
-            File::create(path).with_context(|| format!("cannot create {}", path.display()))
-        };
-        let mut report = create(&self.dir.join("report.jsonl"))?;
-        let mut log = create(&self.log())?;
+        let mut report = files::create(&self.dir.join("report.jsonl"))?;
+        let mut log = files::create(&self.log())?;
         writeln!(
             log,
             "machine: {:?}, {} MiB, disk for /data in {}{}",
@@ -286,6 +283,6 @@ fn data_socket(dir: &Path) -> PathBuf {
 /// Starts a log of what the host's tools print.
 fn new_log(dir: &Path) -> Result<PathBuf> {
     let log = dir.join("build.log");
-    File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+    files::create(&log)?;
     Ok(log)
 }

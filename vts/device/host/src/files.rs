@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Names and lists of files.
+//! Names and lists of files; creating files and directories.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -21,6 +21,16 @@ pub fn sorted(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Creates a directory and those above it.
+pub fn create_dir(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))
+}
+
+/// Creates a file, or empties the one that is there.
+pub fn create(path: &Path) -> Result<File> {
+    File::create(path).with_context(|| format!("cannot create {}", path.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,6 +43,11 @@ mod tests {
         }
         let names: Vec<String> = sorted(dir.path()).unwrap().iter().map(|p| name(p)).collect();
         assert_eq!(names, ["a", "b", "c"]);
+        let below_a_file = dir.path().join("a/b");
+        for error in [create(&below_a_file).err(), create_dir(&below_a_file).err()] {
+            let expected = format!("cannot create {}", below_a_file.display());
+            assert_eq!(error.map(|error| error.to_string()), Some(expected));
+        }
         let missing = sorted(&dir.path().join("d")).unwrap_err().to_string();
         assert!(missing.starts_with("cannot list "), "{missing}");
     }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The tests that need no device: `cargo test` of the whole workspace.
 
-use std::fs::File;
 use std::io::Write;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
 use crate::command::{command, run_lines};
+use crate::files;
 use crate::guest::cargo;
 use crate::libtest::Parser;
 use crate::progress::Progress;
@@ -18,8 +18,7 @@ use crate::workspace::Workspace;
 pub fn run(workspace: &Workspace, progress: &Progress, filter: Option<&str>) -> Result<Vec<Suite>> {
     let phase = progress.phase("host tests");
     let log = workspace.host_dir()?.join("vts.log");
-    let mut log_file =
-        File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+    let mut log_file = files::create(&log)?;
     let mut cargo = command(cargo());
     cargo.current_dir(workspace.root()).args(["test", "--workspace", "--no-fail-fast"]);
     cargo.args(filter);

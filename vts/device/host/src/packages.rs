@@ -8,6 +8,7 @@ use std::process::Stdio;
 use anyhow::{bail, Context, Result};
 
 use crate::command::{command, output};
+use crate::files;
 use crate::progress::Progress;
 
 /// All are in Debian 12's main archive or its security archive; nothing else is fetched.
@@ -113,9 +114,8 @@ fn dependency_in(records: &str, version: &str, prefix: &str) -> Option<String> {
 /// Fetches the newest version of a package into `dir`, and returns the path of its archive.
 pub fn download(package: &str, dir: &Path) -> Result<PathBuf> {
     output(command("apt-get").args(["-q", "download", package]).current_dir(dir))?;
-    let children = std::fs::read_dir(dir)?.collect::<Result<Vec<_>, _>>()?;
-    let archive = children.iter().map(std::fs::DirEntry::path).find(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let archive = files::sorted(dir)?.into_iter().find(|path| {
+        let name = files::name(path);
         name.starts_with(&format!("{package}_")) && name.ends_with(".deb")
     });
     archive.with_context(|| format!("apt-get download {package} left no archive"))

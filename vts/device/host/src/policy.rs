@@ -111,7 +111,7 @@ fn binary_path(out_dir: &Path, variant: Variant) -> PathBuf {
 
 /// Joins the sources of all directories and compiles them; a broken neverallow rule is an error.
 fn compile_binary(dirs: &[&Path], variant: Variant, out_dir: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(out_dir).with_context(|| format!("cannot create {}", out_dir.display()))?;
+    files::create_dir(out_dir)?;
     let joined = out_dir.join(format!("policy.{variant}.conf"));
     // With -s the compiler's messages name the source files.
     fs::write(&joined, m4(variant, &["-s"], &sources(dirs)?)?)
@@ -131,7 +131,7 @@ fn sources(dirs: &[&Path]) -> Result<Vec<PathBuf>> {
     let order = fs::read_to_string(&order_file)
         .with_context(|| format!("cannot read {}", order_file.display()))?;
     let mut files = Vec::new();
-    for name in order.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+    for name in entries(&order) {
         let before = files.len();
         for dir in dirs {
             match name.strip_prefix('*') {

@@ -14,6 +14,7 @@ use vts_init::plan::SHELL_FLAG;
 use vts_init::report::REPORT_PORT;
 
 use crate::command::command;
+use crate::files;
 use crate::kernel::Kernel;
 
 /// Arguments of every kernel. `no_timer_check`: a busy host is late with timer interrupts, and the
@@ -165,8 +166,7 @@ impl Machine<'_> {
         qemu.args(["-chardev", "stdio,id=report,signal=off"]);
         qemu.args(["-device", "virtio-serial-pci"]);
         qemu.args(["-device", &format!("virtserialport,chardev=report,name={REPORT_PORT}")]);
-        let errors = File::create(messages)
-            .with_context(|| format!("cannot create {}", messages.display()))?;
+        let errors = files::create(messages)?;
         follow(qemu, Stdio::from(errors), time, line)
     }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where things are: the source tree, the build directory, the logs.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::files;
 use crate::flavour::Flavour;
 
 /// Target triple of everything that runs on the virtual device.
@@ -69,7 +69,7 @@ impl Workspace {
 
     fn output_dir(&self, name: &str) -> Result<PathBuf> {
         let dir = self.target.join("vts").join(name);
-        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        files::create_dir(&dir)?;
         Ok(dir)
     }
 }

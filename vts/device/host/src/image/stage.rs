@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::command::{command, run_logged};
+use crate::files;
 
 /// The content of an image that is being made.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl Stage {
         for part in Path::new("").components().chain(Path::new(path).components()) {
             dir.push(part);
         }
-        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        files::create_dir(&dir)?;
         // Not left to this user's umask.
         for made in dir.ancestors().take_while(|made| made.starts_with(&self.dir)) {
             fs::set_permissions(made, Permissions::from_mode(0o755))?;

@@ -6,15 +6,14 @@ use std::path::Path;
 
 use anyhow::{ensure, Context, Result};
 
+use crate::files;
+
 /// Refuses `fs_use_xattr`, `fs_use_task` and `fs_use_trans` in any policy file of `sepolicy_dir`.
 ///
 /// Android's build gives the vendor policy versioned attributes with version_policy, which fails on
 /// these with "Unable to attributize target db." `genfscon` labels a file system instead.
 pub(super) fn refuse_fs_use(sepolicy_dir: &Path) -> Result<()> {
-    let files = fs::read_dir(sepolicy_dir)
-        .with_context(|| format!("cannot list {}", sepolicy_dir.display()))?;
-    for file in files {
-        let path = file?.path();
+    for path in files::sorted(sepolicy_dir)? {
         if path.extension().is_some_and(|extension| extension == "md") {
             continue;
         }
