@@ -6,8 +6,7 @@
 //! the client it came from, and only for a load that overwrites it whole; for anybody else the pool
 //! zeroes it first, off the request path. Of each kind of buffer that is in use the pool keeps one
 //! free, so that the next request finds it; not of small ones, which are made faster than zeroed. A
-//! request that overwrites its buffer also looks itself whether its client has released one: the
-//! one that the client has had for longest.
+//! request that overwrites its buffer also checks the oldest buffer that went to its client.
 //!
 //! The pool frees everything when memory is short, and when nobody has asked for a while; then it
 //! sleeps.
@@ -89,9 +88,8 @@ impl Pool {
         heap.kind.all_page_kinds().iter().copied().filter(is_free).collect()
     }
 
-    /// Reclaims the buffer of this heap and size that the client of a request has had for longest,
-    /// if that client has released it. Only one is looked at, so that those who keep many do not
-    /// wait.
+    /// Reclaims the oldest buffer of this heap and size that went to the client of a request, if
+    /// that client has released it. Only one is checked, so that clients with many do not wait.
     pub(crate) fn reclaim(&self, heap: &Heap, request: AllocRequest) {
         let AllocRequest { size_bytes, client, now, .. } = request;
         if !self.keeps(size_bytes) {

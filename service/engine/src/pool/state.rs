@@ -69,8 +69,8 @@ impl State {
         None
     }
 
-    /// Takes out the buffer of a heap and a size that a client has had for longest, to be put back
-    /// with [`State::put_back`].
+    /// Takes out the oldest buffer of a heap and a size that went to a client, to be put back with
+    /// [`State::put_back`].
     pub(super) fn take_in_use(
         &mut self,
         heap: &str,
