@@ -34,6 +34,8 @@ mod file;
 mod heap;
 mod io_path;
 mod operation;
+#[cfg(test)]
+mod panic_tests;
 mod path;
 mod plan;
 mod pool;

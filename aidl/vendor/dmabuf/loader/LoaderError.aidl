@@ -78,7 +78,7 @@ enum LoaderError {
     /**
      * The service or the kernel failed in a way that the client cannot change: the service has a
      * defect, or a call of the kernel that concerns no argument failed with an errno that does not
-     * mean a lack of memory. The service continues to answer other calls.
+     * mean a lack of memory.
      */
     INTERNAL = 14,
 }
