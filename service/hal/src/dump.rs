@@ -3,23 +3,42 @@
 
 use std::io::{Result, Write};
 
-use dmabuf_engine::{Engine, PoolStats};
+use dmabuf_engine::{errno_text, Engine, PoolStats, PressureWatch};
 
-/// Writes the state and the counters of the engine as text.
+use crate::calls::CallStats;
+
+/// Writes the state and the counters of the engine and of the calls as text.
 ///
 /// # Errors
 /// The errors of `writer`.
-pub fn write(engine: &Engine, writer: &mut dyn Write) -> Result<()> {
+pub fn write(engine: &Engine, calls: CallStats, writer: &mut dyn Write) -> Result<()> {
     match engine.pool_stats() {
-        None => writeln!(writer, "pool: off"),
-        Some(stats) => write_pool(&stats, writer),
+        None => writeln!(writer, "pool: off")?,
+        Some(stats) => write_pool(&stats, writer)?,
     }
+    write_calls(calls, writer)
+}
+
+fn write_calls(calls: CallStats, writer: &mut dyn Write) -> Result<()> {
+    let CallStats { panics, omitted_lines } = calls;
+    writeln!(writer, "calls that panicked: {panics}")?;
+    writeln!(writer, "log lines about refused calls that were omitted: {omitted_lines}")
 }
 
 fn write_pool(stats: &PoolStats, writer: &mut dyn Write) -> Result<()> {
     // Names every field, so that a new one that is not written does not compile.
-    let PoolStats { hits, misses, reclaimed, made, freed, zeroed_bytes, free, free_bytes, in_use } =
-        stats;
+    let PoolStats {
+        hits,
+        misses,
+        reclaimed,
+        made,
+        freed,
+        zeroed_bytes,
+        free,
+        free_bytes,
+        in_use,
+        pressure,
+    } = stats;
     writeln!(writer, "pool: on")?;
     writeln!(writer, "  free buffers: {free}, {free_bytes} bytes")?;
     writeln!(writer, "  buffers in use by clients: {in_use}")?;
@@ -28,7 +47,14 @@ fn write_pool(stats: &PoolStats, writer: &mut dyn Write) -> Result<()> {
     writeln!(writer, "  buffers reclaimed from clients: {reclaimed}")?;
     writeln!(writer, "  buffers made ahead of requests: {made}")?;
     writeln!(writer, "  buffers freed: {freed}")?;
-    writeln!(writer, "  zeroed off the request path: {zeroed_bytes} bytes")
+    writeln!(writer, "  zeroed off the request path: {zeroed_bytes} bytes")?;
+    match pressure {
+        PressureWatch::Starting => writeln!(writer, "  memory pressure: not watched yet"),
+        PressureWatch::Watched => writeln!(writer, "  memory pressure: watched"),
+        PressureWatch::NotWatched(errno) => {
+            writeln!(writer, "  memory pressure: not watched: {}", errno_text(*errno))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -47,6 +73,7 @@ mod tests {
             free: 7,
             free_bytes: 8,
             in_use: 9,
+            pressure: PressureWatch::NotWatched(dmabuf_engine::Errno::ACCESS),
         };
         let mut text = Vec::new();
         write_pool(&stats, &mut text).unwrap();
@@ -60,6 +87,7 @@ pool: on
   buffers made ahead of requests: 4
   buffers freed: 5
   zeroed off the request path: 6 bytes
+  memory pressure: not watched: errno=13 (Permission denied)
 ";
         assert_eq!(String::from_utf8(text).unwrap(), expected);
     }

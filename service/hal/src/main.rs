@@ -2,6 +2,8 @@
 //! `vendor.dmabuf.loader-service`: the process that init starts; reads its options and registers
 //! the service.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 use std::sync::Arc;
 
 use anyhow::{anyhow, bail, Context};

@@ -51,7 +51,8 @@ interface IDmaBufLoader {
      *     the heap, or of each heap for an empty heap name, or if the buffer's name is longer than
      *     31 bytes or has a control character;
      *     LoaderError.HEAP_UNKNOWN if getHeaps() does not list the heap;
-     *     LoaderError.NO_MEMORY if the heap lacks the memory, or with an empty heap name each heap.
+     *     LoaderError.NO_MEMORY if the heap lacks the memory, or with an empty heap name each heap;
+     *     LoaderError.INTERNAL if the heap fails for another reason.
      */
     DmaBuf allocate(in NewBuffer request);
 
@@ -65,8 +66,8 @@ interface IDmaBufLoader {
      *
      * @param request the target, the files, the ranges, the policy.
      * @return the new buffer if the request asked for one, the bytes of each segment, and the path.
-     * @throws ServiceSpecificException with any code of LoaderError. After an error an existing
-     *     target may hold part of the data.
+     * @throws ServiceSpecificException with any code of LoaderError except NO_SPACE. After an error
+     *     an existing target may hold part of the data.
      */
     LoadResult load(in LoadRequest request);
 

@@ -14,6 +14,7 @@ use dmabuf_uapi::Errno;
 
 use super::view::{BufferKind, BufferView};
 use crate::error::{EngineError, Result};
+use crate::operation::Operation;
 
 /// A buffer and the bracket of CPU access that a request has on it.
 pub(crate) struct CpuView<'a> {
@@ -45,7 +46,7 @@ impl<'a> CpuView<'a> {
         let mut bracket = self.bracket.lock().unwrap_or_else(PoisonError::into_inner);
         if bracket.is_none() {
             let begun = CpuAccessGuard::begin(self.view.fd, self.access)
-                .map_err(|errno| EngineError::io("begin CPU access to the buffer", errno))?;
+                .map_err(|errno| EngineError::io(Operation::BeginCpuAccess, errno))?;
             *bracket = Some(begun);
         }
         Ok(())
@@ -57,9 +58,9 @@ impl<'a> CpuView<'a> {
     /// [`EngineError::Io`].
     pub(crate) fn end(self) -> Result<()> {
         match self.bracket.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(bracket) => bracket
-                .end()
-                .map_err(|errno| EngineError::io("end CPU access to the buffer", errno)),
+            Some(bracket) => {
+                bracket.end().map_err(|errno| EngineError::io(Operation::EndCpuAccess, errno))
+            }
             None => Ok(()),
         }
     }
@@ -73,7 +74,8 @@ impl<'a> CpuView<'a> {
     /// [`EngineError::Io`].
     pub(crate) fn window(&self, offset_bytes: u64, len_bytes: u64) -> Result<MappedRange<'a>> {
         self.begin()?;
-        self.map(offset_bytes, len_bytes).map_err(|errno| EngineError::io("map the buffer", errno))
+        self.map(offset_bytes, len_bytes)
+            .map_err(|errno| EngineError::io(Operation::MapBuffer, errno))
     }
 
     fn map(&self, offset_bytes: u64, len_bytes: u64) -> dmabuf_uapi::Result<MappedRange<'a>> {
@@ -99,7 +101,7 @@ impl<'a> CpuView<'a> {
         }
         self.window(offset_bytes, len_bytes)?
             .fill_zero(0, len_bytes)
-            .map_err(|errno| EngineError::io("zero the buffer", errno))
+            .map_err(|errno| EngineError::io(Operation::ZeroBuffer, errno))
     }
 }
 
@@ -129,7 +131,7 @@ mod tests {
         let view = BufferView::new(file.as_fd(), 4096, BufferKind::DmaBuf);
         let cpu = CpuView::new(view, CpuAccess::READ);
         let error = cpu.window(0, 1).map(|_| ()).unwrap_err();
-        assert_eq!(error, EngineError::io("begin CPU access to the buffer", Errno::NOTTY));
+        assert_eq!(error, EngineError::io(Operation::BeginCpuAccess, Errno::NOTTY));
         assert_eq!(cpu.end(), Ok(()), "what has not begun need not end");
     }
 }

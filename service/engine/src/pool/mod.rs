@@ -22,6 +22,7 @@ mod state;
 mod stats;
 mod worker;
 
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -35,6 +36,7 @@ use shared::Shared;
 
 pub(crate) use alloc_request::AllocRequest;
 pub use config::PoolConfig;
+pub use pressure::PressureWatch;
 pub use stats::PoolStats;
 
 /// The pool and its thread, which ends when this is dropped.
@@ -53,7 +55,13 @@ impl Pool {
         let shared = Arc::new(Shared::new(config, heaps));
         let for_worker = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("pool".to_owned());
-        match thread.spawn(move || worker::run(&for_worker)) {
+        let run = move || {
+            if catch_unwind(AssertUnwindSafe(|| worker::run(&for_worker))).is_err() {
+                log::error!("the pool is off: its thread has panicked");
+                for_worker.turn_off();
+            }
+        };
+        match thread.spawn(run) {
             Ok(worker) => Some(Self { shared, worker: Some(worker) }),
             Err(error) => {
                 log::warn!("no pool: its thread cannot be started: {error}");

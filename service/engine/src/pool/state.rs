@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::alloc_request::{AllocRequest, Key};
 use super::buffers::{Content, Free, InUse};
+use super::pressure::PressureWatch;
 use super::stats::PoolStats;
 use crate::context::ClientId;
 
@@ -24,6 +25,7 @@ pub(super) struct State {
     /// When the pool's thread looks again; `None` where it waits for a buffer to be tracked.
     pub(super) next_look: Option<Instant>,
     pub(super) stopping: bool,
+    pub(super) pressure: PressureWatch,
     counted: PoolStats,
 }
 
@@ -56,7 +58,11 @@ impl State {
 
     /// Tracks a buffer that a client gets, or returns it to be dropped where too many are tracked.
     /// Of small ones, which are looked at late, the pool tracks as many bytes as it might keep.
+    /// Without its thread it tracks none.
     pub(super) fn track(&mut self, in_use: InUse, max_bytes: u64) -> Option<InUse> {
+        if self.stopping {
+            return Some(in_use);
+        }
         let is_small = !in_use.key.pays_to_zero();
         if !is_small && !self.made_ahead.contains(&in_use.key) {
             self.made_ahead.insert(in_use.key.clone());
@@ -159,6 +165,7 @@ impl State {
             free: self.free.len() as u64,
             free_bytes: self.free_bytes(),
             in_use: self.in_use.len() as u64,
+            pressure: self.pressure,
             ..self.counted
         }
     }
@@ -253,6 +260,13 @@ mod tests {
         let next = state.take_in_use("memfd", SIZE_BYTES, ClientId(1)).unwrap();
         assert_eq!(next.buffer.as_fd().as_raw_fd(), second);
         assert_eq!(next.into_free(Instant::now()).content, Content::Of(ClientId(1)));
+    }
+
+    #[test]
+    fn a_pool_without_its_thread_tracks_nothing() {
+        let mut state = State { stopping: true, ..State::default() };
+        assert!(state.track(in_use(1), ROOM_BYTES).is_some());
+        assert!(state.is_empty());
     }
 
     #[test]
