@@ -10,6 +10,7 @@
 #![allow(non_snake_case)]
 
 mod changing_files;
+mod fences;
 mod file_kinds;
 mod kind_files;
 mod load;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     arguments.test_threads = arguments.test_threads.or(Some(1));
     let trials = [
         changing_files::trials(),
+        fences::trials(),
         file_kinds::trials(),
         memory::trials(),
         pool::trials(),

@@ -16,6 +16,7 @@ mod digest;
 mod dump;
 mod environment;
 mod fast_path;
+mod fences;
 mod heaps;
 mod huge_pages;
 mod leaks;
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
 
 /// The tests of one instance.
 fn trials(instance: &str) -> Vec<Trial> {
-    let topics: [(&str, &[client::NamedTest]); 16] = [
+    let topics: [(&str, &[client::NamedTest]); 17] = [
         ("environment", environment::TESTS),
         ("heaps", heaps::TESTS),
         ("allocation", allocation::TESTS),
@@ -71,6 +72,7 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("verity", verity::TESTS),
         ("arguments", arguments::TESTS),
         ("wrong_fds", wrong_fds::TESTS),
+        ("fences", fences::TESTS),
         ("leaks", leaks::TESTS),
         ("dump", dump::TESTS),
     ];

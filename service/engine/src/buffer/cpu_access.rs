@@ -5,27 +5,44 @@
 //! devices coherent. Nested brackets would discard dirty cache lines on machines whose devices are
 //! not coherent, so that a request has one, begun when the CPU first touches the buffer and ended
 //! with the request.
+//!
+//! A client may have put a fence that never signals into its buffer, or its device hangs, so that a
+//! request waits for the devices itself, for a limited time, before it makes a call that waits in
+//! the kernel.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
 use dmabuf_uapi::mapped_range::MappedRange;
 use dmabuf_uapi::Errno;
 
+use super::fences::wait_for_devices;
 use super::view::{BufferKind, BufferView};
+use crate::context::Context;
 use crate::error::{EngineError, Result};
 
 /// A buffer and the bracket of CPU access that a request has on it.
 pub(crate) struct CpuView<'a> {
     view: BufferView<'a>,
     access: CpuAccess,
+    /// The request of a buffer that devices may be using.
+    waiting: Option<&'a Context>,
+    /// No call has been made since the devices were last waited for.
+    has_just_waited: AtomicBool,
     bracket: Mutex<Option<CpuAccessGuard<'a>>>,
 }
 
 impl<'a> CpuView<'a> {
-    /// A buffer that the CPU may touch in this way; it does not yet.
+    /// A buffer that no device uses and that the CPU may touch in this way; it does not yet.
     pub(crate) fn new(view: BufferView<'a>, access: CpuAccess) -> Self {
-        Self { view, access, bracket: Mutex::new(None) }
+        let has_just_waited = AtomicBool::new(false);
+        Self { view, access, waiting: None, has_just_waited, bracket: Mutex::new(None) }
+    }
+
+    /// As [`CpuView::new`], of a client's buffer, which devices may be using.
+    pub(crate) fn of_client(view: BufferView<'a>, access: CpuAccess, context: &'a Context) -> Self {
+        Self { waiting: Some(context), ..Self::new(view, access) }
     }
 
     /// The buffer itself.
@@ -33,20 +50,39 @@ impl<'a> CpuView<'a> {
         &self.view
     }
 
+    /// Waits for the devices that use the buffer. To be called before each call to the kernel that
+    /// waits for them.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] where they go on for too long, those of the request's context.
+    pub(crate) fn wait_for_devices(&self) -> Result<()> {
+        if self.view.kind == BufferKind::Memfd
+            || self.has_just_waited.swap(false, Ordering::Relaxed)
+        {
+            return Ok(());
+        }
+        match self.waiting {
+            Some(context) => wait_for_devices(self.view.fd, self.access, context),
+            None => Ok(()),
+        }
+    }
+
     /// Begins the bracket if it has not begun. What the CPU does to the buffer, also by a copy in
     /// the kernel, comes after it.
     ///
     /// # Errors
-    /// [`EngineError::Io`] where the exporter refuses.
+    /// [`EngineError::Io`] where the exporter refuses; those of [`CpuView::wait_for_devices`].
     pub(crate) fn begin(&self) -> Result<()> {
         if self.view.kind == BufferKind::Memfd {
             return Ok(());
         }
         let mut bracket = self.bracket.lock().unwrap_or_else(PoisonError::into_inner);
         if bracket.is_none() {
+            self.wait_for_devices()?;
             let begun = CpuAccessGuard::begin(self.view.fd, self.access)
                 .map_err(|errno| EngineError::io("begin CPU access to the buffer", errno))?;
             *bracket = Some(begun);
+            self.has_just_waited.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -70,7 +106,7 @@ impl<'a> CpuView<'a> {
     /// system-heap buffer fills its page tables at once.
     ///
     /// # Errors
-    /// [`EngineError::Io`].
+    /// [`EngineError::Io`]; those of [`CpuView::begin`].
     pub(crate) fn window(&self, offset_bytes: u64, len_bytes: u64) -> Result<MappedRange<'a>> {
         self.begin()?;
         self.map(offset_bytes, len_bytes).map_err(|errno| EngineError::io("map the buffer", errno))
@@ -92,7 +128,7 @@ impl<'a> CpuView<'a> {
     /// Sets a range of the buffer to zero, in bytes.
     ///
     /// # Errors
-    /// [`EngineError::Io`].
+    /// As for [`CpuView::window`].
     pub(crate) fn zero(&self, offset_bytes: u64, len_bytes: u64) -> Result<()> {
         if len_bytes == 0 {
             return Ok(());

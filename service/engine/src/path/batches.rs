@@ -11,7 +11,9 @@ use crate::error::{EngineError, Result};
 ///
 /// # Errors
 /// [`EngineError::Io`] of `operation`, for an answer that no other path would change; those of the
-/// request's context.
+/// request's context and of [`CpuView::wait_for_devices`].
+///
+/// [`CpuView::wait_for_devices`]: crate::buffer::CpuView::wait_for_devices
 pub(super) fn in_batches(
     copy: &RangeCopy<'_, '_>,
     direct: bool,
@@ -21,6 +23,9 @@ pub(super) fn in_batches(
     let mut bytes = 0;
     while bytes < copy.range.len_bytes {
         copy.context.check()?;
+        // copy_file_range waits for them, and a client can put a new fence into its buffer at any
+        // time.
+        copy.buffer.wait_for_devices()?;
         let batch = (copy.range.len_bytes - bytes).min(copy.batch_bytes) as usize;
         match call(bytes, batch) {
             Ok(0) => break,

@@ -9,7 +9,7 @@
 //! request that overwrites its buffer also checks the oldest buffer that went to its client.
 //!
 //! The pool frees everything when memory is short, and when nobody has asked for a while; then it
-//! sleeps.
+//! sleeps. It waits for no device: a buffer with a fence that has not signalled is freed, not reused.
 //!
 //! Bare memfds are not pooled: the kernel does not tell who else holds one.
 
@@ -97,16 +97,13 @@ impl Pool {
         }
         let taken = self.shared.state().take_in_use(&heap.name, size_bytes, client);
         let Some(in_use) = taken else { return };
-        // Procfs is asked without the lock.
-        let is_released = in_use.is_released();
-        let mut state = self.shared.state();
-        let over_cap = if is_released {
-            state.add_reclaimed(in_use.into_free(now), self.shared.config.max_bytes)
-        } else {
-            state.put_back(in_use);
-            None
-        };
-        drop(state);
+        // Procfs and the buffer are asked without the lock.
+        if !in_use.is_released() {
+            return self.shared.state().put_back(in_use);
+        }
+        let reclaimed = in_use.reclaimed(now);
+        let over_cap =
+            self.shared.state().add_if_reclaimed(reclaimed, self.shared.config.max_bytes);
         drop(over_cap);
     }
 

@@ -122,8 +122,8 @@ fn reclaim(shared: &Shared) -> bool {
     shared.state().in_use.extend(held);
     let any = !released.is_empty();
     for in_use in released {
-        let over_cap =
-            shared.state().add_reclaimed(in_use.into_free(Instant::now()), shared.config.max_bytes);
+        let reclaimed = in_use.reclaimed(Instant::now());
+        let over_cap = shared.state().add_if_reclaimed(reclaimed, shared.config.max_bytes);
         drop(over_cap);
     }
     any
