@@ -24,6 +24,7 @@
 //! service ends. The crate has no statics and no threads of its own.
 
 #![deny(missing_docs)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod error;
 mod loader;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Why a request failed. It imports nothing of the engine.
+//! Why a request failed.
 
 use std::fmt;
 
 use dmabuf_uapi::Errno;
 use thiserror::Error;
+
+use crate::operation::{Fault, Operation};
 
 /// The result of an engine call.
 pub type Result<T> = std::result::Result<T, EngineError>;
@@ -119,14 +121,24 @@ pub enum EngineError {
         /// What the kernel answered.
         errno: Errno,
     },
+    /// A heap fails, though not for want of memory.
+    #[error("heap {heap}: cannot allocate {size_bytes} bytes: {}", errno_text(*errno))]
+    HeapFailed {
+        /// The heap.
+        heap: String,
+        /// The size asked for, in whole pages.
+        size_bytes: u64,
+        /// What the kernel answered.
+        errno: Errno,
+    },
     /// The buffer is attached to a device, or the kernel has it mapped.
     #[error("buffer: in use by a device or the kernel")]
     Busy,
-    /// The file system, the storage or the exporter failed.
+    /// A call to the kernel failed; [`EngineError::fault`] says whose fault that is.
     #[error("{operation}: {}", errno_text(*errno))]
     Io {
         /// What was being done.
-        operation: String,
+        operation: Operation,
         /// What the kernel answered.
         errno: Errno,
     },
@@ -189,6 +201,12 @@ pub enum EngineError {
     /// one.
     #[error("the deadline of the request has passed")]
     DeadlineExceeded,
+    /// A defect of the engine: a thread of the request has panicked.
+    #[error("{thread}: the thread has panicked")]
+    Panicked {
+        /// The thread.
+        thread: &'static str,
+    },
 }
 
 impl EngineError {
@@ -213,8 +231,28 @@ impl EngineError {
     }
 
     /// A failed system call.
-    pub fn io(operation: impl Into<String>, errno: Errno) -> Self {
-        Self::Io { operation: operation.into(), errno }
+    pub fn io(operation: Operation, errno: Errno) -> Self {
+        Self::Io { operation, errno }
+    }
+
+    /// A failed allocation from a heap.
+    pub(crate) fn allocation(heap: String, size_bytes: u64, errno: Errno) -> Self {
+        match Operation::AllocateBuffer.fault(errno) {
+            Fault::NoMemory => Self::NoMemory { heap, size_bytes, errno },
+            _ => Self::HeapFailed { heap, size_bytes, errno },
+        }
+    }
+
+    /// Whose fault an errno of the kernel is; `None` for an error that carries none.
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::NoMemory { errno, .. } | Self::HeapFailed { errno, .. } => {
+                Some(Operation::AllocateBuffer.fault(*errno))
+            }
+            Self::Io { operation, errno } => Some(operation.fault(*errno)),
+            Self::Inspect { errno, .. } => Some(Operation::InspectFd.fault(*errno)),
+            _ => None,
+        }
     }
 }
 
@@ -241,5 +279,16 @@ mod tests {
     #[test]
     fn errno_text_has_number_and_words() {
         assert_eq!(errno_text(Errno::IO), "errno=5 (Input/output error)");
+    }
+
+    #[test]
+    fn a_heap_that_fails_does_not_lack_memory() {
+        let of = |errno| EngineError::allocation("system".to_owned(), 4096, errno);
+        assert!(matches!(of(Errno::NOMEM), EngineError::NoMemory { .. }));
+        for errno in [Errno::INVAL, Errno::PERM, Errno::NODEV, Errno::NOTTY, Errno::INTR] {
+            let error = of(errno);
+            assert!(matches!(error, EngineError::HeapFailed { .. }), "{error:?}");
+            assert_eq!(error.fault(), Some(Fault::Kernel));
+        }
     }
 }

@@ -22,6 +22,7 @@
 //! nothing.
 
 #![deny(missing_docs)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod allocator;
 mod buffer;
@@ -32,6 +33,7 @@ mod error;
 mod file;
 mod heap;
 mod io_path;
+mod operation;
 mod path;
 mod plan;
 mod pool;
@@ -51,6 +53,7 @@ pub use error::{errno_text, verity_text, Argument, EngineError, Result};
 pub use file::fs_verity::{Algorithm, Digest};
 pub use heap::{Heap, HeapKind};
 pub use io_path::{Detail, Direction, IoPath, NotTaken, PathName, Reason, Refusal, Support};
+pub use operation::{Fault, Operation};
 pub use pool::{PoolConfig, PoolStats};
 pub use prepare::{PreparedLoad, PreparedSave};
 pub use transfer::Report;

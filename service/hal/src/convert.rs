@@ -100,7 +100,7 @@ fn duplicate(field: impl FnOnce() -> String, fd: &ParcelFileDescriptor) -> Resul
     let fd: &OwnedFd = fd.as_ref();
     fd.try_clone().map_err(|error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::MFILE);
-        ServiceError::NoFd { field: field(), errno }
+        ServiceError::NoCopy { field: field(), errno }
     })
 }
 

@@ -5,15 +5,24 @@ use std::io::{Result, Write};
 
 use dmabuf_engine::{Engine, PoolStats};
 
-/// Writes the state and the counters of the engine as text.
+use crate::calls::CallStats;
+
+/// Writes the state and the counters of the engine and of the calls as text.
 ///
 /// # Errors
 /// The errors of `writer`.
-pub fn write(engine: &Engine, writer: &mut dyn Write) -> Result<()> {
+pub fn write(engine: &Engine, calls: CallStats, writer: &mut dyn Write) -> Result<()> {
     match engine.pool_stats() {
-        None => writeln!(writer, "pool: off"),
-        Some(stats) => write_pool(&stats, writer),
+        None => writeln!(writer, "pool: off")?,
+        Some(stats) => write_pool(&stats, writer)?,
     }
+    write_calls(calls, writer)
+}
+
+fn write_calls(calls: CallStats, writer: &mut dyn Write) -> Result<()> {
+    let CallStats { panics, omitted_lines } = calls;
+    writeln!(writer, "calls that panicked: {panics}")?;
+    writeln!(writer, "log lines about refused calls that were omitted: {omitted_lines}")
 }
 
 fn write_pool(stats: &PoolStats, writer: &mut dyn Write) -> Result<()> {

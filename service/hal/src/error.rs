@@ -3,7 +3,7 @@
 //! status and maps the engine's arguments to the names of AIDL fields.
 
 use binder::IntoBinderResult;
-use dmabuf_engine::{errno_text, verity_text, Argument, EngineError, Errno};
+use dmabuf_engine::{errno_text, verity_text, Argument, EngineError, Errno, Fault, Operation};
 use thiserror::Error;
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::LoaderError::LoaderError;
 
@@ -29,9 +29,9 @@ pub enum ServiceError {
         /// The value or the errno found.
         problem: String,
     },
-    /// The service has no fd left for its copy of an fd of the request.
+    /// The service cannot make its copy of an fd of the request.
     #[error("{field}: the service cannot duplicate the fd: {}", errno_text(*errno))]
-    NoFd {
+    NoCopy {
         /// The field, as the request spells it.
         field: String,
         /// The answer of the kernel.
@@ -40,6 +40,9 @@ pub enum ServiceError {
     /// The engine refused or failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A defect of the service: the call has panicked.
+    #[error("the call has panicked; the log of the service says where")]
+    Panicked,
 }
 
 impl ServiceError {
@@ -58,15 +61,18 @@ impl ServiceError {
         match self {
             Self::BadField { .. } => LoaderError::BAD_ARGUMENT,
             Self::BadFd { .. } => LoaderError::BAD_FD,
-            Self::NoFd { .. } => LoaderError::NO_MEMORY,
+            Self::NoCopy { errno, .. } => code_of_fault(Operation::DuplicateFd.fault(*errno)),
             Self::Engine(error) => code_of(error),
+            Self::Panicked => LoaderError::INTERNAL,
         }
     }
 
     /// The message that clients see.
     fn message(&self, method: Method) -> String {
         match self {
-            Self::BadField { .. } | Self::BadFd { .. } | Self::NoFd { .. } => self.to_string(),
+            Self::BadField { .. } | Self::BadFd { .. } | Self::NoCopy { .. } | Self::Panicked => {
+                self.to_string()
+            }
             Self::Engine(error) => message_of(error, method),
         }
     }
@@ -75,6 +81,10 @@ impl ServiceError {
 /// A method of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
+    /// `IDmaBufLoader.getHeaps`.
+    GetHeaps,
+    /// `IDmaBufLoader.getCapabilities`.
+    GetCapabilities,
     /// `IDmaBufLoader.allocate`.
     Allocate,
     /// `IDmaBufLoader.load`.
@@ -84,8 +94,10 @@ pub enum Method {
 }
 
 impl Method {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::GetHeaps => "getHeaps",
+            Self::GetCapabilities => "getCapabilities",
             Self::Allocate => "allocate",
             Self::Load => "load",
             Self::Save => "save",
@@ -95,8 +107,8 @@ impl Method {
     /// Where its request has the fields of a new buffer.
     pub(crate) fn new_buffer_prefix(self) -> &'static str {
         match self {
-            Self::Allocate => "",
-            Self::Load | Self::Save => "target.newBuffer.",
+            Self::Load => "target.newBuffer.",
+            Self::GetHeaps | Self::GetCapabilities | Self::Allocate | Self::Save => "",
         }
     }
 }
@@ -109,7 +121,9 @@ fn code_of(error: &EngineError) -> LoaderError {
         EngineError::HeapUnknown { .. } => LoaderError::HEAP_UNKNOWN,
         EngineError::NoMemory { .. } => LoaderError::NO_MEMORY,
         EngineError::Busy => LoaderError::BUSY,
-        EngineError::Io { .. } | EngineError::Inspect { .. } => LoaderError::IO,
+        EngineError::HeapFailed { .. } | EngineError::Io { .. } | EngineError::Inspect { .. } => {
+            code_of_fault(error.fault().unwrap_or(Fault::Kernel))
+        }
         EngineError::DigestMismatch { .. } | EngineError::VerityMismatch { .. } => {
             LoaderError::DIGEST_MISMATCH
         }
@@ -117,6 +131,21 @@ fn code_of(error: &EngineError) -> LoaderError {
         EngineError::PathUnavailable { .. } => LoaderError::PATH_UNAVAILABLE,
         EngineError::Cancelled => LoaderError::CANCELLED,
         EngineError::DeadlineExceeded => LoaderError::DEADLINE_EXCEEDED,
+        EngineError::Panicked { .. } => LoaderError::INTERNAL,
+    }
+}
+
+/// What the client sees of an errno.
+fn code_of_fault(fault: Fault) -> LoaderError {
+    match fault {
+        Fault::BadArgument => LoaderError::BAD_ARGUMENT,
+        Fault::BadFd => LoaderError::BAD_FD,
+        Fault::UnsupportedFile => LoaderError::UNSUPPORTED_FILE,
+        Fault::NoMemory => LoaderError::NO_MEMORY,
+        Fault::NoSpace => LoaderError::NO_SPACE,
+        Fault::Busy => LoaderError::BUSY,
+        Fault::Storage => LoaderError::IO,
+        Fault::Kernel => LoaderError::INTERNAL,
     }
 }
 
@@ -153,6 +182,8 @@ fn message_of(error: &EngineError, method: Method) -> String {
         }
         EngineError::HeapUnknown { .. }
         | EngineError::NoMemory { .. }
+        | EngineError::HeapFailed { .. }
+        | EngineError::Panicked { .. }
         | EngineError::Busy
         | EngineError::Io { .. }
         | EngineError::Cancelled
@@ -192,20 +223,20 @@ pub(crate) fn verity_field(index: usize, field: &str) -> String {
     format!("digests.expectedVerity[{index}].{field}")
 }
 
-/// Logs an error and makes it the status of a method.
+/// Makes the result of a call the status of a method, and hands the code and the message of an
+/// error to `log`.
 ///
 /// # Errors
 /// The service-specific exception for the error.
-pub fn to_binder<T>(method: Method, result: Result<T>) -> binder::Result<T> {
+pub(crate) fn to_binder<T>(
+    method: Method,
+    result: Result<T>,
+    log: impl FnOnce(LoaderError, &str),
+) -> binder::Result<T> {
     result.or_else(|error| {
         let (code, message) = (error.code(), error.message(method));
-        log::warn!(
-            "{} for uid {} failed with {}: {message}",
-            method.name(),
-            binder::ThreadState::get_calling_uid(),
-            code.0
-        );
-        Err(message).or_service_specific_exception_with(code.0, |message| message.clone())
+        log(code, &message);
+        Err(message).or_service_specific_exception_with(code.0, |message| message)
     })
 }
 
@@ -220,14 +251,17 @@ mod tests {
     #[test]
     fn status_carries_code_and_message() {
         let failed = Err(EngineError::bad_argument(Argument::NewBufferSize, "is 0").into());
-        let status = to_binder::<()>(Method::Allocate, failed).unwrap_err();
+        let mut logged = None;
+        let log = |code, message: &str| logged = Some((code, message.to_owned()));
+        let status = to_binder::<()>(Method::Allocate, failed, log).unwrap_err();
+        assert_eq!(logged, Some((LoaderError::BAD_ARGUMENT, "sizeBytes: is 0".to_owned())));
         assert_eq!(status.service_specific_error(), LoaderError::BAD_ARGUMENT.0);
         assert!(status.to_string().contains("sizeBytes: is 0"), "{status}");
     }
 
     #[test]
     fn a_service_without_fds_does_not_blame_the_client() {
-        let error = ServiceError::NoFd { field: "files[3]".to_owned(), errno: Errno::MFILE };
+        let error = ServiceError::NoCopy { field: "files[3]".to_owned(), errno: Errno::MFILE };
         assert_eq!(error.code(), LoaderError::NO_MEMORY);
         let expected = "files[3]: the service cannot duplicate the fd: errno=24 ";
         assert!(error.message(Method::Load).starts_with(expected), "{error}");
@@ -260,6 +294,55 @@ mod tests {
         assert_eq!(
             message(error, Method::Load),
             "target.existing: size of the buffer: errno=5 (Input/output error)"
+        );
+    }
+
+    #[test]
+    fn every_errno_of_every_operation_has_a_code() {
+        // What a client sees: of each operation, for each errno of Linux.
+        for operation in Operation::ALL {
+            for errno in (1..=133).map(Errno::from_raw_os_error) {
+                let code = ServiceError::from(EngineError::io(operation, errno)).code();
+                assert_eq!(code, code_of_fault(operation.fault(errno)), "{operation}: {errno:?}");
+            }
+        }
+        for (operation, errno, code) in [
+            (Operation::AllocateBounceMemory, Errno::NOMEM, LoaderError::NO_MEMORY),
+            (Operation::MapBuffer, Errno::NOMEM, LoaderError::NO_MEMORY),
+            (Operation::MapBuffer, Errno::INVAL, LoaderError::UNSUPPORTED_FILE),
+            (Operation::BeginCpuAccess, Errno::PERM, LoaderError::BAD_FD),
+            (Operation::BeginCpuAccess, Errno::TIMEDOUT, LoaderError::BUSY),
+            (Operation::CopyRangeFromFile, Errno::IO, LoaderError::IO),
+            (Operation::ReadFile, Errno::NOKEY, LoaderError::BAD_FD),
+            (Operation::CopyRangeToFile, Errno::PERM, LoaderError::BAD_FD),
+            (Operation::WriteFile, Errno::NOSPC, LoaderError::NO_SPACE),
+            (Operation::WriteFile, Errno::DQUOT, LoaderError::NO_SPACE),
+            (Operation::WriteFileDirectly, Errno::FBIG, LoaderError::NO_SPACE),
+            (Operation::WriteFile, Errno::ROFS, LoaderError::IO),
+            (Operation::WriteFile, Errno::TXTBSY, LoaderError::BUSY),
+            (Operation::ReadFile, Errno::INTR, LoaderError::INTERNAL),
+        ] {
+            let seen = ServiceError::from(EngineError::io(operation, errno)).code();
+            assert_eq!(seen, code, "{operation}: {errno:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_lack_of_memory_is_no_memory() {
+        let of = |errno| {
+            ServiceError::from(EngineError::HeapFailed {
+                heap: "system".to_owned(),
+                size_bytes: 4096,
+                errno,
+            })
+        };
+        for errno in [Errno::INVAL, Errno::NODEV, Errno::PERM, Errno::ACCESS, Errno::NOTTY] {
+            assert_eq!(of(errno).code(), LoaderError::INTERNAL, "{errno:?}");
+        }
+        let message = of(Errno::PERM).message(Method::Allocate);
+        assert!(
+            message.starts_with("heap system: cannot allocate 4096 bytes: errno=1"),
+            "{message}"
         );
     }
 

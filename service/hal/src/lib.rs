@@ -2,8 +2,9 @@
 //! The DMA-BUF loader service: AIDL on top of the engine.
 //!
 //! [`service`] is the binder object, whose methods only convert ([`convert`]) and call the engine.
-//! Only [`error`] converts an engine error to a binder status. [`mod@dump`] writes the `dumpsys`
-//! text. [`embedded`] serves the same object on a unix socket.
+//! Only [`error`] converts an engine error to a binder status. Every call goes through [`calls`],
+//! which makes an error of a panic and limits the log by [`log_limiter`]. [`mod@dump`] writes the
+//! `dumpsys` text. [`embedded`] serves the same object on a unix socket.
 //!
 //! # Threading and lifetime
 //! The binder object shares an engine and keeps no state of its own. Binder calls it from any of
@@ -14,10 +15,13 @@
 //! reference to the engine; the object holds one.
 
 #![deny(missing_docs)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod calls;
 pub mod convert;
 pub mod dump;
 #[cfg(not(soong))]
 pub mod embedded;
 pub mod error;
+pub mod log_limiter;
 pub mod service;

@@ -18,20 +18,22 @@ use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     SaveResult::SaveResult,
 };
 
+use crate::calls::Calls;
 use crate::convert;
 use crate::dump;
-use crate::error::{to_binder, Method};
+use crate::error::Method;
 
 /// The name under which devices declare the service.
 pub const SERVICE_NAME: &str = "vendor.dmabuf.loader.IDmaBufLoader/default";
 
 struct LoaderService {
     engine: Arc<Engine>,
+    calls: Calls,
 }
 
 /// Makes the binder object that serves an engine.
 pub fn new_native_binder(engine: Arc<Engine>) -> Strong<dyn IDmaBufLoader> {
-    let service = LoaderService { engine };
+    let service = LoaderService { engine, calls: Calls::default() };
     #[cfg(soong)]
     return BnDmaBufLoader::new_binder(service, binder::BinderFeatures::default());
     #[cfg(not(soong))]
@@ -50,7 +52,8 @@ impl Interface for LoaderService {
         writer: &mut dyn std::io::Write,
         _: &[&std::ffi::CStr],
     ) -> std::result::Result<(), binder::StatusCode> {
-        dump::write(&self.engine, writer).or(Err(binder::StatusCode::UNKNOWN_ERROR))
+        dump::write(&self.engine, self.calls.stats(), writer)
+            .or(Err(binder::StatusCode::UNKNOWN_ERROR))
     }
 
     #[cfg(not(soong))]
@@ -59,40 +62,47 @@ impl Interface for LoaderService {
         writer: &mut dyn std::io::Write,
         _: &[String],
     ) -> std::result::Result<(), binder::StatusCode> {
-        Ok(dump::write(&self.engine, writer)?)
+        Ok(dump::write(&self.engine, self.calls.stats(), writer)?)
     }
 }
 
 impl IDmaBufLoader for LoaderService {
     fn getHeaps(&self) -> binder::Result<Vec<HeapInfo>> {
-        Ok(self.engine.heaps().iter().map(convert::heap_info).collect())
+        self.calls.run(Method::GetHeaps, || {
+            Ok(self.engine.heaps().iter().map(convert::heap_info).collect())
+        })
     }
 
     fn getCapabilities(&self) -> binder::Result<Capabilities> {
-        Ok(Capabilities {
-            paths: self.engine.paths().iter().map(convert::path_support).collect(),
-            maxSegments: MAX_SEGMENTS as i32,
-            maxFiles: MAX_FILES as i32,
-            pageBytes: Engine::page_bytes(),
+        self.calls.run(Method::GetCapabilities, || {
+            Ok(Capabilities {
+                paths: self.engine.paths().iter().map(convert::path_support).collect(),
+                maxSegments: MAX_SEGMENTS as i32,
+                maxFiles: MAX_FILES as i32,
+                pageBytes: Engine::page_bytes(),
+            })
         })
     }
 
     fn allocate(&self, request: &NewBuffer) -> binder::Result<DmaBuf> {
-        let allocated = convert::new_buffer(Method::Allocate, request)
-            .and_then(|new| Ok(self.engine.allocate(&new, &calling_context())?));
-        to_binder(Method::Allocate, allocated.map(convert::dma_buf))
+        self.calls.run(Method::Allocate, || {
+            let new = convert::new_buffer(Method::Allocate, request)?;
+            Ok(convert::dma_buf(self.engine.allocate(&new, &calling_context())?))
+        })
     }
 
     fn load(&self, request: &LoadRequest) -> binder::Result<LoadResult> {
-        let loaded = convert::load_request(request)
-            .and_then(|load| Ok(self.engine.load(load, &calling_context())?));
-        to_binder(Method::Load, loaded.map(convert::load_result))
+        self.calls.run(Method::Load, || {
+            let load = convert::load_request(request)?;
+            Ok(convert::load_result(self.engine.load(load, &calling_context())?))
+        })
     }
 
     fn save(&self, request: &SaveRequest) -> binder::Result<SaveResult> {
-        let saved = convert::save_request(request)
-            .and_then(|save| Ok(self.engine.save(save, &calling_context())?));
-        to_binder(Method::Save, saved.map(convert::save_result))
+        self.calls.run(Method::Save, || {
+            let save = convert::save_request(request)?;
+            Ok(convert::save_result(self.engine.save(save, &calling_context())?))
+        })
     }
 }
 
@@ -104,15 +114,17 @@ mod tests {
 
     fn dumped(pool: PoolConfig) -> String {
         let engine = Engine::new(EngineConfig::new(true, pool));
-        let service = LoaderService { engine: Arc::new(engine) };
+        let service = LoaderService { engine: Arc::new(engine), calls: Calls::default() };
         let mut text = Vec::new();
         service.dump(&mut text, &[]).unwrap();
         String::from_utf8(text).unwrap()
     }
 
     #[test]
-    fn dump_shows_the_pool_and_its_counters() {
-        assert_eq!(dumped(PoolConfig::OFF), "pool: off\n");
+    fn dump_shows_the_pool_and_the_calls() {
+        let without_pool = dumped(PoolConfig::OFF);
+        assert!(without_pool.starts_with("pool: off\n"), "{without_pool}");
+        assert!(without_pool.contains("\ncalls that panicked: 0\n"), "{without_pool}");
         let with_pool = dumped(PoolConfig::of_bytes(1 << 20));
         assert!(with_pool.starts_with("pool: on\n  free buffers: 0, 0 bytes\n"), "{with_pool}");
     }

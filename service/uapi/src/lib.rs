@@ -21,6 +21,7 @@
 //! beginning of one discards what the CPU wrote in the other.
 
 #![deny(missing_docs, clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod copy_file_range;
 pub mod counted_buffer;

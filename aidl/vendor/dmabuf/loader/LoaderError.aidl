@@ -13,12 +13,17 @@ enum LoaderError {
      */
     BAD_ARGUMENT = 1,
     /**
-     * A file descriptor is missing, or not open in the access mode that the operation needs.
+     * A file descriptor is missing, or does not permit the operation: it is not open in the access
+     * mode that the operation needs, a seal (memfd), an attribute of the file (immutable) or SELinux
+     * forbids the operation, or the key of an encrypted file is missing.
      */
     BAD_FD = 2,
     /**
-     * A file descriptor is open, but not on a regular file for an argument that is a file, or not
-     * on a dma-buf for an argument that is a buffer.
+     * A file descriptor is open, but not on a regular file of a storage file system for an argument
+     * that is a file, or not on a dma-buf for an argument that is a buffer. Files of procfs, sysfs,
+     * cgroupfs and nsfs have no storage. Or the kernel does not support the operation on what the
+     * fd is open on: a buffer that the CPU must copy and cannot map (EINVAL, ENODEV), or whose
+     * memory is gone (EFAULT).
      */
     UNSUPPORTED_FILE = 3,
     /**
@@ -26,15 +31,19 @@ enum LoaderError {
      */
     HEAP_UNKNOWN = 4,
     /**
-     * The heap lacks the memory, or the service lacks the file descriptors for the request.
+     * The heap or the service lacks the memory for the request (ENOMEM, EAGAIN of mmap(2), ENOSPC
+     * and EFAULT of an allocation), or the service lacks the file descriptors (EMFILE, ENFILE).
      */
     NO_MEMORY = 5,
     /**
-     * A device or the kernel uses the buffer, and the service cannot access it now.
+     * A device or the kernel uses the buffer, or somebody uses the file, and the service cannot
+     * access it now (EBUSY, EAGAIN, ETXTBSY; ETIMEDOUT if a fence of the buffer does not signal).
      */
     BUSY = 6,
     /**
-     * The file system or the storage device failed. The message has the errno as "errno=N (text)".
+     * The file system, the storage device or the exporter of the buffer failed (EIO and each errno
+     * of a file that no other code names; EROFS if the file system became read-only after the file
+     * was opened). The message has the errno as "errno=N (text)".
      */
     IO = 7,
     /**
@@ -61,4 +70,15 @@ enum LoaderError {
      * The request did not end before its deadline. What may hold a part of it is as for CANCELLED.
      */
     DEADLINE_EXCEEDED = 12,
+    /**
+     * A file of a save cannot grow: the storage is full (ENOSPC), a quota is reached (EDQUOT), or
+     * the file has the largest size that the file system or the service may write (EFBIG).
+     */
+    NO_SPACE = 13,
+    /**
+     * The service or the kernel failed in a way that the client cannot change: the service has a
+     * defect, or a call of the kernel that concerns no argument failed with an errno that does not
+     * mean a lack of memory. The service continues to answer other calls.
+     */
+    INTERNAL = 14,
 }

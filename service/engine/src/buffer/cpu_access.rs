@@ -21,6 +21,7 @@ use super::fences::wait_for_devices;
 use super::view::{BufferKind, BufferView};
 use crate::context::Context;
 use crate::error::{EngineError, Result};
+use crate::operation::Operation;
 
 /// A buffer and the bracket of CPU access that a request has on it.
 pub(crate) struct CpuView<'a> {
@@ -80,7 +81,7 @@ impl<'a> CpuView<'a> {
         if bracket.is_none() {
             self.wait_for_devices()?;
             let begun = CpuAccessGuard::begin(self.view.fd, self.access)
-                .map_err(|errno| EngineError::io("begin CPU access to the buffer", errno))?;
+                .map_err(|errno| EngineError::io(Operation::BeginCpuAccess, errno))?;
             *bracket = Some(begun);
             self.has_just_waited.store(true, Ordering::Relaxed);
         }
@@ -93,9 +94,9 @@ impl<'a> CpuView<'a> {
     /// [`EngineError::Io`].
     pub(crate) fn end(self) -> Result<()> {
         match self.bracket.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(bracket) => bracket
-                .end()
-                .map_err(|errno| EngineError::io("end CPU access to the buffer", errno)),
+            Some(bracket) => {
+                bracket.end().map_err(|errno| EngineError::io(Operation::EndCpuAccess, errno))
+            }
             None => Ok(()),
         }
     }
@@ -109,7 +110,8 @@ impl<'a> CpuView<'a> {
     /// [`EngineError::Io`]; those of [`CpuView::begin`].
     pub(crate) fn window(&self, offset_bytes: u64, len_bytes: u64) -> Result<MappedRange<'a>> {
         self.begin()?;
-        self.map(offset_bytes, len_bytes).map_err(|errno| EngineError::io("map the buffer", errno))
+        self.map(offset_bytes, len_bytes)
+            .map_err(|errno| EngineError::io(Operation::MapBuffer, errno))
     }
 
     fn map(&self, offset_bytes: u64, len_bytes: u64) -> dmabuf_uapi::Result<MappedRange<'a>> {
@@ -135,7 +137,7 @@ impl<'a> CpuView<'a> {
         }
         self.window(offset_bytes, len_bytes)?
             .fill_zero(0, len_bytes)
-            .map_err(|errno| EngineError::io("zero the buffer", errno))
+            .map_err(|errno| EngineError::io(Operation::ZeroBuffer, errno))
     }
 }
 
@@ -165,7 +167,7 @@ mod tests {
         let view = BufferView::new(file.as_fd(), 4096, BufferKind::DmaBuf);
         let cpu = CpuView::new(view, CpuAccess::READ);
         let error = cpu.window(0, 1).map(|_| ()).unwrap_err();
-        assert_eq!(error, EngineError::io("begin CPU access to the buffer", Errno::NOTTY));
+        assert_eq!(error, EngineError::io(Operation::BeginCpuAccess, Errno::NOTTY));
         assert_eq!(cpu.end(), Ok(()), "what has not begun need not end");
     }
 }

@@ -34,10 +34,11 @@ impl BufferName {
         Ok(Self(bytes))
     }
 
-    /// Names a dma-buf. The name only helps debugging, so a kernel that refuses it fails nothing.
+    /// Names a dma-buf. The name only helps debugging, so a kernel that refuses it fails nothing,
+    /// and the log of a device, which is above this level, has no line for each such buffer.
     pub(crate) fn give_to(&self, buffer: impl AsFd) {
         if let Err(errno) = dma_buf::set_name(buffer, self.as_c_str()) {
-            log::warn!("naming a buffer {self:?} failed: {errno}");
+            log::debug!("naming a buffer {self:?} failed: {errno}");
         }
     }
 

@@ -123,7 +123,7 @@ impl Heap {
     /// limit, of these pages.
     ///
     /// # Errors
-    /// [`EngineError::NoMemory`] with the kernel's answer.
+    /// [`EngineError::NoMemory`] or [`EngineError::HeapFailed`] with the kernel's answer.
     pub(crate) fn allocate(
         &self,
         size_bytes: u64,
@@ -131,9 +131,9 @@ impl Heap {
         name: &BufferName,
         purpose: Purpose,
     ) -> Result<Allocated> {
-        let (fd, backing) = self.create(size_bytes, pages, purpose).map_err(|errno| {
-            EngineError::NoMemory { heap: self.name.to_string(), size_bytes, errno }
-        })?;
+        let (fd, backing) = self
+            .create(size_bytes, pages, purpose)
+            .map_err(|errno| EngineError::allocation(self.name.to_string(), size_bytes, errno))?;
         let device_shareable = self.kind.device_shareable();
         if device_shareable {
             name.give_to(&fd);

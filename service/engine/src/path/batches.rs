@@ -5,6 +5,7 @@ use dmabuf_uapi::{Errno, Result as KernelResult};
 
 use super::range_copy::{is_refusal, Moved, RangeCopy};
 use crate::error::{EngineError, Result};
+use crate::operation::Operation;
 
 /// Calls `call` with the bytes done so far and the bytes to move next, until the range is done, the
 /// file ends, or the kernel does not go on. `direct` says that the calls move whole blocks.
@@ -17,7 +18,7 @@ use crate::error::{EngineError, Result};
 pub(super) fn in_batches(
     copy: &RangeCopy<'_, '_>,
     direct: bool,
-    operation: &str,
+    operation: Operation,
     call: impl Fn(u64, usize) -> KernelResult<usize>,
 ) -> Result<Moved> {
     let mut bytes = 0;

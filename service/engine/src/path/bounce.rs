@@ -17,6 +17,7 @@ use super::bounce_memory::{MAX_SLOTS, SLOT_BYTES};
 use super::range_copy::{is_refusal, Moved, RangeCopy};
 use crate::error::{EngineError, Result};
 use crate::io_path::Direction;
+use crate::operation::Operation;
 
 pub(super) fn run(copy: &RangeCopy<'_, '_>) -> Result<Moved> {
     match copy.file.direct_fd() {
@@ -76,7 +77,7 @@ impl<'a, 'b> Pipeline<'a, 'b> {
         let end = start
             .checked_add(copy.range.len_bytes)
             .and_then(|end| end.checked_next_multiple_of(align_bytes).map(|_| end))
-            .ok_or(EngineError::io("read the file directly", Errno::OVERFLOW))?;
+            .ok_or(EngineError::io(Operation::ReadFileDirectly, Errno::OVERFLOW))?;
         Ok(Self {
             copy,
             file,
@@ -112,7 +113,7 @@ impl<'a, 'b> Pipeline<'a, 'b> {
             // The file became shorter and longer again meanwhile.
             self.window
                 .fill_zero(bytes, copied - reached)
-                .map_err(|errno| EngineError::io("zero what lies behind the end", errno))?;
+                .map_err(|errno| EngineError::io(Operation::ZeroBuffer, errno))?;
         }
         match self.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(Failure::Error(error)) => Err(error),
@@ -165,13 +166,13 @@ impl<'a, 'b> Pipeline<'a, 'b> {
     fn load(&self, piece: Piece, ring: &Mapping, slot_start: usize) -> PieceResult {
         let blocks = piece.start..piece.end;
         let reached = read_blocks(ring, slot_start, self.file, blocks, self.align_bytes)
-            .map_err(failure_of("read"))?;
+            .map_err(failure_of(Operation::ReadFileDirectly))?;
         let (from, to) = (piece.start.max(self.start), reached.min(self.end));
         if from < to {
             let skipped = slot_start + (from - piece.start) as usize;
-            self.window
-                .copy_from(from - self.start, ring, skipped, to - from)
-                .map_err(|errno| Failure::Error(EngineError::io("copy into the buffer", errno)))?;
+            self.window.copy_from(from - self.start, ring, skipped, to - from).map_err(
+                |errno| Failure::Error(EngineError::io(Operation::CopyIntoBuffer, errno)),
+            )?;
             self.copied.fetch_max(to, Ordering::Relaxed);
         }
         Ok(reached)
@@ -181,14 +182,17 @@ impl<'a, 'b> Pipeline<'a, 'b> {
         let len_bytes = piece.end - piece.start;
         self.window
             .copy_to(piece.start - self.start, ring, slot_start, len_bytes)
-            .map_err(|errno| Failure::Error(EngineError::io("copy out of the buffer", errno)))?;
+            .map_err(|errno| Failure::Error(EngineError::io(Operation::CopyOutOfBuffer, errno)))?;
         let mut reached = piece.start;
         while reached < piece.end {
             let place = slot_start + (reached - piece.start) as usize;
             let range = place..place + (piece.end - reached) as usize;
-            match ring.pwrite(range, self.file, reached).map_err(failure_of("write"))? {
+            match ring
+                .pwrite(range, self.file, reached)
+                .map_err(failure_of(Operation::WriteFileDirectly))?
+            {
                 0 => {
-                    let operation = "write the file directly";
+                    let operation = Operation::WriteFileDirectly;
                     return Err(Failure::Error(EngineError::io(operation, Errno::NOSPC)));
                 }
                 written => reached += written as u64,
@@ -200,12 +204,12 @@ impl<'a, 'b> Pipeline<'a, 'b> {
 
 type PieceResult = std::result::Result<u64, Failure>;
 
-fn failure_of(verb: &'static str) -> impl Fn(Errno) -> Failure {
+fn failure_of(operation: Operation) -> impl Fn(Errno) -> Failure {
     move |errno| {
         if is_refusal(errno) {
             Failure::Refused(errno)
         } else {
-            Failure::Error(EngineError::io(format!("{verb} the file directly"), errno))
+            Failure::Error(EngineError::io(operation, errno))
         }
     }
 }

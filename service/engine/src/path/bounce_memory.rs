@@ -6,11 +6,12 @@
 //! one ring for long transfers, which the kernel may take meanwhile, and a few small ones.
 
 use std::ops::Deref;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dmabuf_uapi::mapping::Mapping;
 
 use crate::error::{EngineError, Result};
+use crate::operation::Operation;
 
 /// Bytes of one slot, a huge page, and of one read.
 pub(super) const SLOT_BYTES: u64 = 2 << 20;
@@ -30,9 +31,9 @@ const MAX_SHORT_KEPT: usize = 8;
 /// The memory that is kept between transfers.
 #[derive(Debug, Default)]
 pub(crate) struct BounceMemory {
-    short: Mutex<Vec<Mapping>>,
+    short: Mutex<Vec<Arc<Mapping>>>,
     /// [`MAX_SLOTS`] slots.
-    ring: Mutex<Option<Mapping>>,
+    ring: Mutex<Option<Arc<Mapping>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -43,8 +44,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// read into it since may leave it.
 #[derive(Debug)]
 pub(super) struct BounceBuffer<'a> {
-    /// There until it is dropped.
-    mapping: Option<Mapping>,
+    /// Shared only with the keeper, and only while this is dropped.
+    mapping: Arc<Mapping>,
     keeper: Keeper<'a>,
 }
 
@@ -68,19 +69,25 @@ impl BounceMemory {
         let (memory, keeper) = match kept {
             Some(kept) if is_short => (Ok(kept), Keeper::Short(self)),
             Some(kept) => (Ok(kept), Keeper::Ring(self)),
-            None if is_short => (Mapping::anonymous(SHORT_BYTES as usize), Keeper::Short(self)),
-            None if slot_bytes <= SMALL_BYTES => {
-                (Mapping::anonymous(slots * slot_bytes as usize), Keeper::Nobody)
+            None if is_short => {
+                (Mapping::anonymous(SHORT_BYTES as usize).map(Arc::new), Keeper::Short(self))
             }
-            None => (Mapping::anonymous_huge(MAX_SLOTS * SLOT_BYTES as usize), Keeper::Ring(self)),
+            None if slot_bytes <= SMALL_BYTES => {
+                (Mapping::anonymous(slots * slot_bytes as usize).map(Arc::new), Keeper::Nobody)
+            }
+            None => {
+                let ring = Mapping::anonymous_huge(MAX_SLOTS * SLOT_BYTES as usize);
+                (ring.map(Arc::new), Keeper::Ring(self))
+            }
         };
-        let mapping = memory.map_err(|errno| EngineError::io("allocate a bounce buffer", errno))?;
+        let mapping =
+            memory.map_err(|errno| EngineError::io(Operation::AllocateBounceMemory, errno))?;
         if matches!(keeper, Keeper::Ring(_)) && slots > 1 {
             // Whether advice did not help, or the kernel has taken what was kept. Without huge
             // pages the transfer is slower, not wrong.
             let _ = mapping.collapse_into_huge_pages();
         }
-        Ok(BounceBuffer { mapping: Some(mapping), keeper })
+        Ok(BounceBuffer { mapping, keeper })
     }
 }
 
@@ -88,30 +95,27 @@ impl Deref for BounceBuffer<'_> {
     type Target = Mapping;
 
     fn deref(&self) -> &Mapping {
-        self.mapping.as_ref().expect("the memory is taken only when dropped")
+        &self.mapping
     }
 }
 
 impl Drop for BounceBuffer<'_> {
     fn drop(&mut self) {
-        let Some(mapping) = self.mapping.take() else { return };
         // What is not kept is unmapped after the lock.
-        let _unmapped = match self.keeper {
+        match self.keeper {
             Keeper::Short(memory) => {
                 let mut short = lock(&memory.short);
                 if short.len() < MAX_SHORT_KEPT {
-                    short.push(mapping);
-                    None
-                } else {
-                    Some(mapping)
+                    short.push(Arc::clone(&self.mapping));
                 }
             }
             Keeper::Ring(memory) => {
-                mapping.release_under_pressure();
-                lock(&memory.ring).replace(mapping)
+                self.mapping.release_under_pressure();
+                let replaced = lock(&memory.ring).replace(Arc::clone(&self.mapping));
+                drop(replaced);
             }
-            Keeper::Nobody => Some(mapping),
-        };
+            Keeper::Nobody => {}
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::bounce::move_through;
 use super::range_copy::{Moved, RangeCopy};
 use crate::error::{EngineError, Result};
 use crate::io_path::Direction;
+use crate::operation::Operation;
 
 /// Bytes per call.
 const CALL_BYTES: u64 = 1 << 20;
@@ -90,7 +91,7 @@ fn read_part(
         copy.context.check()?;
         let count = (part.end - done).min(CALL_BYTES);
         let offset = copy.range.file_offset_bytes + done;
-        match window.pread(done, count, file, offset).map_err(io("read the file"))? {
+        match window.pread(done, count, file, offset).map_err(io(Operation::ReadFile))? {
             0 => break,
             read => {
                 (copy.moved)(done..done + read);
@@ -111,8 +112,8 @@ fn write_out(
         copy.context.check()?;
         let count = (copy.range.len_bytes - done).min(CALL_BYTES);
         let offset = copy.range.file_offset_bytes + done;
-        match window.pwrite(done, count, file, offset).map_err(io("write the file"))? {
-            0 => return Err(EngineError::io("write the file", Errno::NOSPC)),
+        match window.pwrite(done, count, file, offset).map_err(io(Operation::WriteFile))? {
+            0 => return Err(EngineError::io(Operation::WriteFile, Errno::NOSPC)),
             written => {
                 (copy.moved)(done..done + written);
                 done += written;
@@ -122,6 +123,6 @@ fn write_out(
     Ok(done)
 }
 
-fn io(operation: &'static str) -> impl Fn(Errno) -> EngineError {
+fn io(operation: Operation) -> impl Fn(Errno) -> EngineError {
     move |errno| EngineError::io(operation, errno)
 }

@@ -10,6 +10,7 @@ use dmabuf_uapi::Result as KernelResult;
 use super::batches::in_batches;
 use super::range_copy::{Moved, RangeCopy};
 use crate::error::Result;
+use crate::operation::Operation;
 use crate::request::ResolvedSegment;
 
 /// Calls in flight, and threads, at most. Measured: of a device's best rate, loads of 128 MiB and
@@ -27,7 +28,7 @@ const CHUNK_BYTES: u64 = 32 << 20;
 /// As [`in_batches`].
 pub(super) fn in_chunks(
     copy: &RangeCopy<'_, '_>,
-    operation: &str,
+    operation: Operation,
     call: impl Fn(u64, usize) -> KernelResult<usize> + Sync,
 ) -> Result<Moved> {
     let threads = (copy.range.len_bytes / CHUNK_BYTES).min(MAX_IN_FLIGHT) as usize;
@@ -42,7 +43,7 @@ pub(super) fn in_chunks(
 struct Chunks<'a, 'b, C> {
     copy: &'a RangeCopy<'a, 'b>,
     chunk_bytes: u64,
-    operation: &'a str,
+    operation: Operation,
     call: C,
     /// Where the next chunk begins.
     next: AtomicU64,
@@ -61,7 +62,7 @@ struct Incomplete {
 }
 
 impl<'a, 'b, C: Fn(u64, usize) -> KernelResult<usize> + Sync> Chunks<'a, 'b, C> {
-    fn new(copy: &'a RangeCopy<'a, 'b>, chunk_bytes: u64, operation: &'a str, call: C) -> Self {
+    fn new(copy: &'a RangeCopy<'a, 'b>, chunk_bytes: u64, operation: Operation, call: C) -> Self {
         Self {
             copy,
             chunk_bytes,

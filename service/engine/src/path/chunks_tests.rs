@@ -18,6 +18,7 @@ use crate::context::{ClientId, Context};
 use crate::error::EngineError;
 use crate::file::OpenFile;
 use crate::io_path::Direction;
+use crate::operation::Operation;
 use crate::threads::Threads;
 
 const CHUNK: u64 = 8192;
@@ -29,7 +30,7 @@ const LEN: u64 = CHUNKS * CHUNK;
 const BEFORE: u8 = 0x11;
 /// What the made-up kernel loads.
 const LOADED: u8 = 0x22;
-const OPERATION: &str = "load";
+const OPERATION: Operation = Operation::ReadFileDirectly;
 
 /// A file, which is not read, and a buffer.
 struct Rig {

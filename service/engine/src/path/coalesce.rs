@@ -12,6 +12,7 @@ use super::range_copy::{is_refusal, IoResources};
 use crate::buffer::CpuView;
 use crate::error::{EngineError, Result};
 use crate::file::OpenFile;
+use crate::operation::Operation;
 use crate::plan::MAX_COALESCED_BYTES;
 use crate::request::ResolvedSegment;
 
@@ -42,7 +43,7 @@ pub(crate) fn load(
     let reached = match read_blocks(&memory, 0, fd, start..end, align) {
         Ok(reached) => reached,
         Err(errno) if is_refusal(errno) => return Ok(None),
-        Err(errno) => return Err(EngineError::io("read the file directly", errno)),
+        Err(errno) => return Err(EngineError::io(Operation::ReadFileDirectly, errno)),
     };
     let loaded: Vec<ResolvedSegment> =
         ranges.iter().map(|range| range.cut_at_file_offset(reached)).collect();
@@ -77,7 +78,7 @@ fn copy_out(
             (range.buffer_offset_bytes - places.start, range.file_offset_bytes - start);
         window
             .copy_from(to, memory, from as usize, range.len_bytes)
-            .map_err(|errno| EngineError::io("copy into the buffer", errno))?;
+            .map_err(|errno| EngineError::io(Operation::CopyIntoBuffer, errno))?;
     }
     Ok(())
 }

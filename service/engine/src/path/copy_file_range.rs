@@ -14,11 +14,10 @@ use super::range_copy::{Moved, RangeCopy};
 use crate::buffer::BufferView;
 use crate::error::{errno_text, Result};
 use crate::io_path::{Direction, Support};
+use crate::operation::Operation;
 
 /// A regular file that every process may read: itself.
 const PROBE_FILE: &str = "/proc/self/exe";
-
-const OPERATION: &str = "copy_file_range";
 
 pub(super) fn probe(sample: &BufferView<'_>) -> Support {
     let answer = |supported, detail: String| Support { supported, detail: detail.into() };
@@ -36,21 +35,30 @@ pub(super) fn probe(sample: &BufferView<'_>) -> Support {
 pub(super) fn run_direct(copy: &RangeCopy<'_, '_>) -> Result<Moved> {
     let Some(file) = copy.file.direct_fd() else { return Ok(Moved::not_possible()) };
     if copy.direction == Direction::Save {
-        return in_batches(copy, true, OPERATION, |done, batch| call(copy, file, done, batch));
+        return in_batches(copy, true, operation(copy), |done, batch| {
+            call(copy, file, done, batch)
+        });
     }
     // The kernel's CPU copies the last part of a block, and zeroes what a hole leaves out.
     let ends_in_block = copy.range.file_end_bytes() % copy.offset_align_bytes() != 0;
     if ends_in_block || copy.file.facts().is_sparse {
         copy.buffer.begin()?;
     }
-    in_chunks(copy, OPERATION, |done, batch| call(copy, file, done, batch))
+    in_chunks(copy, operation(copy), |done, batch| call(copy, file, done, batch))
 }
 
 pub(super) fn run_buffered(copy: &RangeCopy<'_, '_>) -> Result<Moved> {
     let Some(file) = copy.file.buffered_fd() else { return Ok(Moved::not_possible()) };
     // The kernel's CPU copies everything.
     copy.buffer.begin()?;
-    in_batches(copy, false, OPERATION, |done, batch| call(copy, file, done, batch))
+    in_batches(copy, false, operation(copy), |done, batch| call(copy, file, done, batch))
+}
+
+fn operation(copy: &RangeCopy<'_, '_>) -> Operation {
+    match copy.direction {
+        Direction::Load => Operation::CopyRangeFromFile,
+        Direction::Save => Operation::CopyRangeToFile,
+    }
 }
 
 fn call(

@@ -10,6 +10,7 @@ use super::range_copy::{Moved, RangeCopy};
 use crate::buffer::BufferView;
 use crate::error::Result;
 use crate::io_path::Support;
+use crate::operation::Operation;
 
 pub(super) fn probe(sample: &BufferView<'_>) -> Support {
     let supported = sample.backing.is_some();
@@ -30,7 +31,7 @@ pub(super) fn run(copy: &RangeCopy<'_, '_>) -> Result<Moved> {
     if copy.file.facts().is_sparse {
         copy.buffer.begin()?;
     }
-    in_chunks(copy, "read the file directly", |done, batch| {
+    in_chunks(copy, Operation::ReadFileDirectly, |done, batch| {
         let start = usize::try_from(copy.range.buffer_offset_bytes + done);
         let start = start.map_err(|_| Errno::OVERFLOW)?;
         let range = start..start.checked_add(batch).ok_or(Errno::OVERFLOW)?;
@@ -101,7 +102,7 @@ mod tests {
     fn only_a_hole_needs_the_bracket() {
         let Some(whole) = load_block(&[7; LEN as usize]) else { return };
         assert_eq!(whole, Ok(Moved::bytes(LEN)));
-        let no_bracket = EngineError::io("begin CPU access to the buffer", Errno::NOTTY);
+        let no_bracket = EngineError::io(Operation::BeginCpuAccess, Errno::NOTTY);
         assert_eq!(load_block(&[]), Some(Err(no_bracket)));
     }
 }

@@ -4,12 +4,11 @@
 
 use std::time::Instant;
 
-use dmabuf_uapi::Errno;
-
 use super::progress::TransferProgress;
 use super::report::Report;
 use super::Transfer;
 use crate::error::{EngineError, Result};
+use crate::operation::Operation;
 use crate::request::{covered_bytes, filled_ranges, DigestRequest, Sha256};
 
 /// From here on a thread takes the digest while the load goes on.
@@ -87,8 +86,7 @@ fn load_beside_digest(transfer: &Transfer<'_, '_>, report: &mut Report) -> Optio
         transfer.resources.threads.run_beside("digest", digest, load)?;
     report.verify = loaded_at.elapsed();
     Some(moved.and_then(|segment_bytes| {
-        let sha256 = digested
-            .map_err(|_| EngineError::io("digest: the thread has panicked", Errno::IO))??;
+        let sha256 = digested.map_err(|_| EngineError::Panicked { thread: "digest" })??;
         Ok((segment_bytes, sha256))
     }))
 }
@@ -146,7 +144,7 @@ impl Hasher {
             let piece = &mut self.piece[..count];
             window
                 .read(done, piece)
-                .map_err(|errno| EngineError::io("digest: read the buffer", errno))?;
+                .map_err(|errno| EngineError::io(Operation::DigestBuffer, errno))?;
             self.context.update(piece);
             done += count as u64;
         }

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::error::{EngineError, Result};
 use crate::file::OpenFile;
 use crate::io_path::{Direction, IoPath, NotTaken, Refusal};
+use crate::operation::Operation;
 use crate::path::{self, load_coalesced, IoResources, Moved, RangeCopy};
 use crate::plan::{divide, no_path, unaligned_path, PlannedExtent, Step};
 use crate::request::{Policy, ResolvedSegment};
@@ -166,7 +167,7 @@ impl Transfer<'_, '_> {
 
     fn finish_extent(&self, range: ResolvedSegment, done: u64) -> Result<u64> {
         if self.direction == Direction::Save && done < range.len_bytes {
-            return Err(EngineError::io("save: the kernel wrote nothing", Errno::IO));
+            return Err(EngineError::io(Operation::CopyRangeToFile, Errno::IO));
         }
         Ok(done)
     }

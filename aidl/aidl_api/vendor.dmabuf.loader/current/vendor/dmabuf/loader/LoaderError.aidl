@@ -32,4 +32,6 @@ enum LoaderError {
   PATH_UNAVAILABLE = 10,
   CANCELLED = 11,
   DEADLINE_EXCEEDED = 12,
+  NO_SPACE = 13,
+  INTERNAL = 14,
 }
