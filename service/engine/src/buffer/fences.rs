@@ -8,6 +8,7 @@ use dmabuf_uapi::dma_buf::{wait_for_fences, CpuAccess};
 
 use crate::context::Context;
 use crate::error::{EngineError, Result};
+use crate::operation::Operation;
 
 /// How long a request waits for the devices that use its buffer. Longer than a frame of a camera or
 /// a GPU takes; a client whose device needs more time calls again.
@@ -41,7 +42,7 @@ pub(crate) fn is_unused_by_devices(fd: BorrowedFd<'_>) -> bool {
 
 fn are_done(fd: BorrowedFd<'_>, access: CpuAccess, timeout: Duration) -> Result<bool> {
     wait_for_fences(fd, access, timeout)
-        .map_err(|errno| EngineError::io("wait for the devices that use the buffer", errno))
+        .map_err(|errno| EngineError::io(Operation::WaitForDevices, errno))
 }
 
 #[cfg(test)]
