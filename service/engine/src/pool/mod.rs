@@ -25,6 +25,7 @@ mod worker;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use crate::admission::Admission;
 use crate::buffer::{Allocated, Buffer, BufferName, PageKind, RetainedBuffer};
 use crate::context::ClientId;
 use crate::heap::{Heap, HeapKind, Heaps};
@@ -46,11 +47,15 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Starts a pool; `None` where it is turned off or its thread cannot be started.
-    pub(crate) fn start(config: PoolConfig, heaps: Arc<Heaps>) -> Option<Self> {
+    pub(crate) fn start(
+        config: PoolConfig,
+        heaps: Arc<Heaps>,
+        admission: Arc<Admission>,
+    ) -> Option<Self> {
         if config.max_bytes == 0 {
             return None;
         }
-        let shared = Arc::new(Shared::new(config, heaps));
+        let shared = Arc::new(Shared::new(config, heaps, admission));
         let for_worker = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("pool".to_owned());
         match thread.spawn(move || worker::run(&for_worker)) {

@@ -166,7 +166,9 @@ fn make(shared: &Shared, key: Key) -> Option<Free> {
     let heap = shared.heaps.by_name(&key.heap)?;
     let name = BufferName::new(NAME, NAME).ok()?;
     // Without memory for it now, the next request finds out what else can be allocated.
-    let allocated = heap.allocate(key.size_bytes, key.pages, &name, Purpose::Fill).ok()?;
+    let allocated =
+        shared.admission.allocate(heap, key.size_bytes, key.pages, &name, Purpose::Fill);
+    let allocated = allocated.ok()?;
     let buffer = RetainedBuffer::new(allocated.buffer.fd, false)?;
     let (backing, content) = (allocated.backing, Content::Zero);
     Some(Free { key, buffer, backing, content, since: Instant::now() })
