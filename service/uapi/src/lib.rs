@@ -29,6 +29,7 @@ pub mod dma_buf;
 pub mod dma_heap;
 pub mod file_attributes;
 pub mod fs_verity;
+mod kernel_copy;
 pub mod mapped_buffer;
 pub mod mapped_range;
 pub mod mapping;

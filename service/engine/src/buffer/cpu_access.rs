@@ -8,7 +8,8 @@
 //!
 //! A client may have put a fence that never signals into its buffer, or its device hangs, so that a
 //! request waits for the devices itself, for a limited time, before it makes a call that waits in
-//! the kernel.
+//! the kernel. A client can also take the pages of its buffer away (a purgeable buffer of a GPU
+//! driver, a hole in a memfd), so that of such a buffer the kernel makes the copies.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -27,8 +28,8 @@ use crate::operation::Operation;
 pub(crate) struct CpuView<'a> {
     view: BufferView<'a>,
     access: CpuAccess,
-    /// The request of a buffer that devices may be using.
-    waiting: Option<&'a Context>,
+    /// The request, where a client and its devices may be using the buffer meanwhile.
+    shared_with_client: Option<&'a Context>,
     /// No call has been made since the devices were last waited for.
     has_just_waited: AtomicBool,
     bracket: Mutex<Option<CpuAccessGuard<'a>>>,
@@ -38,12 +39,12 @@ impl<'a> CpuView<'a> {
     /// A buffer that no device uses and that the CPU may touch in this way; it does not yet.
     pub(crate) fn new(view: BufferView<'a>, access: CpuAccess) -> Self {
         let has_just_waited = AtomicBool::new(false);
-        Self { view, access, waiting: None, has_just_waited, bracket: Mutex::new(None) }
+        Self { view, access, shared_with_client: None, has_just_waited, bracket: Mutex::new(None) }
     }
 
-    /// As [`CpuView::new`], of a client's buffer, which devices may be using.
+    /// As [`CpuView::new`], of a buffer that its client and devices may be using.
     pub(crate) fn of_client(view: BufferView<'a>, access: CpuAccess, context: &'a Context) -> Self {
-        Self { waiting: Some(context), ..Self::new(view, access) }
+        Self { shared_with_client: Some(context), ..Self::new(view, access) }
     }
 
     /// The buffer itself.
@@ -62,7 +63,7 @@ impl<'a> CpuView<'a> {
         {
             return Ok(());
         }
-        match self.waiting {
+        match self.shared_with_client {
             Some(context) => wait_for_devices(self.view.fd, self.access, context),
             None => Ok(()),
         }
@@ -123,6 +124,10 @@ impl<'a> CpuView<'a> {
             (None, Some(retained)) => {
                 MappedRange::within(retained.mapping(self.view.size_bytes)?, range)
             }
+            // What a client holds it can take the pages of, too.
+            (None, None) if self.shared_with_client.is_some() => {
+                MappedRange::of_others(self.view.fd, range, self.access.into())
+            }
             (None, None) => MappedRange::new(self.view.fd, range, self.access.into()),
         }
     }
@@ -159,6 +164,21 @@ mod tests {
         cpu.window(4089, 12).unwrap().read(0, &mut bytes).unwrap();
         assert_eq!(bytes, [7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
         assert_eq!(cpu.end(), Ok(()));
+    }
+
+    /// A file that its owner cuts stands for a buffer whose pages its client takes away.
+    #[test]
+    fn a_client_that_takes_pages_away_fails_its_request_alone() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(8192).unwrap();
+        let view = BufferView::new(file.as_fd(), 8192, BufferKind::Memfd);
+        let context = Context::new(crate::context::ClientId(0));
+        let cpu = CpuView::of_client(view, CpuAccess::WRITE, &context);
+        cpu.zero(0, 8192).unwrap();
+        file.set_len(0).unwrap();
+        let error = EngineError::io(Operation::ZeroBuffer, Errno::FAULT);
+        assert_eq!(cpu.zero(0, 8192), Err(error));
+        assert!(cpu.window(0, 8192).unwrap().read(0, &mut [0; 8192]).is_err());
     }
 
     #[test]
