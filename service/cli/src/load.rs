@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{ensure, Context};
 use dmabuf_loader_client::aidl::{
-    DmaBuf::DmaBuf, LoadResult::LoadResult, NewBuffer::NewBuffer, Segment::Segment,
-    VerityAlgorithm::VerityAlgorithm, VerityDigest::VerityDigest,
+    DmaBuf::DmaBuf, NewBuffer::NewBuffer, Segment::Segment, VerityAlgorithm::VerityAlgorithm,
+    VerityDigest::VerityDigest,
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec};
 use serde::Serialize;
@@ -17,11 +17,7 @@ use crate::buffer;
 use crate::connect::{connect, Connection};
 use crate::hex;
 use crate::output::{print_json, Transfer};
-use crate::progress::Progress;
-
-/// Bytes per call while the progress bar shows a load of another process: the bar moves between
-/// calls.
-const WATCHED_CALL_BYTES: u64 = 64 << 20;
+use crate::progress::{Progress, Reader};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -109,8 +105,7 @@ pub fn open(path: &Path) -> anyhow::Result<File> {
     Ok(open_for_load(path)?)
 }
 
-/// Loads a whole file: in one call, or in several while the bar shows the progress of a service in
-/// another process.
+/// Loads a whole file in one call, and shows the progress meanwhile if standard error is a terminal.
 pub fn load(
     connection: &Connection,
     file: &File,
@@ -119,48 +114,26 @@ pub fn load(
     verity: &VerityArgs,
 ) -> anyhow::Result<Loaded> {
     let file_bytes = file.metadata().with_context(|| format!("{}", path.display()))?.len();
-    let progress = Progress::new(file_bytes);
-    let in_calls = progress.is_shown() && !connection.is_embedded();
-    let call_bytes = if in_calls { WATCHED_CALL_BYTES } else { file_bytes };
-    let segment = |offset: u64| {
-        Ok::<_, anyhow::Error>(Segment {
-            fileIndex: 0,
-            fileOffsetBytes: i64::try_from(offset)?,
-            lengthBytes: i64::try_from(call_bytes.min(file_bytes - offset))?,
-            bufferOffsetBytes: i64::try_from(offset)?,
-        })
-    };
-    let call = |spec: LoadSpec| -> anyhow::Result<LoadResult> {
-        let mut spec = expect_verity(spec, verity);
-        (spec.request.policy, spec.request.namedPath) = args.policy.fields();
-        let load = || connection.loader.load(spec);
-        let loaded = if in_calls { load() } else { progress.watch_own_reads(load) };
-        loaded.with_context(|| format!("{}", path.display()))
-    };
-
     let new = NewBuffer {
         heap: args.heap.clone(),
         sizeBytes: i64::try_from(file_bytes)?,
         name: "dmabufload".to_owned(),
     };
-    progress.show(0);
-    let first = call(LoadSpec::default().file(file)?.segment(segment(0)?).into_new(new))?;
-    let mut transfer = Transfer::default();
-    let mut bytes = moved(&first)?;
-    let mut asked = call_bytes.min(file_bytes);
-    transfer.add(first.report);
-    let verity_digest =
-        first.digests.as_ref().and_then(|digests| digests.verity.first()).map(verity_text);
-    let buffer = first.buffer.context("the service returned no buffer")?;
-    while bytes == asked && bytes < file_bytes {
-        progress.show(bytes);
-        let spec = LoadSpec::default().file(file)?.segment(segment(bytes)?);
-        let next = call(spec.into_existing(buffer::fd(&buffer)?)?)?;
-        asked += call_bytes.min(file_bytes - bytes);
-        bytes += moved(&next)?;
-        transfer.add(next.report);
-    }
-    progress.show(bytes);
+    // A file that grows meanwhile does not extend past the buffer.
+    let segment = Segment { lengthBytes: i64::try_from(file_bytes)?, ..Segment::default() };
+    let spec = LoadSpec::default().file(file)?.segment(segment).into_new(new);
+    let mut spec = expect_verity(spec, verity);
+    (spec.request.policy, spec.request.namedPath) = args.policy.fields();
+    let reader = if connection.is_embedded() { Reader::ThisProcess } else { Reader::Another };
+    let loaded = Progress::new(file_bytes)
+        .watch(reader, || connection.loader.load(spec))
+        .with_context(|| format!("{}", path.display()))?;
+    let bytes = loaded.segmentBytes.first().context("the service reported no segment")?;
+    let bytes = u64::try_from(*bytes)?;
+    let digests = loaded.digests.as_ref();
+    let verity_digest = digests.and_then(|digests| digests.verity.first()).map(verity_text);
+    let buffer = loaded.buffer.context("the service returned no buffer")?;
+    let mut transfer = Transfer::of(loaded.report);
     transfer.explain(&connection.loader, &buffer.heap)?;
     Ok(Loaded { buffer, bytes, verity_digest, transfer })
 }
@@ -182,9 +155,4 @@ fn verity_text(digest: &VerityDigest) -> String {
         _ => "unknown",
     };
     format!("{algorithm}:{}", hex::encode(&digest.digest))
-}
-
-fn moved(result: &LoadResult) -> anyhow::Result<u64> {
-    let bytes = result.segmentBytes.first().context("the service reported no segment")?;
-    Ok(u64::try_from(*bytes)?)
 }

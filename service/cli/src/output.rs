@@ -8,8 +8,8 @@ use dmabuf_loader_client::aidl::{
 use dmabuf_loader_client::Loader;
 use serde::Serialize;
 
-/// The summed report of the calls of one transfer.
-#[derive(Serialize, Debug, Default)]
+/// The report of a transfer.
+#[derive(Serialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Transfer {
     /// The path that moved most bytes.
@@ -45,27 +45,22 @@ impl NotTaken {
 }
 
 impl Transfer {
-    /// Adds what one call reports. The first call, which moves most, names the path.
-    pub fn add(&mut self, report: TransferReport) {
-        if self.path.is_empty() {
-            self.path = path_name(report.path);
-            self.direct = report.direct;
-        }
-        self.direct_bytes += report.directBytes;
-        self.buffered_bytes += report.bufferedBytes;
-        self.allocate_nanos += report.allocateNanos;
-        self.move_nanos += report.moveNanos;
-        for not_taken in report.notTaken {
-            let line = NotTaken {
-                path: path_name(not_taken.path),
-                direct: not_taken.direct,
-                reason: reason_name(not_taken.reason),
-                detail: not_taken.detail,
-            };
-            let same = |other: &NotTaken| (other.path, other.direct) == (line.path, line.direct);
-            if !self.not_taken.iter().any(same) {
-                self.not_taken.push(line);
-            }
+    /// What a call reports.
+    pub fn of(report: TransferReport) -> Self {
+        let not_taken = report.notTaken.into_iter().map(|not_taken| NotTaken {
+            path: path_name(not_taken.path),
+            direct: not_taken.direct,
+            reason: reason_name(not_taken.reason),
+            detail: not_taken.detail,
+        });
+        Self {
+            path: path_name(report.path),
+            direct: report.direct,
+            not_taken: not_taken.collect(),
+            direct_bytes: report.directBytes,
+            buffered_bytes: report.bufferedBytes,
+            allocate_nanos: report.allocateNanos,
+            move_nanos: report.moveNanos,
         }
     }
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A progress bar on standard error, shown on a terminal only.
+//! The progress of a load on standard error, shown on a terminal only.
 
 use std::io::{IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const WIDTH: usize = 40;
 
-/// How often the bar is redrawn while this thread waits for the load.
+/// How often the progress is drawn.
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// Shows the progress of a transfer on standard error.
@@ -18,33 +18,33 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Makes a bar for `total_bytes`; it prints nothing if standard error is not a terminal.
+    /// The progress of `total_bytes`; it prints nothing if standard error is not a terminal.
     pub fn new(total_bytes: u64) -> Self {
         Self { total_bytes, on_terminal: std::io::stderr().is_terminal() }
     }
 
-    /// Whether the bar is visible.
-    pub fn is_shown(&self) -> bool {
-        self.on_terminal
-    }
-
-    /// Draws the bar.
-    pub fn show(&self, done_bytes: u64) {
-        if self.on_terminal {
-            eprint!("\r{}", bar(done_bytes, self.total_bytes));
-            let _ = std::io::stderr().flush();
+    /// Calls `load` and meanwhile shows how far it is: by the bytes that the kernel counts for this
+    /// process, or, if another process reads the file, only for how long it runs.
+    pub fn watch<T>(&self, reader: Reader, load: impl FnOnce() -> T) -> T {
+        if !self.on_terminal {
+            return load();
         }
-    }
-
-    /// Calls `load`, which reads files in this process, and moves the bar by the bytes that the
-    /// kernel counts for this process meanwhile.
-    pub fn watch_own_reads<T>(&self, load: impl FnOnce() -> T) -> T {
-        let Some(before) = own_read_bytes().filter(|_| self.on_terminal) else { return load() };
+        let (begin, before) = (Instant::now(), own_read_bytes());
+        let text = move || match (reader, before, own_read_bytes()) {
+            (Reader::ThisProcess, Some(before), Some(now)) => {
+                bar(now.saturating_sub(before), self.total_bytes)
+            }
+            _ => running(begin.elapsed(), self.total_bytes),
+        };
         thread::scope(|scope| {
             let (ended, end) = mpsc::channel::<()>();
             scope.spawn(move || {
-                while end.recv_timeout(REDRAW) == Err(RecvTimeoutError::Timeout) {
-                    self.show(own_read_bytes().map_or(0, |now| now.saturating_sub(before)));
+                loop {
+                    eprint!("\r{}", text());
+                    let _ = std::io::stderr().flush();
+                    if end.recv_timeout(REDRAW) != Err(RecvTimeoutError::Timeout) {
+                        break;
+                    }
                 }
             });
             let result = load();
@@ -52,6 +52,15 @@ impl Progress {
             result
         })
     }
+}
+
+/// Who reads the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The service, embedded in this process.
+    ThisProcess,
+    /// The service in a process of its own.
+    Another,
 }
 
 /// Bytes that this process has read by read(2) and similar calls, see `rchar` in proc_pid_io(5).
@@ -67,6 +76,11 @@ impl Drop for Progress {
             eprint!("\r{:width$}\r", "", width = WIDTH + 30);
         }
     }
+}
+
+fn running(elapsed: Duration, total_bytes: u64) -> String {
+    let mib = total_bytes as f64 / f64::from(1 << 20);
+    format!("loading {mib:.1} MiB, {:.1} s", elapsed.as_secs_f64())
 }
 
 fn bar(done_bytes: u64, total_bytes: u64) -> String {
@@ -86,8 +100,18 @@ mod tests {
         let before = own_read_bytes().unwrap();
         let size_bytes = std::fs::read("/proc/self/exe").unwrap().len() as u64;
         assert!(own_read_bytes().unwrap() - before >= size_bytes);
-        let progress = Progress { total_bytes: 10, on_terminal: true };
-        assert_eq!(progress.watch_own_reads(|| 7), 7);
+        for on_terminal in [false, true] {
+            let progress = Progress { total_bytes: 10, on_terminal };
+            for reader in [Reader::ThisProcess, Reader::Another] {
+                assert_eq!(progress.watch(reader, || 7), 7);
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_count_the_time_is_shown() {
+        let text = running(Duration::from_millis(2345), 100 << 20);
+        assert_eq!(text, "loading 100.0 MiB, 2.3 s");
     }
 
     #[test]

@@ -41,8 +41,7 @@ pub fn run(service: &ServiceArgs, args: &SaveArgs) -> anyhow::Result<()> {
     let spec = SaveSpec::from_buffer(buffer::fd(&loaded.buffer)?)?.file(&target)?.segment(segment);
     let saved = connection.loader.save(spec).with_context(|| format!("{shown}"))?;
     target.sync_all().with_context(|| format!("{shown}: fsync"))?;
-    let mut save = Transfer::default();
-    save.add(saved.report);
+    let mut save = Transfer::of(saved.report);
     save.explain(&connection.loader, &loaded.buffer.heap)?;
 
     let output = Output {

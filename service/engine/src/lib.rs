@@ -56,6 +56,6 @@ pub use file::fs_verity::{Algorithm, Digest};
 pub use heap::{Heap, HeapKind};
 pub use io_path::{Detail, Direction, IoPath, NotTaken, PathName, Reason, Refusal, Support};
 pub use operation::{Fault, Operation};
-pub use pool::{PoolConfig, PoolStats};
+pub use pool::{PoolConfig, PoolStats, PressureWatch};
 pub use prepare::{PreparedLoad, PreparedSave};
 pub use transfer::Report;

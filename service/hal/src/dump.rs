@@ -4,7 +4,7 @@
 
 use std::io::{Result, Write};
 
-use dmabuf_engine::{Engine, PoolStats};
+use dmabuf_engine::{errno_text, Engine, PoolStats, PressureWatch};
 
 use crate::calls::CallStats;
 use crate::process_usage::ProcessUsage;
@@ -38,8 +38,18 @@ fn write_calls(calls: CallStats, writer: &mut dyn Write) -> Result<()> {
 
 fn write_pool(stats: &PoolStats, writer: &mut dyn Write) -> Result<()> {
     // Names every field, so that a new one that is not written does not compile.
-    let PoolStats { hits, misses, reclaimed, made, freed, zeroed_bytes, free, free_bytes, in_use } =
-        stats;
+    let PoolStats {
+        hits,
+        misses,
+        reclaimed,
+        made,
+        freed,
+        zeroed_bytes,
+        free,
+        free_bytes,
+        in_use,
+        pressure,
+    } = stats;
     writeln!(writer, "pool: on")?;
     writeln!(writer, "  free buffers: {free}, {free_bytes} bytes")?;
     writeln!(writer, "  buffers in use by clients: {in_use}")?;
@@ -48,7 +58,14 @@ fn write_pool(stats: &PoolStats, writer: &mut dyn Write) -> Result<()> {
     writeln!(writer, "  buffers reclaimed from clients: {reclaimed}")?;
     writeln!(writer, "  buffers made ahead of requests: {made}")?;
     writeln!(writer, "  buffers freed: {freed}")?;
-    writeln!(writer, "  zeroed off the request path: {zeroed_bytes} bytes")
+    writeln!(writer, "  zeroed off the request path: {zeroed_bytes} bytes")?;
+    match pressure {
+        PressureWatch::Starting => writeln!(writer, "  memory pressure: not watched yet"),
+        PressureWatch::Watched => writeln!(writer, "  memory pressure: watched"),
+        PressureWatch::NotWatched(errno) => {
+            writeln!(writer, "  memory pressure: not watched: {}", errno_text(*errno))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -67,6 +84,7 @@ mod tests {
             free: 7,
             free_bytes: 8,
             in_use: 9,
+            pressure: PressureWatch::NotWatched(dmabuf_engine::Errno::ACCESS),
         };
         let mut text = Vec::new();
         write_pool(&stats, &mut text).unwrap();
@@ -80,6 +98,7 @@ pool: on
   buffers made ahead of requests: 4
   buffers freed: 5
   zeroed off the request path: 6 bytes
+  memory pressure: not watched: errno=13 (Permission denied)
 ";
         assert_eq!(String::from_utf8(text).unwrap(), expected);
     }

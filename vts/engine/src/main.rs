@@ -10,6 +10,7 @@
 #![allow(non_snake_case)]
 
 mod changing_files;
+mod errors;
 mod fences;
 mod file_kinds;
 mod kind_files;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     arguments.test_threads = arguments.test_threads.or(Some(1));
     let trials = [
         changing_files::trials(),
+        errors::trials(),
         fences::trials(),
         file_kinds::trials(),
         memory::trials(),

@@ -2,6 +2,7 @@
 //! Tests that fds of the wrong kind or access mode are refused.
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use anyhow::{ensure, Context, Result};
@@ -26,6 +27,7 @@ use crate::client::{expect_refusal, expect_refusal_or_block, sized_buffer, Clien
 
 pub const TESTS: &[NamedTest] = &[
     ("sources_must_be_regular_files", sources_must_be_regular_files),
+    ("files_without_storage_are_refused", files_without_storage_are_refused),
     ("a_write_only_source_is_refused", a_write_only_source_is_refused),
     ("a_path_only_source_is_refused", a_path_only_source_is_refused),
     ("a_dma_buf_as_source_is_refused", a_dma_buf_as_source_is_refused),
@@ -79,6 +81,31 @@ fn sources_must_be_regular_files(client: &Client) -> Result<()> {
         let refused = load(client, source)?;
         let code = LoaderError::UNSUPPORTED_FILE;
         expect_refusal_or_block(refused, code, &expected, Some(denied))?;
+    }
+    Ok(())
+}
+
+/// By their mode they are regular files.
+fn files_without_storage_are_refused(client: &Client) -> Result<()> {
+    for (path, denied) in [
+        ("/proc/self/status", "dev=\"proc\""),
+        ("/proc/self/ns/mnt", "dev=\"nsfs\""),
+        ("/sys/fs/cgroup/cgroup.procs", "dev=\"cgroup"),
+        ("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "dev=\"sysfs\""),
+    ] {
+        let source = match File::open(path) {
+            Ok(source) => source,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                println!("EXPECT-AVC: {denied}");
+                continue;
+            }
+            // The kernel or the device lacks it.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).context(path),
+        };
+        let code = LoaderError::UNSUPPORTED_FILE;
+        expect_refusal_or_block(load(client, &source)?, code, "files[0]: is ", Some(denied))
+            .context(path)?;
     }
     Ok(())
 }

@@ -36,6 +36,7 @@ use shared::Shared;
 
 pub(crate) use alloc_request::AllocRequest;
 pub use config::PoolConfig;
+pub use pressure::PressureWatch;
 pub use stats::PoolStats;
 
 /// The pool and its thread, which ends when this is dropped.

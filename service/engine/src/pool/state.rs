@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::alloc_request::{AllocRequest, Key};
 use super::buffers::{Content, Free, InUse};
+use super::pressure::PressureWatch;
 use super::stats::PoolStats;
 use crate::context::ClientId;
 
@@ -24,6 +25,7 @@ pub(super) struct State {
     /// When the pool's thread looks again; `None` where it waits for a buffer to be tracked.
     pub(super) next_look: Option<Instant>,
     pub(super) stopping: bool,
+    pub(super) pressure: PressureWatch,
     counted: PoolStats,
 }
 
@@ -167,6 +169,7 @@ impl State {
             free: self.free.len() as u64,
             free_bytes: self.free_bytes(),
             in_use: self.in_use.len() as u64,
+            pressure: self.pressure,
             ..self.counted
         }
     }

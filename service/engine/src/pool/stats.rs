@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the pool has and has done, in numbers.
 
+use super::pressure::PressureWatch;
+
 /// What a pool has and has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolStats {
@@ -23,4 +25,6 @@ pub struct PoolStats {
     pub free_bytes: u64,
     /// Buffers that clients have and that may come back.
     pub in_use: u64,
+    /// Whether the pool sees memory pressure, which makes it free its buffers.
+    pub pressure: PressureWatch,
 }

@@ -8,7 +8,7 @@ use dmabuf_uapi::dma_buf::CpuAccess;
 
 use super::alloc_request::Key;
 use super::buffers::{Content, Free, InUse};
-use super::pressure::MemoryPressure;
+use super::pressure::{MemoryPressure, PressureWatch};
 use super::shared::Shared;
 use super::state::State;
 use crate::buffer::{BufferName, CpuView, RetainedBuffer};
@@ -28,7 +28,11 @@ const NAME: &str = "dmabuf-loader-pool";
 
 /// Works until the pool is dropped.
 pub(super) fn run(shared: &Shared) {
-    let pressure = MemoryPressure::watch();
+    let mut pressure = MemoryPressure::watch();
+    shared.state().pressure = match &pressure {
+        Ok(_) => PressureWatch::Watched,
+        Err(errno) => PressureWatch::NotWatched(*errno),
+    };
     let mut wait = SHORTEST_WAIT;
     let mut look_at = None;
     while let Some(woken) = sleep_until(shared, look_at) {
@@ -41,7 +45,7 @@ pub(super) fn run(shared: &Shared) {
             continue;
         }
         let is_idle = is_idle(shared);
-        if is_idle || pressure.as_ref().is_some_and(MemoryPressure::is_high) {
+        if is_idle || pressure.as_mut().is_ok_and(MemoryPressure::is_high) {
             shrink(shared, is_idle);
         }
         let doubled = (wait * 2).min(LONGEST_WAIT);

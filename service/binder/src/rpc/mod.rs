@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The same interfaces over a unix socket, for machines without a binder driver. Fds pass in both
 //! directions.
+//!
+//! rsbinder's server serves the connections; which it gets, and how much each may send, is decided
+//! here ([`Limits`]).
+
+mod accept;
+mod limits;
+mod private_socket;
+mod transport;
 
 use std::path::Path;
 
 use rsbinder::rpc::FileDescriptorTransportMode as FdMode;
-use rsbinder::{Client, Endpoint, FromIBinder, SIBinder, ServerGuard, StatusCode, Strong, Uri};
+use rsbinder::{Client, Endpoint, FromIBinder, SIBinder, StatusCode, Strong, Uri};
 
-/// A server on a unix socket. Dropping it ends its sessions and stops it.
-#[must_use = "the server stops when this is dropped"]
-pub struct UnixServer {
-    _guard: ServerGuard,
-}
+pub use accept::UnixServer;
+pub use limits::Limits;
 
 fn uri(socket: &Path) -> std::result::Result<Uri, StatusCode> {
     let socket = socket.to_str().ok_or(StatusCode::BadValue)?;
@@ -21,28 +26,27 @@ fn uri(socket: &Path) -> std::result::Result<Uri, StatusCode> {
     })
 }
 
-/// Serves one service by name on a socket at an absolute path, which must not exist.
+/// Serves one service by name on a socket at a path, which must not exist.
 ///
-/// Every process that may connect to the socket may call the service: restrict the mode of its
-/// directory.
+/// The socket has mode 0600, whatever the umask of the process: only processes of the same user,
+/// and root, may connect to it and call the service.
 ///
 /// # Errors
-/// `BadValue` if the path is not absolute UTF-8; else the error of binding the socket.
+/// The error of binding the socket.
 pub fn serve_unix(
     socket: &Path,
     name: &str,
     service: SIBinder,
+    limits: Limits,
 ) -> std::result::Result<UnixServer, StatusCode> {
-    let server = rsbinder::serve(uri(socket)?)?
-        .with(|options| options.fd_modes = Some(vec![FdMode::None, FdMode::Unix]))
-        .add(name, service)?;
-    Ok(UnixServer { _guard: server.spawn()? })
+    UnixServer::start(socket, name, service, limits)
 }
 
-/// Connects to a service that [`serve_unix`] serves.
+/// Connects to a service that [`serve_unix`] serves, at an absolute path.
 ///
 /// # Errors
-/// `NameNotFound` for another name, `BadType` for another interface; else the error of connecting.
+/// `NameNotFound` for another name, `BadType` for another interface; `DeadObject` if the server has
+/// as many connections as it serves; else the error of connecting.
 pub fn connect_unix<T: FromIBinder + ?Sized>(
     socket: &Path,
     name: &str,
