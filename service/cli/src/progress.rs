@@ -38,13 +38,11 @@ impl Progress {
         };
         thread::scope(|scope| {
             let (ended, end) = mpsc::channel::<()>();
-            scope.spawn(move || {
-                loop {
-                    eprint!("\r{}", text());
-                    let _ = std::io::stderr().flush();
-                    if end.recv_timeout(REDRAW) != Err(RecvTimeoutError::Timeout) {
-                        break;
-                    }
+            scope.spawn(move || loop {
+                eprint!("\r{}", text());
+                let _ = std::io::stderr().flush();
+                if end.recv_timeout(REDRAW) != Err(RecvTimeoutError::Timeout) {
+                    break;
                 }
             });
             let result = load();

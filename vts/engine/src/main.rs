@@ -11,6 +11,7 @@
 
 mod changing_files;
 mod errors;
+mod fd_kinds;
 mod fences;
 mod file_kinds;
 mod kind_files;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let trials = [
         changing_files::trials(),
         errors::trials(),
+        fd_kinds::trials(),
         fences::trials(),
         file_kinds::trials(),
         memory::trials(),

@@ -16,8 +16,11 @@ mod digest;
 mod dump;
 mod environment;
 mod fast_path;
-mod fences;
 mod heaps;
+mod hostile_fds;
+mod hostile_fences;
+mod hostile_files;
+mod hostile_memory;
 mod huge_pages;
 mod leaks;
 mod load;
@@ -25,6 +28,7 @@ mod paths;
 mod policy;
 mod save;
 mod scatter;
+mod service_state;
 mod verity;
 mod wrong_fds;
 
@@ -57,7 +61,7 @@ fn main() -> ExitCode {
 
 /// The tests of one instance.
 fn trials(instance: &str) -> Vec<Trial> {
-    let topics: [(&str, &[client::NamedTest]); 17] = [
+    let topics: [(&str, &[client::NamedTest]); 21] = [
         ("environment", environment::TESTS),
         ("heaps", heaps::TESTS),
         ("allocation", allocation::TESTS),
@@ -72,8 +76,12 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("verity", verity::TESTS),
         ("arguments", arguments::TESTS),
         ("wrong_fds", wrong_fds::TESTS),
-        ("fences", fences::TESTS),
+        ("hostile_fds", hostile_fds::TESTS),
+        ("hostile_fences", hostile_fences::TESTS),
+        ("hostile_files", hostile_files::TESTS),
+        ("hostile_memory", hostile_memory::TESTS),
         ("leaks", leaks::TESTS),
+        ("service_state", service_state::TESTS),
         ("dump", dump::TESTS),
     ];
     topics

@@ -15,6 +15,7 @@ pub mod cpu_clock;
 pub mod dma_heap;
 pub mod drm_prime;
 pub mod f2fs;
+pub mod fd_kinds;
 pub mod fiemap;
 pub mod fs_verity;
 pub mod fscrypt;

@@ -87,9 +87,10 @@ pub fn hal_test_as_shell(filter: Option<&str>) -> PlannedStep {
     PlannedStep::new(step, Format::Libtest)
 }
 
-/// The tests of the HAL that need root, as VTS runs all of them on a phone: only root makes fences.
+/// The tests of hostile requests, as root, as whom VTS runs all tests on a phone: only root makes
+/// fences.
 pub fn hal_test_as_root(filter: Option<&str>) -> PlannedStep {
-    let command = test_command(HAL_TEST, Some(filter.unwrap_or("fences::")));
+    let command = test_command(HAL_TEST, Some(filter.unwrap_or("hostile")));
     let step =
         Step::root(format!("{HAL_TEST} as su"), command, 300).with_env("DMABUF_TEST_DIR", PUSH_DIR);
     PlannedStep::new(step, Format::Libtest)
