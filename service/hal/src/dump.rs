@@ -23,11 +23,12 @@ pub fn write(engine: &Engine, calls: CallStats, writer: &mut dyn Write) -> Resul
 }
 
 fn write_process(usage: ProcessUsage, writer: &mut dyn Write) -> Result<()> {
-    let ProcessUsage { pid, fds, threads, anonymous_kib } = usage;
+    let ProcessUsage { pid, fds, threads, anonymous_kib, oom_score_adj } = usage;
     writeln!(writer, "process: {pid}")?;
     writeln!(writer, "  fds: {fds}")?;
     writeln!(writer, "  threads: {threads}")?;
-    writeln!(writer, "  anonymous memory: {anonymous_kib} KiB")
+    writeln!(writer, "  anonymous memory: {anonymous_kib} KiB")?;
+    writeln!(writer, "  oom_score_adj: {oom_score_adj}")
 }
 
 fn write_calls(calls: CallStats, writer: &mut dyn Write) -> Result<()> {

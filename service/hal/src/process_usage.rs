@@ -15,6 +15,8 @@ pub struct ProcessUsage {
     pub threads: u64,
     /// Memory in pages that only this process has, in KiB; buffers are not part of it.
     pub anonymous_kib: u64,
+    /// As init has set it; -1000 keeps the OOM killer away.
+    pub oom_score_adj: i32,
 }
 
 impl ProcessUsage {
@@ -33,8 +35,13 @@ impl ProcessUsage {
         };
         // One fd is that of the directory itself.
         let fds = std::fs::read_dir("/proc/self/fd")?.count() as u64 - 1;
+        let oom_score_adj = std::fs::read_to_string("/proc/self/oom_score_adj")?;
+        let oom_score_adj = oom_score_adj
+            .trim()
+            .parse()
+            .map_err(|_| Error::new(ErrorKind::InvalidData, "no number in oom_score_adj"))?;
         let (threads, anonymous_kib) = (figure("Threads:")?, figure("RssAnon:")?);
-        Ok(Self { pid: std::process::id(), fds, threads, anonymous_kib })
+        Ok(Self { pid: std::process::id(), fds, threads, anonymous_kib, oom_score_adj })
     }
 }
 

@@ -18,8 +18,10 @@ use crate::{
     wrong_fds,
 };
 
-pub const TESTS: &[NamedTest] =
-    &[("hostile_requests_leave_the_service_as_it_was", hostile_requests_leave_it_as_it_was)];
+pub const TESTS: &[NamedTest] = &[
+    ("the_kernel_takes_the_client_first", the_kernel_takes_the_client_first),
+    ("hostile_requests_leave_the_service_as_it_was", hostile_requests_leave_it_as_it_was),
+];
 
 /// What a hostile client may send.
 const HOSTILE: [&[NamedTest]; 8] = [
@@ -51,17 +53,11 @@ impl ServiceState {
     /// Asks the service; skips the test where its dump does not tell.
     pub fn of(client: &Client) -> Result<Self> {
         let text = dumped(client)?;
-        let figure = |key: &str| -> Result<u64> {
-            let line = text.lines().find_map(|line| line.trim_start().strip_prefix(key));
-            let number = line.and_then(|line| line.split_ascii_whitespace().next());
-            let number = number.ok_or_else(|| skip(format!("the dump has no {key:?}: {text}")))?;
-            number.parse().with_context(|| format!("{key} {number}"))
-        };
         Ok(Self {
-            pid: figure("process:")?,
-            fds: figure("fds:")?,
-            threads: figure("threads:")?,
-            anonymous_kib: figure("anonymous memory:")?,
+            pid: figure(&text, "process:")?,
+            fds: figure(&text, "fds:")?,
+            threads: figure(&text, "threads:")?,
+            anonymous_kib: figure(&text, "anonymous memory:")?,
         })
     }
 
@@ -77,6 +73,22 @@ impl ServiceState {
             && now.threads <= self.threads
             && now.anonymous_kib <= self.anonymous_kib + MAX_GROWTH_KIB
     }
+}
+
+/// A number of the dump; skips the test where there is none of that name.
+fn figure<N: std::str::FromStr>(dump: &str, name: &str) -> Result<N> {
+    let line = dump.lines().find_map(|line| line.trim_start().strip_prefix(name));
+    let number = line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok());
+    number.ok_or_else(|| skip(format!("the dump has no {name:?}: {dump}")))
+}
+
+/// The OOM killer takes the process with the most memory, by a score that this is added to. Buffers
+/// count for nobody.
+fn the_kernel_takes_the_client_first(client: &Client) -> Result<()> {
+    let service: i32 = figure(&dumped(client)?, "oom_score_adj:")?;
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj")?.trim().parse::<i32>()?;
+    ensure!(service <= own, "the service has {service}, its client {own}");
+    Ok(())
 }
 
 /// Keeps every thread of the service busy, so that it has started all that it ever will, and waits
