@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use dmabuf_uapi::dma_buf::CpuAccess;
+use dmabuf_uapi::interruption::prepare_process;
 use dmabuf_uapi::page_size_bytes;
 
 use crate::allocator::Allocator;
@@ -81,8 +82,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the heaps and tries every path on each.
+    /// Opens the heaps and tries every path on each. Gives SIGURG a handler that does nothing, if the
+    /// process has none: it ends calls that wait in the kernel for a client's fence.
     pub fn new(config: EngineConfig) -> Self {
+        if let Err(errno) = prepare_process() {
+            log::warn!("a client can hold a thread by fences: {errno}");
+        }
         let heaps = Heaps::discover(config.max_buffer_bytes, config.allow_memfd);
         let threads = Threads::new(config.max_helper_threads);
         let resources = IoResources { threads, bounce_memory: BounceMemory::default() };

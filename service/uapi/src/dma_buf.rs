@@ -44,12 +44,10 @@ const DMA_BUF_IOCTL_SYNC: rustix::ioctl::Opcode = opcode::write::<DmaBufSync>(b'
 const DMA_BUF_SET_NAME_B: rustix::ioctl::Opcode = opcode::write::<u64>(b'b', 1);
 
 fn sync(buffer: BorrowedFd<'_>, flags: u64) -> Result<()> {
-    retry_on_intr(|| {
-        let arg = DmaBufSync { flags };
-        // SAFETY: the opcode is DMA_BUF_IOCTL_SYNC, which reads one `struct dma_buf_sync` and
-        // writes nothing back.
-        unsafe { ioctl(buffer, Setter::<DMA_BUF_IOCTL_SYNC, _>::new(arg)) }
-    })
+    let arg = DmaBufSync { flags };
+    // SAFETY: the opcode is DMA_BUF_IOCTL_SYNC, which reads one `struct dma_buf_sync` and writes
+    // nothing back.
+    unsafe { ioctl(buffer, Setter::<DMA_BUF_IOCTL_SYNC, _>::new(arg)) }
 }
 
 /// A bracket of CPU access: `DMA_BUF_SYNC_START` when made, `DMA_BUF_SYNC_END` when ended or
@@ -71,6 +69,14 @@ impl<'fd> CpuAccessGuard<'fd> {
     /// - `NOTTY`: the fd is not a dma-buf.
     /// - Those of the exporter.
     pub fn begin(buffer: BorrowedFd<'fd>, access: CpuAccess) -> Result<Self> {
+        retry_on_intr(|| Self::begin_unless_interrupted(buffer, access))
+    }
+
+    /// As [`CpuAccessGuard::begin`], but ends when a signal interrupts the wait.
+    ///
+    /// # Errors
+    /// As for [`CpuAccessGuard::begin`], and `INTR`.
+    pub fn begin_unless_interrupted(buffer: BorrowedFd<'fd>, access: CpuAccess) -> Result<Self> {
         sync(buffer, access.bits())?;
         Ok(Self { buffer, access, ended: false })
     }
@@ -81,7 +87,11 @@ impl<'fd> CpuAccessGuard<'fd> {
     /// Those of the exporter's cache maintenance.
     pub fn end(mut self) -> Result<()> {
         self.ended = true;
-        sync(self.buffer, self.access.bits() | SYNC_END)
+        self.sync_end()
+    }
+
+    fn sync_end(&self) -> Result<()> {
+        retry_on_intr(|| sync(self.buffer, self.access.bits() | SYNC_END))
     }
 }
 
@@ -89,7 +99,7 @@ impl Drop for CpuAccessGuard<'_> {
     fn drop(&mut self) {
         if !self.ended {
             // Nobody is left to hear of a failure here; callers that must know call `end`.
-            let _ = sync(self.buffer, self.access.bits() | SYNC_END);
+            let _ = self.sync_end();
         }
     }
 }

@@ -46,6 +46,8 @@ pub fn trials() -> Vec<Trial> {
         }
         let cancelled = format!("cancelling_ends_the_wait_for_a_fence/{heap}");
         trials.push(trial("fences", &cancelled, move || cancelled_wait(heap)));
+        let racing = format!("a_fence_that_comes_late_is_not_waited_for/{heap}");
+        trials.push(trial("fences", &racing, move || racing_fences(heap)));
         let pool = format!("the_pool_drops_a_fenced_buffer/{heap}");
         trials.push(trial("fences", &pool, move || pool_drops(heap)));
         let small = format!("the_pool_lends_no_small_fenced_buffer/{heap}");
@@ -163,6 +165,47 @@ fn cancelled_wait(heap: &str) -> Result<()> {
     let took = begin.elapsed();
     ensure!(ended == Err(EngineError::Cancelled), "{ended:?}");
     ensure!(took < Duration::from_millis(900), "cancelled after {took:?}");
+    Ok(())
+}
+
+/// The client makes and signals fences one after the other and leaves the last one as it is: it may
+/// come after the engine has waited, and before the call that waits in the kernel.
+fn racing_fences(heap: &str) -> Result<()> {
+    const ROUNDS: u32 = 12;
+    let files = Files::new()?;
+    let file = files.patterned("f", 44, SIZE_BYTES)?;
+    let engine = engine(PoolConfig::OFF);
+    let mut busy = 0;
+    for round in 0..ROUNDS {
+        let policy = POLICIES[round as usize % POLICIES.len()].1;
+        let buffer = allocate(&engine, CLIENT, &new_buffer(heap, SIZE_BYTES))?;
+        let timeline = fence(&buffer, CpuAccess::WRITE)?;
+        let request = load_into(&buffer.fd, &file, policy)?;
+        let begin = Instant::now();
+        let (raced, ended) = std::thread::scope(|scope| {
+            let race = scope.spawn(|| -> Result<()> {
+                let mut value = 1;
+                while begin.elapsed() < Duration::from_micros(3000 + 517 * u64::from(round)) {
+                    timeline.advance(1)?;
+                    value += 1;
+                    let next = timeline.create_fence(value)?;
+                    sync_file::import(&buffer.fd, next, CpuAccess::WRITE)?;
+                }
+                Ok(())
+            });
+            let ended = engine.load(request, &Context::new(CLIENT)).map(drop);
+            (race.join().expect("a client does not panic"), ended)
+        });
+        raced?;
+        let took = begin.elapsed();
+        ensure!(took < 2 * BOUND, "round {round}: {ended:?} after {took:?}");
+        match ended {
+            Ok(()) | Err(EngineError::PathUnavailable { .. }) => {}
+            Err(EngineError::Busy) => busy += 1,
+            other => anyhow::bail!("round {round}: {other:?}"),
+        }
+    }
+    println!("INFO: {busy} of {ROUNDS} loads were refused");
     Ok(())
 }
 

@@ -15,10 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
+use dmabuf_uapi::interruption::Interruption;
 use dmabuf_uapi::mapped_range::MappedRange;
 use dmabuf_uapi::Errno;
 
-use super::fences::wait_for_devices;
+use super::fences::{limit_in_kernel, wait_for_devices, MAX_INTERRUPTED};
 use super::view::{BufferKind, BufferView};
 use crate::context::Context;
 use crate::error::{EngineError, Result};
@@ -80,13 +81,30 @@ impl<'a> CpuView<'a> {
         }
         let mut bracket = self.bracket.lock().unwrap_or_else(PoisonError::into_inner);
         if bracket.is_none() {
-            self.wait_for_devices()?;
-            let begun = CpuAccessGuard::begin(self.view.fd, self.access)
-                .map_err(|errno| EngineError::io(Operation::BeginCpuAccess, errno))?;
-            *bracket = Some(begun);
+            *bracket = Some(self.begin_bracket()?);
             self.has_just_waited.store(true, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    fn begin_bracket(&self) -> Result<CpuAccessGuard<'a>> {
+        for _ in 0..=MAX_INTERRUPTED {
+            self.wait_for_devices()?;
+            let limit = self.limit_in_kernel();
+            match CpuAccessGuard::begin_unless_interrupted(self.view.fd, self.access) {
+                Err(Errno::INTR) => drop(limit),
+                begun => {
+                    return begun.map_err(|errno| EngineError::io(Operation::BeginCpuAccess, errno))
+                }
+            }
+        }
+        Err(EngineError::Busy)
+    }
+
+    /// Limits how long the next call to the kernel waits for devices: see
+    /// [`CpuView::wait_for_devices`].
+    pub(crate) fn limit_in_kernel(&self) -> Option<Interruption> {
+        self.shared_with_client.and_then(|_| limit_in_kernel())
     }
 
     /// Ends the bracket, with the exporter's verdict.

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Waiting, for a limited time, for the devices that use a buffer: for the fences in it.
+//!
+//! A client can put a new fence into its buffer between the wait and the call that would wait for it
+//! in the kernel. Only a signal ends that call, and nothing simpler: it has no time limit, and no
+//! thread may be lost to it.
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use dmabuf_uapi::dma_buf::{wait_for_fences, CpuAccess};
+use dmabuf_uapi::interruption::Interruption;
 
 use crate::context::Context;
 use crate::error::{EngineError, Result};
@@ -16,6 +21,18 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A cancelled request waits on for so long at most.
 const SLICE: Duration = Duration::from_millis(20);
+
+/// How long a call may wait in the kernel for fences that came after the wait here.
+const LIMIT_IN_KERNEL: Duration = Duration::from_millis(250);
+
+/// How often such a call is repeated.
+pub(crate) const MAX_INTERRUPTED: u32 = 2;
+
+/// Limits the wait of a call that waits for fences; the call fails with `INTR` then. `None` where
+/// the process has no room for another timer.
+pub(super) fn limit_in_kernel() -> Option<Interruption> {
+    Interruption::after(LIMIT_IN_KERNEL).ok()
+}
 
 /// Waits until no device is in the way of this access to a client's buffer.
 ///

@@ -17,7 +17,7 @@ pub use backing::PageKind;
 pub(crate) use client::{check_client_mode, BufferUse};
 pub(crate) use cpu_access::CpuView;
 pub use exported::Buffer;
-pub(crate) use fences::is_unused_by_devices;
+pub(crate) use fences::{is_unused_by_devices, MAX_INTERRUPTED};
 pub(crate) use name::BufferName;
 pub(crate) use retained::RetainedBuffer;
 pub(crate) use view::{BufferKind, BufferView};
