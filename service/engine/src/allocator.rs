@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::admission::Admission;
 use crate::buffer::{Allocated, Buffer, BufferName, PageKind};
 use crate::capabilities::Capabilities;
 use crate::context::ClientId;
@@ -21,6 +22,7 @@ const DEFAULT_BUFFER_NAME: &str = "dmabuf-loader";
 pub(crate) struct Allocator {
     heaps: Arc<Heaps>,
     capabilities: Capabilities,
+    admission: Arc<Admission>,
     pool: Option<Pool>,
 }
 
@@ -48,8 +50,9 @@ impl Allocator {
     pub(crate) fn new(heaps: Heaps, pool: PoolConfig) -> Self {
         let capabilities = Capabilities::probe(&heaps);
         let heaps = Arc::new(heaps);
-        let pool = Pool::start(pool, Arc::clone(&heaps));
-        Self { heaps, capabilities, pool }
+        let admission = Arc::new(Admission::new());
+        let pool = Pool::start(pool, Arc::clone(&heaps), Arc::clone(&admission));
+        Self { heaps, capabilities, admission, pool }
     }
 
     pub(crate) fn heaps(&self) -> &Heaps {
@@ -68,8 +71,8 @@ impl Allocator {
     /// from the first heap that can hold it and has the memory.
     ///
     /// # Errors
-    /// [`EngineError::BadArgument`], [`EngineError::HeapUnknown`]; [`EngineError::NoMemory`] of the
-    /// last heap that was tried.
+    /// [`EngineError::BadArgument`], [`EngineError::HeapUnknown`]; those of
+    /// [`Admission::allocate`] for the last heap that was tried.
     pub(crate) fn allocate(&self, new: &NewBuffer, client: ClientId) -> Result<Buffer> {
         let named = NamedSize::new(new)?;
         let size_bytes = named.size_bytes;
@@ -139,7 +142,7 @@ impl Allocator {
     /// Allocates the first of the planned alternatives that has the memory, and says which it is.
     ///
     /// # Errors
-    /// [`EngineError::NoMemory`] of the last one.
+    /// Those of [`Admission::allocate`] for the last one.
     pub(crate) fn acquire(
         &self,
         alternatives: &[Alternative],
@@ -164,7 +167,10 @@ impl Allocator {
         purpose: Purpose,
     ) -> Result<Allocated> {
         let free = self.pool.as_ref().and_then(|pool| pool.take(heap, pages, request, name));
-        free.map_or_else(|| heap.allocate(request.size_bytes, pages, name, purpose), Ok)
+        free.map_or_else(
+            || self.admission.allocate(heap, request.size_bytes, pages, name, purpose),
+            Ok,
+        )
     }
 
     /// Ends the mapping of the buffer's memory, unless the pool is to have the buffer back.

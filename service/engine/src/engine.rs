@@ -4,10 +4,11 @@
 use std::time::Instant;
 
 use dmabuf_uapi::dma_buf::CpuAccess;
+use dmabuf_uapi::interruption::prepare_process;
 use dmabuf_uapi::page_size_bytes;
 
 use crate::allocator::Allocator;
-use crate::buffer::{Buffer, BufferView, CpuView};
+use crate::buffer::{Buffer, CpuView};
 use crate::capabilities::HeapPath;
 use crate::context::Context;
 use crate::error::Result;
@@ -81,8 +82,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the heaps and tries every path on each.
+    /// Opens the heaps and tries every path on each. Gives SIGURG a handler that does nothing, if the
+    /// process has none: it ends calls that wait in the kernel for a client's fence.
     pub fn new(config: EngineConfig) -> Self {
+        if let Err(errno) = prepare_process() {
+            log::warn!("a client can hold a thread by fences: {errno}");
+        }
         let heaps = Heaps::discover(config.max_buffer_bytes, config.allow_memfd);
         let threads = Threads::new(config.max_helper_threads);
         let resources = IoResources { threads, bounce_memory: BounceMemory::default() };
@@ -179,8 +184,9 @@ impl Engine {
                 let (allocated, chosen) = self.allocator.acquire(alternatives, named, request)?;
                 report.allocate = now.elapsed();
                 let steps = &alternatives[chosen].steps;
-                let (view, is_zero) = (allocated.view(), allocated.is_zero);
-                let loaded = self.fill(view, is_zero, steps, &prepared, context, &mut report)?;
+                let cpu = CpuView::new(allocated.view(), load_access(&prepared));
+                let is_zero = allocated.is_zero;
+                let loaded = self.fill(cpu, is_zero, steps, &prepared, context, &mut report)?;
                 let now = Instant::now();
                 let buffer = self.allocator.export(allocated, client);
                 report.export = now.elapsed();
@@ -188,8 +194,9 @@ impl Engine {
             }
             PreparedTarget::Existing { buffer, steps } => {
                 // What no segment fills stays as it is.
-                let view = buffer.view();
-                (None, self.fill(view, true, steps, &prepared, context, &mut report)?)
+                let access = load_access(&prepared);
+                let cpu = CpuView::of_client(buffer.view(), access, context);
+                (None, self.fill(cpu, true, steps, &prepared, context, &mut report)?)
             }
         };
         Ok(LoadOutcome { buffer, segment_bytes, report, sha256, verity: prepared.verity })
@@ -199,16 +206,13 @@ impl Engine {
     /// no segment fills is zeroed, unless the buffer is zero already or not the engine's.
     fn fill(
         &self,
-        buffer: BufferView<'_>,
+        cpu: CpuView<'_>,
         is_zero: bool,
         steps: &[Step],
         prepared: &PreparedLoad,
         context: &Context,
         report: &mut Report,
     ) -> Result<(Vec<u64>, Option<Sha256>)> {
-        let digest_reads =
-            if prepared.digests.wants_sha256() { CpuAccess::READ } else { CpuAccess::empty() };
-        let cpu = CpuView::new(buffer, CpuAccess::WRITE | digest_reads);
         let transfer = Transfer {
             direction: Direction::Load,
             policy: prepared.policy,
@@ -237,7 +241,7 @@ impl Engine {
     /// [`EngineError`]: crate::EngineError
     pub fn run_save(&self, prepared: PreparedSave, context: &Context) -> Result<SaveOutcome> {
         context.check()?;
-        let cpu = CpuView::new(prepared.buffer.view(), CpuAccess::READ);
+        let cpu = CpuView::of_client(prepared.buffer.view(), CpuAccess::READ, context);
         let transfer = Transfer {
             direction: Direction::Save,
             policy: prepared.policy,
@@ -255,6 +259,13 @@ impl Engine {
         report.transfer = begin.elapsed();
         Ok(SaveOutcome { segment_bytes, report })
     }
+}
+
+/// What the CPU may have to do to the buffer of a load.
+fn load_access(prepared: &PreparedLoad) -> CpuAccess {
+    let digest_reads =
+        if prepared.digests.wants_sha256() { CpuAccess::READ } else { CpuAccess::empty() };
+    CpuAccess::WRITE | digest_reads
 }
 
 /// Zeroes what no segment has filled.

@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use tempfile::TempDir;
 
 use super::*;
-use crate::buffer::BufferKind;
+use crate::buffer::{BufferKind, BufferView};
 use crate::context::{CancelToken, ClientId, Progress, ProgressSink};
 use crate::error::{Argument, EngineError};
 use crate::io_path::PathName;

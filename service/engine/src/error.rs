@@ -121,6 +121,23 @@ pub enum EngineError {
         /// What the kernel answered.
         errno: Errno,
     },
+    /// The machine would have too little memory left. Nothing was allocated.
+    #[error(
+        "heap {heap}: cannot allocate {size_bytes} bytes: {available_bytes} are available, of which \
+         {in_flight_bytes} are for other requests and {reserve_bytes} for the rest of the device"
+    )]
+    MemoryShort {
+        /// The heap.
+        heap: String,
+        /// The size asked for, in whole pages.
+        size_bytes: u64,
+        /// What the kernel could give without swapping.
+        available_bytes: u64,
+        /// What other requests are about to allocate.
+        in_flight_bytes: u64,
+        /// What stays for the rest of the device.
+        reserve_bytes: u64,
+    },
     /// A heap fails, though not for want of memory.
     #[error("heap {heap}: cannot allocate {size_bytes} bytes: {}", errno_text(*errno))]
     HeapFailed {

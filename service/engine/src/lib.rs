@@ -24,6 +24,7 @@
 #![deny(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod admission;
 mod allocator;
 mod buffer;
 mod capabilities;
@@ -33,6 +34,7 @@ mod error;
 mod file;
 mod heap;
 mod io_path;
+mod meminfo;
 mod operation;
 #[cfg(test)]
 mod panic_tests;

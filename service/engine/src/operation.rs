@@ -15,6 +15,8 @@ pub enum Operation {
     AllocateBounceMemory,
     /// Maps a buffer.
     MapBuffer,
+    /// Polls a buffer for its fences.
+    WaitForDevices,
     /// `DMA_BUF_SYNC_START`.
     BeginCpuAccess,
     /// `DMA_BUF_SYNC_END`.
@@ -47,10 +49,11 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AllocateBuffer,
         Self::AllocateBounceMemory,
         Self::MapBuffer,
+        Self::WaitForDevices,
         Self::BeginCpuAccess,
         Self::EndCpuAccess,
         Self::CopyIntoBuffer,
@@ -75,7 +78,7 @@ impl Operation {
         match self {
             Self::AllocateBuffer | Self::AllocateBounceMemory => allocate,
             Self::MapBuffer => map,
-            Self::BeginCpuAccess | Self::EndCpuAccess => sync,
+            Self::WaitForDevices | Self::BeginCpuAccess | Self::EndCpuAccess => sync,
             Self::CopyIntoBuffer
             | Self::CopyOutOfBuffer
             | Self::ZeroBuffer
@@ -93,6 +96,7 @@ impl fmt::Display for Operation {
             Self::AllocateBuffer => "allocate the buffer",
             Self::AllocateBounceMemory => "allocate a bounce buffer",
             Self::MapBuffer => "map the buffer",
+            Self::WaitForDevices => "wait for the devices that use the buffer",
             Self::BeginCpuAccess => "begin CPU access to the buffer",
             Self::EndCpuAccess => "end CPU access to the buffer",
             Self::CopyIntoBuffer => "copy into the buffer",

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The `dumpsys` text of the service: totals of the pool, nothing about single clients.
+//! The `dumpsys` text of the service: totals of the pool, of the calls and of the process, nothing
+//! about single clients.
 
 use std::io::{Result, Write};
 
 use dmabuf_engine::{errno_text, Engine, PoolStats, PressureWatch};
 
 use crate::calls::CallStats;
+use crate::process_usage::ProcessUsage;
 
 /// Writes the state and the counters of the engine and of the calls as text.
 ///
@@ -16,7 +18,17 @@ pub fn write(engine: &Engine, calls: CallStats, writer: &mut dyn Write) -> Resul
         None => writeln!(writer, "pool: off")?,
         Some(stats) => write_pool(&stats, writer)?,
     }
-    write_calls(calls, writer)
+    write_calls(calls, writer)?;
+    write_process(ProcessUsage::now()?, writer)
+}
+
+fn write_process(usage: ProcessUsage, writer: &mut dyn Write) -> Result<()> {
+    let ProcessUsage { pid, fds, threads, anonymous_kib, oom_score_adj } = usage;
+    writeln!(writer, "process: {pid}")?;
+    writeln!(writer, "  fds: {fds}")?;
+    writeln!(writer, "  threads: {threads}")?;
+    writeln!(writer, "  anonymous memory: {anonymous_kib} KiB")?;
+    writeln!(writer, "  oom_score_adj: {oom_score_adj}")
 }
 
 fn write_calls(calls: CallStats, writer: &mut dyn Write) -> Result<()> {

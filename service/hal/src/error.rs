@@ -119,7 +119,7 @@ fn code_of(error: &EngineError) -> LoaderError {
         EngineError::BadFd { .. } => LoaderError::BAD_FD,
         EngineError::UnsupportedFile { .. } => LoaderError::UNSUPPORTED_FILE,
         EngineError::HeapUnknown { .. } => LoaderError::HEAP_UNKNOWN,
-        EngineError::NoMemory { .. } => LoaderError::NO_MEMORY,
+        EngineError::NoMemory { .. } | EngineError::MemoryShort { .. } => LoaderError::NO_MEMORY,
         EngineError::Busy => LoaderError::BUSY,
         EngineError::HeapFailed { .. } | EngineError::Io { .. } | EngineError::Inspect { .. } => {
             code_of_fault(error.fault().unwrap_or(Fault::Kernel))
@@ -182,6 +182,7 @@ fn message_of(error: &EngineError, method: Method) -> String {
         }
         EngineError::HeapUnknown { .. }
         | EngineError::NoMemory { .. }
+        | EngineError::MemoryShort { .. }
         | EngineError::HeapFailed { .. }
         | EngineError::Panicked { .. }
         | EngineError::Busy

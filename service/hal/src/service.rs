@@ -125,6 +125,8 @@ mod tests {
         let without_pool = dumped(PoolConfig::OFF);
         assert!(without_pool.starts_with("pool: off\n"), "{without_pool}");
         assert!(without_pool.contains("\ncalls that panicked: 0\n"), "{without_pool}");
+        let process = format!("\nprocess: {}\n  fds: ", std::process::id());
+        assert!(without_pool.contains(&process), "{without_pool}");
         let with_pool = dumped(PoolConfig::of_bytes(1 << 20));
         assert!(with_pool.starts_with("pool: on\n  free buffers: 0, 0 bytes\n"), "{with_pool}");
     }

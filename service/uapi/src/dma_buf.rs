@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Calls on a dma-buf fd: CPU access brackets, name, size.
+//! Calls on a dma-buf fd: CPU access brackets, waiting for devices, name, size.
 //!
 //! Source: `include/uapi/linux/dma-buf.h` and `Documentation/driver-api/dma-buf.rst` of Linux 6.12.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use bitflags::bitflags;
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fs::fstat;
-use rustix::io::{retry_on_intr, Result};
+use rustix::io::{retry_on_intr, Errno, Result};
 use rustix::ioctl::{ioctl, opcode, Setter};
 
 use crate::file_attributes::file_system_magic;
@@ -42,12 +44,10 @@ const DMA_BUF_IOCTL_SYNC: rustix::ioctl::Opcode = opcode::write::<DmaBufSync>(b'
 const DMA_BUF_SET_NAME_B: rustix::ioctl::Opcode = opcode::write::<u64>(b'b', 1);
 
 fn sync(buffer: BorrowedFd<'_>, flags: u64) -> Result<()> {
-    retry_on_intr(|| {
-        let arg = DmaBufSync { flags };
-        // SAFETY: the opcode is DMA_BUF_IOCTL_SYNC, which reads one `struct dma_buf_sync` and
-        // writes nothing back.
-        unsafe { ioctl(buffer, Setter::<DMA_BUF_IOCTL_SYNC, _>::new(arg)) }
-    })
+    let arg = DmaBufSync { flags };
+    // SAFETY: the opcode is DMA_BUF_IOCTL_SYNC, which reads one `struct dma_buf_sync` and writes
+    // nothing back.
+    unsafe { ioctl(buffer, Setter::<DMA_BUF_IOCTL_SYNC, _>::new(arg)) }
 }
 
 /// A bracket of CPU access: `DMA_BUF_SYNC_START` when made, `DMA_BUF_SYNC_END` when ended or
@@ -62,12 +62,21 @@ pub struct CpuAccessGuard<'fd> {
 }
 
 impl<'fd> CpuAccessGuard<'fd> {
-    /// Starts CPU access to `buffer`, waiting for devices that still use it.
+    /// Starts CPU access to `buffer`, waiting without a limit for devices that still use it: see
+    /// [`wait_for_fences`].
     ///
     /// # Errors
     /// - `NOTTY`: the fd is not a dma-buf.
     /// - Those of the exporter.
     pub fn begin(buffer: BorrowedFd<'fd>, access: CpuAccess) -> Result<Self> {
+        retry_on_intr(|| Self::begin_unless_interrupted(buffer, access))
+    }
+
+    /// As [`CpuAccessGuard::begin`], but ends when a signal interrupts the wait.
+    ///
+    /// # Errors
+    /// As for [`CpuAccessGuard::begin`], and `INTR`.
+    pub fn begin_unless_interrupted(buffer: BorrowedFd<'fd>, access: CpuAccess) -> Result<Self> {
         sync(buffer, access.bits())?;
         Ok(Self { buffer, access, ended: false })
     }
@@ -78,7 +87,11 @@ impl<'fd> CpuAccessGuard<'fd> {
     /// Those of the exporter's cache maintenance.
     pub fn end(mut self) -> Result<()> {
         self.ended = true;
-        sync(self.buffer, self.access.bits() | SYNC_END)
+        self.sync_end()
+    }
+
+    fn sync_end(&self) -> Result<()> {
+        retry_on_intr(|| sync(self.buffer, self.access.bits() | SYNC_END))
     }
 }
 
@@ -86,8 +99,32 @@ impl Drop for CpuAccessGuard<'_> {
     fn drop(&mut self) {
         if !self.ended {
             // Nobody is left to hear of a failure here; callers that must know call `end`.
-            let _ = sync(self.buffer, self.access.bits() | SYNC_END);
+            let _ = self.sync_end();
         }
+    }
+}
+
+/// Waits until the fences in the buffer that are in the way of `access` have signalled: for reading
+/// those of devices that write, for writing all. Returns whether they have; a signal to this thread
+/// ends the wait early.
+///
+/// Until the fences signal, the kernel keeps a reference of its own to a buffer that was waited
+/// for, which [`crate::counted_buffer::CountedBuffer::references`] counts.
+///
+/// # Errors
+/// Those of `poll(2)`.
+pub fn wait_for_fences(
+    buffer: BorrowedFd<'_>,
+    access: CpuAccess,
+    timeout: Duration,
+) -> Result<bool> {
+    let writes = access.contains(CpuAccess::WRITE);
+    let events = if writes { PollFlags::OUT } else { PollFlags::IN };
+    let timeout = Timespec::try_from(timeout).map_err(|_| Errno::INVAL)?;
+    match poll(&mut [PollFd::from_borrowed_fd(buffer, events)], Some(&timeout)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(errno) => Err(errno),
     }
 }
 
@@ -152,12 +189,23 @@ unsafe impl rustix::ioctl::Ioctl for NameSetter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::io::Errno;
 
     #[test]
     fn opcodes_match_the_kernel_header() {
         assert_eq!(DMA_BUF_IOCTL_SYNC, 0x4008_6200);
         assert_eq!(DMA_BUF_SET_NAME_B, 0x4008_6201);
+    }
+
+    /// A pipe whose writer is silent stands for a buffer with a fence.
+    #[test]
+    fn waiting_for_fences_ends_after_its_time() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let waited = |access| wait_for_fences(reader.as_fd(), access, Duration::from_millis(5));
+        assert_eq!(waited(CpuAccess::READ), Ok(false));
+        let for_writing = wait_for_fences(writer.as_fd(), CpuAccess::WRITE, Duration::ZERO);
+        assert_eq!(for_writing, Ok(true));
+        rustix::io::write(&writer, b"x").unwrap();
+        assert_eq!(waited(CpuAccess::READ), Ok(true));
     }
 
     #[test]

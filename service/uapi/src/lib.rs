@@ -14,7 +14,8 @@
 //!
 //! # Threading and lifetime
 //! Every function may be called from any thread, and the crate keeps no state between calls: no
-//! statics, no threads. [`mapping::Mapping`] and the types on it are `Send` and `Sync`: threads may
+//! statics, no threads. [`interruption::prepare_process`] and [`signals`] set what the whole process
+//! does with a signal. [`mapping::Mapping`] and the types on it are `Send` and `Sync`: threads may
 //! read and write one mapping at a time, and concurrent accesses to the same bytes leave any mix of
 //! them. A mapping outlives the fd that it was made of. A [`dma_buf::CpuAccessGuard`] borrows its
 //! fd. Brackets of one buffer should not overlap: where devices are not coherent with the CPU, the
@@ -29,6 +30,8 @@ pub mod dma_buf;
 pub mod dma_heap;
 pub mod file_attributes;
 pub mod fs_verity;
+pub mod interruption;
+mod kernel_copy;
 pub mod mapped_buffer;
 pub mod mapped_range;
 pub mod mapping;

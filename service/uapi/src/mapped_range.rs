@@ -36,11 +36,29 @@ impl MappedRange<'static> {
     /// # Errors
     /// As for [`Mapping::shared_at`]: `INVAL` also where the range ends before it begins.
     pub fn new(fd: impl AsFd, range: Range<u64>, access: MappingAccess) -> Result<Self> {
+        Self::map(fd, range, access, |mapping| mapping)
+    }
+
+    /// As [`MappedRange::new`], of a buffer whose owner can take its pages away: see
+    /// [`Mapping::may_lose_pages`].
+    ///
+    /// # Errors
+    /// As for [`MappedRange::new`].
+    pub fn of_others(fd: impl AsFd, range: Range<u64>, access: MappingAccess) -> Result<Self> {
+        Self::map(fd, range, access, Mapping::may_lose_pages)
+    }
+
+    fn map(
+        fd: impl AsFd,
+        range: Range<u64>,
+        access: MappingAccess,
+        as_kind: impl FnOnce(Mapping) -> Mapping,
+    ) -> Result<Self> {
         let len_bytes = len_of(&range)?;
         let start = range.start % page_size_bytes() as u64;
         let mapped_bytes = usize::try_from(start + len_bytes).map_err(|_| Errno::NOMEM)?;
         let mapping = Mapping::shared_at(fd, range.start - start, mapped_bytes, access)?;
-        Ok(Self { memory: Memory::Own(mapping), start: start as usize, len_bytes })
+        Ok(Self { memory: Memory::Own(as_kind(mapping)), start: start as usize, len_bytes })
     }
 }
 
@@ -173,6 +191,8 @@ fn len_of(range: &Range<u64>) -> Result<u64> {
 mod tests {
     use std::os::fd::OwnedFd;
 
+    use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
+
     use super::*;
     use crate::memfd::create_sealed;
 
@@ -258,6 +278,47 @@ mod tests {
         mapping.read(101, &mut seen).unwrap();
         assert_eq!(&seen, b"inside");
         assert_eq!(range.write(5, b"inside"), Err(Errno::FAULT));
+    }
+
+    /// The owner of a file cuts it while it is mapped. A copy by the CPU would end this process.
+    #[test]
+    fn a_page_that_is_gone_fails_the_copy_alone() {
+        let file = memfd_create(c"cut", MemfdFlags::CLOEXEC).unwrap();
+        let page = page_size_bytes() as u64;
+        ftruncate(&file, 3 * page).unwrap();
+        let mapped = MappedRange::of_others(&file, 1..3 * page, MappingAccess::ReadWrite).unwrap();
+        let memory = Mapping::anonymous(2 * page as usize).unwrap();
+        let mut bytes = vec![0; 2 * page as usize];
+        mapped.write(page - 11, b"over the end of a page").unwrap();
+        mapped.read(page - 11, &mut bytes[..22]).unwrap();
+        assert_eq!(&bytes[..22], b"over the end of a page");
+        ftruncate(&file, page).unwrap();
+        mapped.write(2, b"there").unwrap();
+        mapped.copy_to(2, &memory, 0, 5).unwrap();
+        mapped.copy_from(7, &memory, 0, 5).unwrap();
+        mapped.fill_zero(9, 2).unwrap();
+        mapped.read(2, &mut bytes[..10]).unwrap();
+        assert_eq!(&bytes[..10], b"thereth\0\0e");
+        for offset in [5, page] {
+            assert_eq!(mapped.read(offset, &mut bytes[..page as usize]), Err(Errno::FAULT));
+            assert_eq!(mapped.write(offset, &bytes[..page as usize]), Err(Errno::FAULT));
+            assert_eq!(mapped.fill_zero(offset, page), Err(Errno::FAULT));
+            assert_eq!(mapped.copy_from(offset, &memory, 0, page), Err(Errno::FAULT));
+            assert_eq!(mapped.copy_to(offset, &memory, 0, page), Err(Errno::FAULT));
+        }
+    }
+
+    #[test]
+    fn long_ranges_of_others_are_zeroed_whole() {
+        let (memfd, size_bytes) = pages(200);
+        rustix::io::pwrite(&memfd, &vec![7; size_bytes as usize], 0).unwrap();
+        let range = 1..size_bytes - 1;
+        let mapped = MappedRange::of_others(&memfd, range, MappingAccess::ReadWrite).unwrap();
+        mapped.fill_zero(0, size_bytes - 2).unwrap();
+        let mut expected = vec![0; size_bytes as usize];
+        (expected[0], expected[size_bytes as usize - 1]) = (7, 7);
+        assert_eq!(content(&memfd, 0..size_bytes), expected);
+        assert_eq!(mapped.fill_zero(1, size_bytes - 2), Err(Errno::FAULT), "outside the range");
     }
 
     #[test]

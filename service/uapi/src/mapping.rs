@@ -5,6 +5,9 @@
 //! goes through calls that copy, or that let the kernel fill or drain the memory, so no `&[u8]` to
 //! such bytes ever exists.
 //!
+//! Pages of a file that another process controls can also go away. [`Mapping::may_lose_pages`] is
+//! for these.
+//!
 //! Source: `mmap(2)`, `pread(2)`, `pwrite(2)`.
 
 use std::ffi::c_void;
@@ -16,11 +19,14 @@ use rustix::io::{retry_on_intr, Errno, Result};
 use rustix::mm::{madvise, mmap, mmap_anonymous, munmap, Advice, MapFlags, ProtFlags};
 
 use crate::dma_buf::CpuAccess;
-use crate::{last_errno, page_size_bytes};
+use crate::{kernel_copy, last_errno, page_size_bytes};
 
 /// The size of the huge pages asked for here, in bytes. Both x86-64 and arm64 with 4 KiB pages have
 /// huge pages of this size.
 pub const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// How much zeroed memory serves to zero a mapping that may lose pages.
+const MAX_ZEROS_BYTES: usize = 256 << 10;
 
 /// Not in libc yet; the number is the same on every architecture but parisc.
 const MADV_COLLAPSE: libc::c_int = 25;
@@ -51,6 +57,8 @@ pub struct Mapping {
     address: NonNull<c_void>,
     len_bytes: usize,
     access: MappingAccess,
+    /// Touching a page may raise SIGBUS, so that the kernel makes the copies.
+    may_lose_pages: bool,
 }
 
 // SAFETY: the memory belongs to the process, not to a thread, and every access goes through raw
@@ -231,7 +239,14 @@ impl Mapping {
 
     fn from_kernel(address: *mut c_void, len_bytes: usize, access: MappingAccess) -> Result<Self> {
         let address = NonNull::new(address).ok_or(Errno::NOMEM)?;
-        Ok(Self { address, len_bytes, access })
+        Ok(Self { address, len_bytes, access, may_lose_pages: false })
+    }
+
+    /// The same mapping, of a file that its owner can cut, punch or purge while it is mapped: the
+    /// calls that copy fail with `FAULT` where a page is gone. Each costs a system call.
+    pub fn may_lose_pages(mut self) -> Self {
+        self.may_lose_pages = true;
+        self
     }
 
     /// The length in bytes.
@@ -260,10 +275,16 @@ impl Mapping {
     /// Copies bytes out of the mapping.
     ///
     /// # Errors
-    /// `FAULT` where the range is not inside the mapping.
+    /// `FAULT` where the range is not inside the mapping; of one that may lose pages also where one
+    /// is gone, and `NOSYS` where the kernel has no `CONFIG_CROSS_MEMORY_ATTACH`.
     pub fn read(&self, offset_bytes: usize, target: &mut [u8]) -> Result<()> {
         let range = Self::range_at(offset_bytes, target.len())?;
         let source = self.pointer_to(&range, false)?;
+        if self.may_lose_pages {
+            // SAFETY: `pointer_to` checked the range of this mapping, which lives as long as
+            // `self`; `target` is an exclusive borrow.
+            return unsafe { kernel_copy::copy_out_of(source, target.as_mut_ptr(), target.len()) };
+        }
         // SAFETY: `pointer_to` checked that `target.len()` bytes lie inside the mapping, which
         // lives as long as `self`; `target` is a distinct exclusive borrow, so the two do not
         // overlap.
@@ -274,10 +295,14 @@ impl Mapping {
     /// Copies bytes into the mapping.
     ///
     /// # Errors
-    /// `FAULT` where the range is not inside the mapping, `ACCESS` where it is mapped for reading.
+    /// As for [`Mapping::read`], and `ACCESS` where it is mapped for reading.
     pub fn write(&self, offset_bytes: usize, source: &[u8]) -> Result<()> {
         let range = Self::range_at(offset_bytes, source.len())?;
         let target = self.pointer_to(&range, true)?;
+        if self.may_lose_pages {
+            // SAFETY: as in `read`, and the mapping is writable.
+            return unsafe { kernel_copy::copy_into(target, source.as_ptr(), source.len()) };
+        }
         // SAFETY: as in `read`, and the mapping is writable.
         unsafe { std::ptr::copy_nonoverlapping(source.as_ptr(), target, source.len()) };
         Ok(())
@@ -286,7 +311,7 @@ impl Mapping {
     /// Copies bytes from another mapping into this one.
     ///
     /// # Errors
-    /// As for [`Mapping::read`] and [`Mapping::write`].
+    /// As for [`Mapping::read`] and [`Mapping::write`]; where both may lose pages, `FAULT`.
     pub fn copy_from(
         &self,
         offset_bytes: usize,
@@ -296,6 +321,14 @@ impl Mapping {
     ) -> Result<()> {
         let target = self.pointer_to(&Self::range_at(offset_bytes, len_bytes)?, true)?;
         let from = source.pointer_to(&Self::range_at(source_offset_bytes, len_bytes)?, false)?;
+        if self.may_lose_pages {
+            // SAFETY: both ranges were checked, and this mapping is writable.
+            return unsafe { kernel_copy::copy_into(target, from, len_bytes) };
+        }
+        if source.may_lose_pages {
+            // SAFETY: as above.
+            return unsafe { kernel_copy::copy_out_of(from, target, len_bytes) };
+        }
         // SAFETY: both ranges were checked; `copy` permits overlap, should `source` be `self`.
         unsafe { std::ptr::copy(from, target, len_bytes) };
         Ok(())
@@ -306,9 +339,24 @@ impl Mapping {
     /// # Errors
     /// As for [`Mapping::write`].
     pub fn fill_zero(&self, range: Range<usize>) -> Result<()> {
+        if self.may_lose_pages {
+            return self.write_zeros(range);
+        }
         let target = self.pointer_to(&range, true)?;
         // SAFETY: the range was checked and the mapping is writable.
         unsafe { std::ptr::write_bytes(target, 0, range.len()) };
+        Ok(())
+    }
+
+    fn write_zeros(&self, range: Range<usize>) -> Result<()> {
+        self.pointer_to(&range, true)?;
+        let zeros = vec![0; range.len().min(MAX_ZEROS_BYTES)];
+        let mut done = range.start;
+        while done < range.end {
+            let len_bytes = zeros.len().min(range.end - done);
+            self.write(done, &zeros[..len_bytes])?;
+            done += len_bytes;
+        }
         Ok(())
     }
 

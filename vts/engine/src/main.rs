@@ -11,6 +11,8 @@
 
 mod changing_files;
 mod errors;
+mod fd_kinds;
+mod fences;
 mod file_kinds;
 mod kind_files;
 mod load;
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
     let trials = [
         changing_files::trials(),
         errors::trials(),
+        fd_kinds::trials(),
+        fences::trials(),
         file_kinds::trials(),
         memory::trials(),
         pool::trials(),

@@ -19,7 +19,7 @@ pub const TESTS: &[NamedTest] = &[
 
 /// Returns the `dumpsys` text of the service: through a pipe, as `dumpsys` reads it, or through a
 /// file if SELinux forbids the service to write to the pipes of this client.
-fn dumped(client: &Client) -> Result<String> {
+pub fn dumped(client: &Client) -> Result<String> {
     let mut service = (**client.loader.service()).as_binder();
     let own = std::fs::read_to_string("/proc/self/attr/current").context("own context")?;
     if ["u:r:shell:", "u:r:su:"].iter().any(|domain| own.starts_with(domain)) {

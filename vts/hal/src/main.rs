@@ -19,6 +19,10 @@ mod dump;
 mod environment;
 mod fast_path;
 mod heaps;
+mod hostile_fds;
+mod hostile_fences;
+mod hostile_files;
+mod hostile_memory;
 mod huge_pages;
 mod leaks;
 mod load;
@@ -26,6 +30,7 @@ mod paths;
 mod policy;
 mod save;
 mod scatter;
+mod service_state;
 mod verity;
 mod virtual_device;
 mod wrong_fds;
@@ -74,7 +79,12 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("verity", verity::TESTS),
         ("arguments", arguments::TESTS),
         ("wrong_fds", wrong_fds::TESTS),
+        ("hostile_fds", hostile_fds::TESTS),
+        ("hostile_fences", hostile_fences::TESTS),
+        ("hostile_files", hostile_files::TESTS),
+        ("hostile_memory", hostile_memory::TESTS),
         ("leaks", leaks::TESTS),
+        ("service_state", service_state::TESTS),
         ("dump", dump::TESTS),
     ];
     if virtual_device::is_selected() {

@@ -268,7 +268,7 @@ fn expect_refused_everywhere(
 ) -> Result<()> {
     let refused = |result, argument: &str| {
         let code = LoaderError::UNSUPPORTED_FILE;
-        expect_refusal_or_block(result, code, argument, Some(denial(kind)))
+        expect_refusal_or_block(result, code, argument, Some(kind.denial()))
             .with_context(|| format!("{kind} as {argument}..."))
     };
     let target = LoadSpec::whole_file(file.buffered()?)?.into_existing(fd)?;
@@ -291,7 +291,7 @@ fn expect_refused_everywhere(
 fn open_anonymous(kind: Kind) -> Result<OwnedFd> {
     kind.open().map_err(|errno| {
         if errno == Errno::ACCESS {
-            println!("EXPECT-AVC: {}", denial(kind));
+            println!("EXPECT-AVC: {}", kind.denial());
         }
         let reason = format!("{kind}: {errno}");
         if kind.is_optional() || errno == Errno::ACCESS {
@@ -300,16 +300,4 @@ fn open_anonymous(kind: Kind) -> Result<OwnedFd> {
             anyhow::anyhow!(reason)
         }
     })
-}
-
-/// Part of the SELinux denial to expect when an fd of the kind is made or passed on.
-fn denial(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Memfd => "dev=\"tmpfs\"",
-        Kind::BpfMap => "tclass=bpf",
-        Kind::PerfEvent => "tclass=perf_event",
-        Kind::Pipe => "tclass=fifo_file",
-        Kind::Socket => "tclass=unix_stream_socket",
-        _ => "tclass=anon_inode",
-    }
 }

@@ -24,6 +24,11 @@ pub fn skip(reason: impl Into<String>) -> anyhow::Error {
     Skip(reason.into()).into()
 }
 
+/// Tells whether an error is that of [`skip`].
+pub fn is_skip(error: &anyhow::Error) -> bool {
+    error.is::<Skip>()
+}
+
 /// Skips the test if kernel or disk do not support what `made` attempted.
 pub fn or_skip<T>(made: rustix::io::Result<T>, what: &str) -> Result<T> {
     match made {
@@ -39,7 +44,7 @@ pub fn or_skip<T>(made: rustix::io::Result<T>, what: &str) -> Result<T> {
 pub fn trial(topic: &str, name: &str, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
     Trial::ignorable_test(format!("{topic}::{name}"), move || match test() {
         Ok(()) => Ok(Completion::Completed),
-        Err(error) if error.is::<Skip>() => {
+        Err(error) if is_skip(&error) => {
             eprintln!("{error}");
             Ok(Completion::ignored_with(error))
         }

@@ -116,6 +116,18 @@ impl Kind {
         }
     }
 
+    /// Part of the SELinux denial where an fd of the kind may be neither made nor passed on.
+    pub fn denial(self) -> &'static str {
+        match self {
+            Self::Memfd => "dev=\"tmpfs\"",
+            Self::BpfMap => "tclass=bpf",
+            Self::PerfEvent => "tclass=perf_event",
+            Self::Pipe => "tclass=fifo_file",
+            Self::Socket => "tclass=unix_stream_socket",
+            _ => "tclass=anon_inode",
+        }
+    }
+
     /// Opens an fd of the kind.
     ///
     /// # Errors

@@ -15,11 +15,14 @@ pub mod cpu_clock;
 pub mod dma_heap;
 pub mod drm_prime;
 pub mod f2fs;
+pub mod fd_kinds;
 pub mod fiemap;
 pub mod fs_verity;
 pub mod fscrypt;
 pub mod lease;
 pub mod page_cache;
+pub mod sw_sync;
+pub mod sync_file;
 pub mod udmabuf;
 
 use std::os::fd::{FromRawFd, OwnedFd};

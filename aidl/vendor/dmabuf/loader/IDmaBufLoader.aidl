@@ -51,7 +51,8 @@ interface IDmaBufLoader {
      *     the heap, or of each heap for an empty heap name, or if the buffer's name is longer than
      *     31 bytes or has a control character;
      *     LoaderError.HEAP_UNKNOWN if getHeaps() does not list the heap;
-     *     LoaderError.NO_MEMORY if the heap lacks the memory, or with an empty heap name each heap;
+     *     LoaderError.NO_MEMORY if the heap lacks the memory, or with an empty heap name each heap,
+     *     or if the device would have too little memory left;
      *     LoaderError.INTERNAL if the heap fails for another reason.
      */
     DmaBuf allocate(in NewBuffer request);

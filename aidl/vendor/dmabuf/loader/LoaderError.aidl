@@ -32,12 +32,16 @@ enum LoaderError {
     HEAP_UNKNOWN = 4,
     /**
      * The heap or the service lacks the memory for the request (ENOMEM, EAGAIN of mmap(2), ENOSPC
-     * and EFAULT of an allocation), or the service lacks the file descriptors (EMFILE, ENFILE).
+     * and EFAULT of an allocation), or the service lacks the file descriptors (EMFILE, ENFILE). Or
+     * the device would have too little memory left: then the service has allocated nothing, and the
+     * message has the bytes asked for, available and kept for the rest of the device.
      */
     NO_MEMORY = 5,
     /**
      * A device or the kernel uses the buffer, or somebody uses the file, and the service cannot
-     * access it now (EBUSY, EAGAIN, ETXTBSY; ETIMEDOUT if a fence of the buffer does not signal).
+     * access it now (EBUSY, EAGAIN, ETXTBSY; ETIMEDOUT of an exporter). The service waits about a
+     * second for the fences of a buffer to signal, and less where the request ends before. The
+     * client may repeat the call.
      */
     BUSY = 6,
     /**

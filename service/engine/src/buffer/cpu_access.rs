@@ -5,14 +5,23 @@
 //! devices coherent. Nested brackets would discard dirty cache lines on machines whose devices are
 //! not coherent, so that a request has one, begun when the CPU first touches the buffer and ended
 //! with the request.
+//!
+//! A client may have put a fence that never signals into its buffer, or its device hangs, so that a
+//! request waits for the devices itself, for a limited time, before it makes a call that waits in
+//! the kernel. A client can also take the pages of its buffer away (a purgeable buffer of a GPU
+//! driver, a hole in a memfd), so that of such a buffer the kernel makes the copies.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use dmabuf_uapi::dma_buf::{CpuAccess, CpuAccessGuard};
+use dmabuf_uapi::interruption::Interruption;
 use dmabuf_uapi::mapped_range::MappedRange;
 use dmabuf_uapi::Errno;
 
+use super::fences::{limit_in_kernel, wait_for_devices, MAX_INTERRUPTED};
 use super::view::{BufferKind, BufferView};
+use crate::context::Context;
 use crate::error::{EngineError, Result};
 use crate::operation::Operation;
 
@@ -20,13 +29,23 @@ use crate::operation::Operation;
 pub(crate) struct CpuView<'a> {
     view: BufferView<'a>,
     access: CpuAccess,
+    /// The request, where a client and its devices may be using the buffer meanwhile.
+    shared_with_client: Option<&'a Context>,
+    /// No call has been made since the devices were last waited for.
+    has_just_waited: AtomicBool,
     bracket: Mutex<Option<CpuAccessGuard<'a>>>,
 }
 
 impl<'a> CpuView<'a> {
-    /// A buffer that the CPU may touch in this way; it does not yet.
+    /// A buffer that no device uses and that the CPU may touch in this way; it does not yet.
     pub(crate) fn new(view: BufferView<'a>, access: CpuAccess) -> Self {
-        Self { view, access, bracket: Mutex::new(None) }
+        let has_just_waited = AtomicBool::new(false);
+        Self { view, access, shared_with_client: None, has_just_waited, bracket: Mutex::new(None) }
+    }
+
+    /// As [`CpuView::new`], of a buffer that its client and devices may be using.
+    pub(crate) fn of_client(view: BufferView<'a>, access: CpuAccess, context: &'a Context) -> Self {
+        Self { shared_with_client: Some(context), ..Self::new(view, access) }
     }
 
     /// The buffer itself.
@@ -34,22 +53,58 @@ impl<'a> CpuView<'a> {
         &self.view
     }
 
+    /// Waits for the devices that use the buffer. To be called before each call to the kernel that
+    /// waits for them.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] where they go on for too long, those of the request's context.
+    pub(crate) fn wait_for_devices(&self) -> Result<()> {
+        if self.view.kind == BufferKind::Memfd
+            || self.has_just_waited.swap(false, Ordering::Relaxed)
+        {
+            return Ok(());
+        }
+        match self.shared_with_client {
+            Some(context) => wait_for_devices(self.view.fd, self.access, context),
+            None => Ok(()),
+        }
+    }
+
     /// Begins the bracket if it has not begun. What the CPU does to the buffer, also by a copy in
     /// the kernel, comes after it.
     ///
     /// # Errors
-    /// [`EngineError::Io`] where the exporter refuses.
+    /// [`EngineError::Io`] where the exporter refuses; those of [`CpuView::wait_for_devices`].
     pub(crate) fn begin(&self) -> Result<()> {
         if self.view.kind == BufferKind::Memfd {
             return Ok(());
         }
         let mut bracket = self.bracket.lock().unwrap_or_else(PoisonError::into_inner);
         if bracket.is_none() {
-            let begun = CpuAccessGuard::begin(self.view.fd, self.access)
-                .map_err(|errno| EngineError::io(Operation::BeginCpuAccess, errno))?;
-            *bracket = Some(begun);
+            *bracket = Some(self.begin_bracket()?);
+            self.has_just_waited.store(true, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    fn begin_bracket(&self) -> Result<CpuAccessGuard<'a>> {
+        for _ in 0..=MAX_INTERRUPTED {
+            self.wait_for_devices()?;
+            let limit = self.limit_in_kernel();
+            match CpuAccessGuard::begin_unless_interrupted(self.view.fd, self.access) {
+                Err(Errno::INTR) => drop(limit),
+                begun => {
+                    return begun.map_err(|errno| EngineError::io(Operation::BeginCpuAccess, errno))
+                }
+            }
+        }
+        Err(EngineError::Busy)
+    }
+
+    /// Limits how long the next call to the kernel waits for devices: see
+    /// [`CpuView::wait_for_devices`].
+    pub(crate) fn limit_in_kernel(&self) -> Option<Interruption> {
+        self.shared_with_client.and_then(|_| limit_in_kernel())
     }
 
     /// Ends the bracket, with the exporter's verdict.
@@ -71,7 +126,7 @@ impl<'a> CpuView<'a> {
     /// system-heap buffer fills its page tables at once.
     ///
     /// # Errors
-    /// [`EngineError::Io`].
+    /// [`EngineError::Io`]; those of [`CpuView::begin`].
     pub(crate) fn window(&self, offset_bytes: u64, len_bytes: u64) -> Result<MappedRange<'a>> {
         self.begin()?;
         self.map(offset_bytes, len_bytes)
@@ -87,6 +142,10 @@ impl<'a> CpuView<'a> {
             (None, Some(retained)) => {
                 MappedRange::within(retained.mapping(self.view.size_bytes)?, range)
             }
+            // What a client holds it can take the pages of, too.
+            (None, None) if self.shared_with_client.is_some() => {
+                MappedRange::of_others(self.view.fd, range, self.access.into())
+            }
             (None, None) => MappedRange::new(self.view.fd, range, self.access.into()),
         }
     }
@@ -94,7 +153,7 @@ impl<'a> CpuView<'a> {
     /// Sets a range of the buffer to zero, in bytes.
     ///
     /// # Errors
-    /// [`EngineError::Io`].
+    /// As for [`CpuView::window`].
     pub(crate) fn zero(&self, offset_bytes: u64, len_bytes: u64) -> Result<()> {
         if len_bytes == 0 {
             return Ok(());
@@ -123,6 +182,21 @@ mod tests {
         cpu.window(4089, 12).unwrap().read(0, &mut bytes).unwrap();
         assert_eq!(bytes, [7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
         assert_eq!(cpu.end(), Ok(()));
+    }
+
+    /// A file that its owner cuts stands for a buffer whose pages its client takes away.
+    #[test]
+    fn a_client_that_takes_pages_away_fails_its_request_alone() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(8192).unwrap();
+        let view = BufferView::new(file.as_fd(), 8192, BufferKind::Memfd);
+        let context = Context::new(crate::context::ClientId(0));
+        let cpu = CpuView::of_client(view, CpuAccess::WRITE, &context);
+        cpu.zero(0, 8192).unwrap();
+        file.set_len(0).unwrap();
+        let error = EngineError::io(Operation::ZeroBuffer, Errno::FAULT);
+        assert_eq!(cpu.zero(0, 8192), Err(error));
+        assert!(cpu.window(0, 8192).unwrap().read(0, &mut [0; 8192]).is_err());
     }
 
     #[test]

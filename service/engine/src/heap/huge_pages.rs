@@ -6,12 +6,10 @@ use dmabuf_uapi::memfd::create_sealed;
 use dmabuf_uapi::Errno;
 
 use crate::buffer::PageKind;
+use crate::meminfo::Meminfo;
 
 /// The administrator's setting of transparent huge pages for memfds.
 const SHMEM_ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
-
-/// Where the kernel says how many huge pages the hugetlb pool has.
-const MEMINFO: &str = "/proc/meminfo";
 
 /// The most memory that rounding up to huge pages may waste: a quarter of the size.
 const MAX_WASTE_DIVISOR: u64 = 4;
@@ -54,10 +52,9 @@ impl HugePageSupport {
 
     /// Asks the kernel. What it does not tell counts as missing, and is not tried in vain.
     fn available(self) -> HugePages {
-        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let shmem_enabled = read(SHMEM_ENABLED);
+        let shmem_enabled = std::fs::read_to_string(SHMEM_ENABLED).unwrap_or_default();
         HugePages {
-            free_hugetlb: free_hugetlb(&read(MEMINFO)),
+            free_hugetlb: free_hugetlb(&Meminfo::read()),
             transparent: is_enabled(&shmem_enabled)
                 || (!is_denied(&shmem_enabled) && self.collapses),
         }
@@ -85,16 +82,11 @@ fn candidates(size_bytes: u64, available: HugePages) -> Vec<PageKind> {
     kinds
 }
 
-/// Free pages of the pool as `/proc/meminfo` has them; 0 where the pool's pages are of another
-/// size.
-fn free_hugetlb(meminfo: &str) -> u64 {
-    let value = |key: &str| -> Option<u64> {
-        let line = meminfo.lines().find_map(|line| line.strip_prefix(key))?;
-        line.split_ascii_whitespace().next()?.parse().ok()
-    };
-    let size_fits = value("Hugepagesize:") == Some(HUGE_PAGE_BYTES as u64 / 1024);
-    let free = value("HugePages_Free:").unwrap_or(0);
-    let reserved = value("HugePages_Rsvd:").unwrap_or(0);
+/// Free pages of the pool; 0 where the pool's pages are of another size.
+fn free_hugetlb(meminfo: &Meminfo) -> u64 {
+    let size_fits = meminfo.value("Hugepagesize") == Some(HUGE_PAGE_BYTES as u64 / 1024);
+    let free = meminfo.value("HugePages_Free").unwrap_or(0);
+    let reserved = meminfo.value("HugePages_Rsvd").unwrap_or(0);
     if size_fits {
         free.saturating_sub(reserved)
     } else {
@@ -147,9 +139,10 @@ mod tests {
     fn reserved_pages_of_the_pool_are_not_free() {
         let text = "MemTotal:  1 kB\nHugePages_Total:  9\nHugePages_Free:    7\n\
                     HugePages_Rsvd:    2\nHugepagesize:    2048 kB\n";
-        assert_eq!(free_hugetlb(text), 5);
-        assert_eq!(free_hugetlb(&text.replace("2048", "524288")), 0);
-        assert_eq!(free_hugetlb(""), 0);
+        let free = |text: &str| free_hugetlb(&Meminfo::from(text));
+        assert_eq!(free(text), 5);
+        assert_eq!(free(&text.replace("2048", "524288")), 0);
+        assert_eq!(free(""), 0);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use dmabuf_uapi::{Errno, Result as KernelResult};
 
 use super::range_copy::{is_refusal, Moved, RangeCopy};
+use crate::buffer::MAX_INTERRUPTED;
 use crate::error::{EngineError, Result};
 use crate::operation::Operation;
 
@@ -12,7 +13,9 @@ use crate::operation::Operation;
 ///
 /// # Errors
 /// [`EngineError::Io`] of `operation`, for an answer that no other path would change; those of the
-/// request's context.
+/// request's context and of [`CpuView::wait_for_devices`].
+///
+/// [`CpuView::wait_for_devices`]: crate::buffer::CpuView::wait_for_devices
 pub(super) fn in_batches(
     copy: &RangeCopy<'_, '_>,
     direct: bool,
@@ -20,12 +23,20 @@ pub(super) fn in_batches(
     call: impl Fn(u64, usize) -> KernelResult<usize>,
 ) -> Result<Moved> {
     let mut bytes = 0;
+    let mut interrupted = 0;
     while bytes < copy.range.len_bytes {
         copy.context.check()?;
+        // copy_file_range waits for them, and a client can put a new fence into its buffer at any
+        // time.
+        copy.buffer.wait_for_devices()?;
         let batch = (copy.range.len_bytes - bytes).min(copy.batch_bytes) as usize;
-        match call(bytes, batch) {
+        let limit = copy.buffer.limit_in_kernel();
+        let result = call(bytes, batch);
+        drop(limit);
+        match result {
             Ok(0) => break,
             Ok(count) => {
+                interrupted = 0;
                 let before = bytes;
                 bytes += count as u64;
                 (copy.moved)(before..bytes);
@@ -34,7 +45,8 @@ pub(super) fn in_batches(
                     break;
                 }
             }
-            Err(Errno::INTR) => {}
+            Err(Errno::INTR) if interrupted < MAX_INTERRUPTED => interrupted += 1,
+            Err(Errno::INTR) => return Err(EngineError::Busy),
             Err(errno) if is_refusal(errno) => return Ok(Moved { bytes, refused: Some(errno) }),
             Err(errno) => return Err(EngineError::io(operation, errno)),
         }

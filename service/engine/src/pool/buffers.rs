@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use super::alloc_request::Key;
 use crate::buffer::{
-    Allocated, Backing, Buffer, BufferKind, BufferName, BufferView, RetainedBuffer,
+    is_unused_by_devices, Allocated, Backing, Buffer, BufferKind, BufferName, BufferView,
+    RetainedBuffer,
 };
 use crate::context::ClientId;
 
@@ -63,6 +64,13 @@ impl InUse {
     /// Whether nobody but the pool holds it any more.
     pub(super) fn is_released(&self) -> bool {
         self.buffer.is_released()
+    }
+
+    /// The buffer, released by everybody else, with what its client has left in it; `None`, and
+    /// the buffer is dropped, where a device that its client has left behind still uses it. The
+    /// pool waits for no device.
+    pub(super) fn reclaimed(self, since: Instant) -> Option<Free> {
+        is_unused_by_devices(self.buffer.as_fd()).then(|| self.into_free(since))
     }
 
     /// The buffer with what its client has left in it.

@@ -9,7 +9,7 @@
 //! request that overwrites its buffer also checks the oldest buffer that went to its client.
 //!
 //! The pool frees everything when memory is short, and when nobody has asked for a while; then it
-//! sleeps.
+//! sleeps. It waits for no device: a buffer with a fence that has not signalled is freed, not reused.
 //!
 //! Bare memfds are not pooled: the kernel does not tell who else holds one.
 
@@ -26,6 +26,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use crate::admission::Admission;
 use crate::buffer::{Allocated, Buffer, BufferName, PageKind, RetainedBuffer};
 use crate::context::ClientId;
 use crate::heap::{Heap, HeapKind, Heaps};
@@ -48,11 +49,15 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Starts a pool; `None` where it is turned off or its thread cannot be started.
-    pub(crate) fn start(config: PoolConfig, heaps: Arc<Heaps>) -> Option<Self> {
+    pub(crate) fn start(
+        config: PoolConfig,
+        heaps: Arc<Heaps>,
+        admission: Arc<Admission>,
+    ) -> Option<Self> {
         if config.max_bytes == 0 {
             return None;
         }
-        let shared = Arc::new(Shared::new(config, heaps));
+        let shared = Arc::new(Shared::new(config, heaps, admission));
         let for_worker = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("pool".to_owned());
         let run = move || {
@@ -105,16 +110,13 @@ impl Pool {
         }
         let taken = self.shared.state().take_in_use(&heap.name, size_bytes, client);
         let Some(in_use) = taken else { return };
-        // Procfs is asked without the lock.
-        let is_released = in_use.is_released();
-        let mut state = self.shared.state();
-        let over_cap = if is_released {
-            state.add_reclaimed(in_use.into_free(now), self.shared.config.max_bytes)
-        } else {
-            state.put_back(in_use);
-            None
-        };
-        drop(state);
+        // Procfs and the buffer are asked without the lock.
+        if !in_use.is_released() {
+            return self.shared.state().put_back(in_use);
+        }
+        let reclaimed = in_use.reclaimed(now);
+        let over_cap =
+            self.shared.state().add_if_reclaimed(reclaimed, self.shared.config.max_bytes);
         drop(over_cap);
     }
 

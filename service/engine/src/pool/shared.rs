@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::config::PoolConfig;
 use super::state::State;
+use crate::admission::Admission;
 use crate::heap::Heaps;
 
 /// What requests and the pool's thread share.
@@ -12,14 +13,15 @@ use crate::heap::Heaps;
 pub(super) struct Shared {
     pub(super) config: PoolConfig,
     pub(super) heaps: Arc<Heaps>,
+    pub(super) admission: Arc<Admission>,
     state: Mutex<State>,
     /// There may be something to do.
     pub(super) wake: Condvar,
 }
 
 impl Shared {
-    pub(super) fn new(config: PoolConfig, heaps: Arc<Heaps>) -> Self {
-        Self { config, heaps, state: Mutex::default(), wake: Condvar::new() }
+    pub(super) fn new(config: PoolConfig, heaps: Arc<Heaps>, admission: Arc<Admission>) -> Self {
+        Self { config, heaps, admission, state: Mutex::default(), wake: Condvar::new() }
     }
 
     /// Frees what the pool has, and lets it keep nothing from now on.

@@ -130,6 +130,14 @@ impl State {
         None
     }
 
+    /// As [`State::add_reclaimed`]; `None` counts a buffer that was dropped instead.
+    pub(super) fn add_if_reclaimed(&mut self, free: Option<Free>, max_bytes: u64) -> Option<Free> {
+        if free.is_none() {
+            self.count_freed();
+        }
+        self.add_reclaimed(free?, max_bytes)
+    }
+
     /// Counts a buffer that is dropped.
     pub(super) fn count_freed(&mut self) {
         self.counted.freed += 1;

@@ -126,8 +126,8 @@ fn reclaim(shared: &Shared) -> bool {
     shared.state().in_use.extend(held);
     let any = !released.is_empty();
     for in_use in released {
-        let over_cap =
-            shared.state().add_reclaimed(in_use.into_free(Instant::now()), shared.config.max_bytes);
+        let reclaimed = in_use.reclaimed(Instant::now());
+        let over_cap = shared.state().add_if_reclaimed(reclaimed, shared.config.max_bytes);
         drop(over_cap);
     }
     any
@@ -170,7 +170,9 @@ fn make(shared: &Shared, key: Key) -> Option<Free> {
     let heap = shared.heaps.by_name(&key.heap)?;
     let name = BufferName::new(NAME, NAME).ok()?;
     // Without memory for it now, the next request finds out what else can be allocated.
-    let allocated = heap.allocate(key.size_bytes, key.pages, &name, Purpose::Fill).ok()?;
+    let allocated =
+        shared.admission.allocate(heap, key.size_bytes, key.pages, &name, Purpose::Fill);
+    let allocated = allocated.ok()?;
     let buffer = RetainedBuffer::new(allocated.buffer.fd, false)?;
     let (backing, content) = (allocated.backing, Content::Zero);
     Some(Free { key, buffer, backing, content, since: Instant::now() })

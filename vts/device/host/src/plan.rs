@@ -83,7 +83,12 @@ fn all(filter: Option<&str>) -> Vec<Plan> {
             flavour: Flavour::Patched,
             name: "hal-as-shell",
             size: HAL_TEST_SIZE,
-            steps: vec![steps::hal_test_as_shell(filter), dmabufload_heaps, dmabufload_load],
+            steps: vec![
+                steps::hal_test_as_shell(filter),
+                steps::hal_test_as_root(filter),
+                dmabufload_heaps,
+                dmabufload_load,
+            ],
         },
     ]
 }
@@ -113,7 +118,7 @@ mod tests {
     fn filter_reaches_the_programs() {
         let plans = plans(&Flavour::ALL, Some("it's"));
         let steps: Vec<&PlannedStep> = plans.iter().flat_map(|plan| &plan.steps).collect();
-        assert_eq!(steps.len(), 6);
+        assert_eq!(steps.len(), 7);
         for planned in steps {
             assert!(planned.step.argv[2].contains(r" 'it'\''s'"), "{:?}", planned.step.argv);
         }

@@ -92,6 +92,15 @@ pub fn hal_test_as_shell(filter: Option<&str>) -> PlannedStep {
     PlannedStep::new(step, Format::Libtest)
 }
 
+/// The tests of hostile requests, as root, as whom VTS runs all tests on a phone: only root makes
+/// fences.
+pub fn hal_test_as_root(filter: Option<&str>) -> PlannedStep {
+    let command = test_command(HAL_TEST, Some(filter.unwrap_or("hostile")));
+    let step =
+        Step::root(format!("{HAL_TEST} as su"), command, 300).with_env("DMABUF_TEST_DIR", PUSH_DIR);
+    PlannedStep::new(step, Format::Libtest)
+}
+
 /// The command-line tool, as the shell: what heaps there are, and a load.
 pub fn dmabufload() -> [PlannedStep; 2] {
     [

@@ -42,6 +42,8 @@ pub struct Spec {
     pub capabilities: Option<Vec<u32>>,
     /// Nice value.
     pub nice: i32,
+    /// As in `/proc/PID/oom_score_adj`.
+    pub oom_score_adjust: i32,
     /// File-mode creation mask.
     pub umask: u32,
     /// Working directory.
@@ -130,6 +132,7 @@ fn prepare(spec: &Spec) -> Result<()> {
     // Inherited from init, which blocks SIGCHLD.
     SigSet::empty().thread_set_mask().context("unblocking signals")?;
     rustix::process::setpriority_process(None, spec.nice).context("setting the nice value")?;
+    kernel_file::write("/proc/self/oom_score_adj", &spec.oom_score_adjust.to_string())?;
     rustix::process::umask(Mode::from(spec.umask));
     std::env::set_current_dir(&spec.cwd).with_context(|| format!("entering {}", spec.cwd))?;
     // Asked for while still privileged; the answer is stored with the credentials.

@@ -33,6 +33,8 @@ fn run_step(supervisor: &mut Supervisor, index: usize, step: &Step) -> Result<()
         cgroup: cgroup.clone(),
         capabilities: None,
         nice: 0,
+        // As that of an app in the foreground.
+        oom_score_adjust: 0,
         umask: 0o022,
         cwd: step.cwd.clone(),
         console: false,

@@ -113,6 +113,7 @@ impl Supervisor {
             cgroup: service.name.clone(),
             capabilities: service.capabilities.clone(),
             nice: service.priority,
+            oom_score_adjust: service.oom_score_adjust,
             umask: SERVICE_UMASK,
             cwd: "/".into(),
             console: service.console,

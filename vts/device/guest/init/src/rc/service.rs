@@ -7,6 +7,10 @@ use crate::rc::capability;
 /// Seconds between the start of a service and its restart, unless its .rc file says otherwise.
 pub const DEFAULT_RESTART_PERIOD_S: u64 = 5;
 
+/// What the kernel's OOM killer does not touch, as Android's init starts services unless their .rc
+/// file says otherwise.
+pub const DEFAULT_OOM_SCORE_ADJUST: i32 = -1000;
+
 /// A `service` section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
@@ -32,6 +36,8 @@ pub struct Service {
     pub env: Vec<(String, String)>,
     /// Nice value.
     pub priority: i32,
+    /// What its memory use counts for, against that of others, when memory is short.
+    pub oom_score_adjust: i32,
     /// Not restarted when it ends.
     pub oneshot: bool,
     /// Not started with its class.
@@ -70,6 +76,7 @@ impl Service {
             interfaces: Vec::new(),
             env: Vec::new(),
             priority: 0,
+            oom_score_adjust: DEFAULT_OOM_SCORE_ADJUST,
             oneshot: false,
             disabled: false,
             critical: false,
@@ -109,6 +116,13 @@ impl Service {
                     .ok()
                     .filter(|nice| (-20..20).contains(nice))
                     .ok_or_else(|| format!("bad priority '{value}'"))?;
+            }
+            ["oom_score_adjust", value] => {
+                self.oom_score_adjust = value
+                    .parse()
+                    .ok()
+                    .filter(|adjust| (-1000..=1000).contains(adjust))
+                    .ok_or_else(|| format!("bad oom_score_adjust '{value}'"))?;
             }
             ["setenv", key, value] => self.env.push((key.to_owned(), value.to_owned())),
             ["restart_period", value] => {

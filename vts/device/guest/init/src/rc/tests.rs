@@ -22,6 +22,7 @@ fn hal_service() {
          \x20   group vendor_dmabuf_loader system camera\n\
          \x20   capabilities SYS_NICE IPC_LOCK\n\
          \x20   task_profiles ServiceCapacityLow\n\
+         \x20   oom_score_adjust -900\n\
          \x20   shutdown critical\n\
          \x20   onrestart class_restart --only-enabled main\n\
          \n\
@@ -38,9 +39,10 @@ fn hal_service() {
     assert_eq!(service.class, "hal");
     assert_eq!(service.interfaces, ["vendor.dmabuf.loader.IDmaBufLoader/default"]);
     assert_eq!(service.onrestart, ["main"]);
+    assert_eq!(service.oom_score_adjust, -900);
     assert!(!service.oneshot && !service.disabled && !service.critical);
     let commands = config.commands("post-fs-data", |_| None);
-    assert_eq!(commands[0].place, "x.rc:12");
+    assert_eq!(commands[0].place, "x.rc:13");
     assert_eq!(
         commands[0].command,
         Command::Mkdir(
@@ -121,6 +123,7 @@ fn every_error_is_reported_with_its_line() {
          group system nosuch\n\
          capabilities FLY\n\
          priority 30\n\
+         oom_score_adjust -1001\n\
          service a /bin/b\n\
          service b bin/b\n\
          on property:x=1\n\
@@ -146,18 +149,19 @@ fn every_error_is_reported_with_its_line() {
             "x.rc:5: unknown group 'nosuch'",
             "x.rc:6: unknown capability 'FLY'",
             "x.rc:7: bad priority '30'",
-            "x.rc:8: service 'a' is defined twice",
-            "x.rc:9: program of service 'b' is not an absolute path",
-            "x.rc:10: unknown trigger 'property:x=1'",
-            "x.rc:12: unknown command 'exec /bin/true'",
-            "x.rc:13: 'data' is not an absolute path",
-            "x.rc:14: bad mode '0999'",
-            "x.rc:15: unknown command 'mkdir /data 0700 root root root'",
-            "x.rc:16: unknown resource 'core'",
-            "x.rc:17: bad limit 'x'",
-            "x.rc:18: unknown trigger 'init && property:sys.x=1'",
-            "x.rc:19: unknown trigger 'init property:ro.boot.x=1'",
-            "x.rc:20: unknown trigger 'init &&'",
+            "x.rc:8: bad oom_score_adjust '-1001'",
+            "x.rc:9: service 'a' is defined twice",
+            "x.rc:10: program of service 'b' is not an absolute path",
+            "x.rc:11: unknown trigger 'property:x=1'",
+            "x.rc:13: unknown command 'exec /bin/true'",
+            "x.rc:14: 'data' is not an absolute path",
+            "x.rc:15: bad mode '0999'",
+            "x.rc:16: unknown command 'mkdir /data 0700 root root root'",
+            "x.rc:17: unknown resource 'core'",
+            "x.rc:18: bad limit 'x'",
+            "x.rc:19: unknown trigger 'init && property:sys.x=1'",
+            "x.rc:20: unknown trigger 'init property:ro.boot.x=1'",
+            "x.rc:21: unknown trigger 'init &&'",
         ]
     );
 }
