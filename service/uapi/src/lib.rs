@@ -28,11 +28,13 @@ pub mod dma_buf;
 pub mod dma_heap;
 pub mod file_attributes;
 pub mod fs_verity;
+pub mod kernel;
 pub mod mapped_buffer;
 pub mod mapped_range;
 pub mod mapping;
 pub mod memfd;
 pub mod memory;
+pub mod page_references;
 pub mod signals;
 pub mod udmabuf;
 
