@@ -86,9 +86,8 @@ pub struct Engine {
 impl Engine {
     /// Opens the heaps and tries every path on each.
     pub fn new(config: EngineConfig) -> Self {
-        let copies_files = |sample: &BufferView<'_>| {
-            path::probe(PathName::CopyFileRange, sample).supported
-        };
+        let copies_files =
+            |sample: &BufferView<'_>| path::probe(PathName::CopyFileRange, sample).supported;
         let EngineConfig { max_buffer_bytes, allow_memfd, .. } = config;
         let heaps = Heaps::discover(&config.heaps, max_buffer_bytes, allow_memfd, copies_files);
         let threads = Threads::new(config.max_helper_threads);

@@ -11,6 +11,7 @@
 
 mod changing_files;
 mod file_kinds;
+mod importer;
 mod kind_files;
 mod load;
 mod memory;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let trials = [
         changing_files::trials(),
         file_kinds::trials(),
+        importer::trials(),
         memory::trials(),
         pool::trials(),
         random::trials(),

@@ -18,6 +18,7 @@ mod environment;
 mod fast_path;
 mod heaps;
 mod huge_pages;
+mod importer;
 mod leaks;
 mod load;
 mod paths;
@@ -56,11 +57,12 @@ fn main() -> ExitCode {
 
 /// The tests of one instance.
 fn trials(instance: &str) -> Vec<Trial> {
-    let topics: [(&str, &[client::NamedTest]); 16] = [
+    let topics: [(&str, &[client::NamedTest]); 17] = [
         ("environment", environment::TESTS),
         ("heaps", heaps::TESTS),
         ("allocation", allocation::TESTS),
         ("huge_pages", huge_pages::TESTS),
+        ("importer", importer::TESTS),
         ("load", load::TESTS),
         ("scatter", scatter::TESTS),
         ("save", save::TESTS),

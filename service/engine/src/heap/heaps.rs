@@ -56,7 +56,10 @@ impl Heaps {
         }
         let heaps = Self::in_order(heaps, &config.any_heap);
         for name in config.any_heap.iter().filter(|name| heaps.by_name(name).is_none()) {
-            log::warn!("heap {name} cannot serve any request: it is not usable");
+            log::warn!("heap {name} is not usable, but is to serve requests that name no heap");
+        }
+        if !heaps.0.iter().any(|heap| heap.serves_any) {
+            log::warn!("no heap serves requests that name none");
         }
         heaps
     }

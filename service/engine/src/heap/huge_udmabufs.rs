@@ -35,7 +35,8 @@ impl HugeUdmabufs {
             Self::No => Err("no huge pages: the device's configuration refuses them".into()),
             Self::Auto if has_series || shows_importers_right_bytes(release) => Ok(()),
             Self::Auto => {
-                let why = format!("no huge pages: importers may see wrong bytes on Linux {release}");
+                let why =
+                    format!("no huge pages: importers may see wrong bytes on Linux {release}");
                 Err(why.into())
             }
         }

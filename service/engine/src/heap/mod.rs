@@ -122,6 +122,12 @@ impl Heap {
         Self::new("memfd", HeapKind::Memfd, i64::MAX as u64, Node::Memfd(support))
     }
 
+    /// Whether its buffers are of huge pages while the kernel has some; `None` where the kernel's
+    /// heap chooses the pages.
+    pub fn has_huge_pages(&self) -> Option<bool> {
+        (self.kind != HeapKind::DmaHeap).then_some(self.no_huge_pages.is_none())
+    }
+
     /// The kinds of page that a buffer of `size_bytes` may be made of now, cheapest first.
     pub(crate) fn page_kinds(&self, size_bytes: u64) -> Vec<Option<PageKind>> {
         match &self.node {

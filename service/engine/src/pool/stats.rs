@@ -12,8 +12,8 @@ pub struct PoolStats {
     pub reclaimed: u64,
     /// Buffers made ahead of requests.
     pub made: u64,
-    /// Buffers freed because memory was short or nobody had asked for a while, small ones after a
-    /// second.
+    /// Buffers freed because memory was short or nobody had asked for a while; small ones, and those
+    /// whose pages a client may still hold, after a second.
     pub freed: u64,
     /// Bytes zeroed off the request path: of buffers made, by the kernel, and of reclaimed ones.
     pub zeroed_bytes: u64,

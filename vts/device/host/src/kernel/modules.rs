@@ -39,8 +39,8 @@ impl Module {
     /// Adds the sources to what a build result depends on.
     pub fn add_to_key(&self, key: &mut Key) -> Result<()> {
         for source in &self.sources {
-            let content = fs::read(source)
-                .with_context(|| format!("cannot read {}", source.display()))?;
+            let content =
+                fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
             key.add(&files::name(source), content);
         }
         Ok(())
