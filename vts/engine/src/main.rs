@@ -11,6 +11,7 @@
 
 mod changing_files;
 mod file_kinds;
+mod heaps;
 mod importer;
 mod kind_files;
 mod load;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let trials = [
         changing_files::trials(),
         file_kinds::trials(),
+        heaps::trials(),
         importer::trials(),
         memory::trials(),
         pool::trials(),
