@@ -103,3 +103,28 @@ pub fn run(service: &ServiceArgs, args: &HeapsArgs) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_about_a_heap_is_put_in_words() {
+        let mut heap = HeapLine {
+            name: "system".to_owned(),
+            kind: "DMABUF",
+            device_shareable: true,
+            max_buffer_bytes: 4096,
+            serves_any_heap: true,
+            cpu_cached: Some(true),
+            contiguous: Some(false),
+            cpu_protected: Some(false),
+            huge_pages: None,
+            paths: Vec::new(),
+        };
+        let words = "cached, not contiguous, not protected, in huge pages: unknown";
+        assert_eq!(heap.facts(), words);
+        heap.serves_any_heap = false;
+        assert_eq!(heap.facts(), format!("{words}, by its name alone"));
+    }
+}

@@ -212,6 +212,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_heap_without_huge_pages_has_base_pages_alone() {
+        let memfd = || Heap::memfd(HugePageSupport::probe());
+        let heap = Heap { no_huge_pages: Some("because".into()), ..memfd() };
+        assert_eq!(heap.page_kinds(32 << 20), [Some(PageKind::Base)]);
+        assert_eq!((heap.has_huge_pages(), memfd().has_huge_pages()), (Some(false), Some(true)));
+        let heap = Heap { kind: HeapKind::DmaHeap, ..memfd() };
+        assert_eq!(heap.has_huge_pages(), None);
+    }
+
+    #[test]
     fn a_memfd_buffer_is_zero_and_not_shareable() {
         let name = BufferName::new("b", "").unwrap();
         let heap = Heap::memfd(HugePageSupport::probe());
