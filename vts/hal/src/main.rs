@@ -24,6 +24,7 @@ mod hostile_fences;
 mod hostile_files;
 mod hostile_memory;
 mod huge_pages;
+mod importer;
 mod leaks;
 mod load;
 mod paths;
@@ -69,6 +70,7 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("heaps", heaps::TESTS),
         ("allocation", allocation::TESTS),
         ("huge_pages", huge_pages::TESTS),
+        ("importer", importer::TESTS),
         ("load", load::TESTS),
         ("scatter", scatter::TESTS),
         ("save", save::TESTS),

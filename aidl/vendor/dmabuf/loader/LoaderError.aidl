@@ -27,7 +27,7 @@ enum LoaderError {
      */
     UNSUPPORTED_FILE = 3,
     /**
-     * The service has no heap with the requested name.
+     * The service has no heap with the requested name, or none that serves requests without one.
      */
     HEAP_UNKNOWN = 4,
     /**
