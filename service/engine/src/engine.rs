@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The engine: prepare (inspect, resolve, plan), acquire (buffer), run, finish.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use dmabuf_uapi::dma_buf::CpuAccess;
@@ -11,12 +12,13 @@ use crate::buffer::{Buffer, BufferView, CpuView};
 use crate::capabilities::HeapPath;
 use crate::context::Context;
 use crate::error::Result;
+use crate::file::{FileSystems, KnownFileSystems, UnclosedFiles};
 use crate::heap::{Heap, Heaps};
 use crate::io_path::Direction;
 use crate::path::{BounceMemory, IoResources};
 use crate::plan::Step;
 use crate::pool::{AllocRequest, PoolConfig, PoolStats};
-use crate::prepare::{self, PreparedLoad, PreparedSave, PreparedTarget};
+use crate::prepare::{self, Inspection, PreparedLoad, PreparedSave, PreparedTarget};
 use crate::request::{
     filled_ranges, FileDigest, LoadRequest, NewBuffer, ResolvedSegment, SaveRequest, Sha256,
 };
@@ -24,7 +26,7 @@ use crate::threads::Threads;
 use crate::transfer::{load_and_digest, Report, Transfer};
 
 /// What the embedder decides.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct EngineConfig {
     /// Whether bare memfds stand in where there are no dma-bufs.
     pub allow_memfd: bool,
@@ -35,14 +37,17 @@ pub struct EngineConfig {
     /// Threads that help requests with their I/O and digests, at most, over all requests. Each
     /// request also uses the thread that runs it.
     pub max_helper_threads: usize,
+    /// Where clients' files may lie.
+    pub file_systems: FileSystems,
 }
 
 impl EngineConfig {
-    /// Buffers of at most half of the machine's memory, and 16 helper threads: those of four large
-    /// loads at a time.
+    /// Buffers of at most half of the machine's memory, 16 helper threads, which are those of four
+    /// large loads at a time, and files of any file system.
     pub fn new(allow_memfd: bool, pool: PoolConfig) -> Self {
         let max_buffer_bytes = dmabuf_uapi::memory::total_bytes() / 2;
-        Self { allow_memfd, max_buffer_bytes, pool, max_helper_threads: 16 }
+        let file_systems = FileSystems::Any;
+        Self { allow_memfd, max_buffer_bytes, pool, max_helper_threads: 16, file_systems }
     }
 }
 
@@ -75,7 +80,8 @@ pub struct SaveOutcome {
 /// but, with a pool, the means to reuse the buffer when the client has released it.
 #[derive(Debug)]
 pub struct Engine {
-    config: EngineConfig,
+    allow_memfd: bool,
+    file_systems: Arc<KnownFileSystems>,
     allocator: Allocator,
     resources: IoResources,
 }
@@ -86,7 +92,12 @@ impl Engine {
         let heaps = Heaps::discover(config.max_buffer_bytes, config.allow_memfd);
         let threads = Threads::new(config.max_helper_threads);
         let resources = IoResources { threads, bounce_memory: BounceMemory::default() };
-        Self { config, allocator: Allocator::new(heaps, config.pool), resources }
+        Self {
+            allow_memfd: config.allow_memfd,
+            file_systems: Arc::new(KnownFileSystems::new(config.file_systems)),
+            allocator: Allocator::new(heaps, config.pool),
+            resources,
+        }
     }
 
     /// The page size of the kernel, in bytes: the granularity of buffer sizes.
@@ -107,6 +118,11 @@ impl Engine {
     /// What the pool has done; `None` without one.
     pub fn pool_stats(&self) -> Option<PoolStats> {
         self.allocator.pool_stats()
+    }
+
+    /// The files that were refused and are not closed yet.
+    pub fn unclosed_files(&self) -> UnclosedFiles {
+        self.file_systems.unclosed()
     }
 
     /// Allocates a zeroed buffer, from the heap of that name, or for an empty name from the first
@@ -151,7 +167,7 @@ impl Engine {
     ///
     /// [`EngineError`]: crate::EngineError
     pub fn prepare_load(&self, request: LoadRequest, context: &Context) -> Result<PreparedLoad> {
-        prepare::prepare_load(&self.allocator, self.config.allow_memfd, request, context)
+        prepare::prepare_load(self.inspection(), request, context)
     }
 
     /// The first half of [`Engine::save`].
@@ -159,7 +175,15 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::prepare_load`].
     pub fn prepare_save(&self, request: SaveRequest, context: &Context) -> Result<PreparedSave> {
-        prepare::prepare_save(&self.allocator, self.config.allow_memfd, request, context)
+        prepare::prepare_save(self.inspection(), request, context)
+    }
+
+    fn inspection(&self) -> Inspection<'_> {
+        Inspection {
+            allocator: &self.allocator,
+            file_systems: &self.file_systems,
+            allow_memfd: self.allow_memfd,
+        }
     }
 
     /// The second half of [`Engine::load`], on any thread.

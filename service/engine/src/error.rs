@@ -101,6 +101,16 @@ pub enum EngineError {
         /// What it has to be.
         expected: &'static str,
     },
+    /// A file lies on a file system that the service does not load from or save to.
+    #[error("{argument}: is on a file system {found}, expected one of {expected}")]
+    FileSystem {
+        /// Which argument.
+        argument: Argument,
+        /// What is known of the file system.
+        found: String,
+        /// The types that are permitted.
+        expected: String,
+    },
     /// The machine has no heap of that name.
     #[error("heap: no heap {name:?}; there are {known}")]
     HeapUnknown {

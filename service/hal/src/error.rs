@@ -105,7 +105,9 @@ fn code_of(error: &EngineError) -> LoaderError {
     match error {
         EngineError::BadArgument { .. } => LoaderError::BAD_ARGUMENT,
         EngineError::BadFd { .. } => LoaderError::BAD_FD,
-        EngineError::UnsupportedFile { .. } => LoaderError::UNSUPPORTED_FILE,
+        EngineError::UnsupportedFile { .. } | EngineError::FileSystem { .. } => {
+            LoaderError::UNSUPPORTED_FILE
+        }
         EngineError::HeapUnknown { .. } => LoaderError::HEAP_UNKNOWN,
         EngineError::NoMemory { .. } => LoaderError::NO_MEMORY,
         EngineError::Busy => LoaderError::BUSY,
@@ -129,6 +131,10 @@ fn message_of(error: &EngineError, method: Method) -> String {
         }
         EngineError::UnsupportedFile { argument, found, expected } => {
             format!("{}: is {found}, expected {expected}", field(*argument))
+        }
+        EngineError::FileSystem { argument, found, expected } => {
+            let field = field(*argument);
+            format!("{field}: is on a file system {found}, expected one of {expected}")
         }
         EngineError::Inspect { argument, question, errno } => {
             format!("{}: {question}: {}", field(*argument), errno_text(*errno))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{anyhow, bail, Context};
 use binder::ProcessState;
-use dmabuf_engine::{Engine, EngineConfig, PoolConfig};
+use dmabuf_engine::{Engine, EngineConfig, FileSystems, PoolConfig};
 use dmabuf_loader_hal::service::{new_native_binder, SERVICE_NAME};
 use dmabuf_uapi::signals::ignore_file_size_limit;
 
@@ -36,30 +36,48 @@ fn start_log() {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
 }
 
-/// Parses the command line: with `--pool-mib N` the pool holds up to N MiB of free buffers, with 0
-/// the service has no pool. By default the pool retains only small buffers, for the client that
-/// released them.
-fn pool_of(arguments: impl IntoIterator<Item = String>) -> anyhow::Result<PoolConfig> {
-    let arguments: Vec<String> = arguments.into_iter().collect();
-    match arguments.as_slice() {
-        [] => Ok(PoolConfig::SMALL_BUFFERS),
-        [option, mib] if option == "--pool-mib" => {
-            let mib: u32 = mib
-                .parse()
-                .with_context(|| format!("--pool-mib: {mib:?}, expected a number of MiB"))?;
-            Ok(PoolConfig::of_bytes(u64::from(mib) << 20))
+/// What the command line in the `.rc` decides.
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    pool: PoolConfig,
+    file_systems: FileSystems,
+}
+
+/// Parses the command line:
+/// - `--pool-mib N`: the pool holds up to N MiB of free buffers; with 0 the service has no pool. By
+///   default the pool retains only small buffers, for the client that released them.
+/// - `--file-system TYPE`, any number of times: clients' files may lie on file systems of this type,
+///   too, whose server the device trusts to answer.
+fn parse(arguments: impl IntoIterator<Item = String>) -> anyhow::Result<Options> {
+    let mut pool = PoolConfig::SMALL_BUFFERS;
+    let mut more_file_systems = Vec::new();
+    let mut arguments = arguments.into_iter();
+    while let Some(option) = arguments.next() {
+        let mut value =
+            |what| arguments.next().with_context(|| format!("{option}: no value, expected {what}"));
+        match option.as_str() {
+            "--pool-mib" => {
+                let value = value("a number of MiB")?;
+                let mib: u32 = value
+                    .parse()
+                    .with_context(|| format!("--pool-mib: {value:?}, expected a number of MiB"))?;
+                pool = PoolConfig::of_bytes(u64::from(mib) << 20);
+            }
+            "--file-system" => more_file_systems.push(value("a type of file system")?),
+            _ => bail!("unknown argument {option:?}, expected --pool-mib N or --file-system TYPE"),
         }
-        _ => bail!("unknown arguments {arguments:?}, expected none or --pool-mib N"),
     }
+    let file_systems = FileSystems::without_server_and(more_file_systems);
+    Ok(Options { pool, file_systems })
 }
 
 fn try_main() -> anyhow::Result<()> {
-    let pool = pool_of(std::env::args().skip(1))?;
+    let Options { pool, file_systems } = parse(std::env::args().skip(1))?;
     // A client's save must not end the service.
     ignore_file_size_limit().context("SIGXFSZ")?;
     ProcessState::set_thread_pool_max_thread_count(MAX_BINDER_THREADS);
     ProcessState::start_thread_pool();
-    let engine = Engine::new(EngineConfig::new(false, pool));
+    let engine = Engine::new(EngineConfig { file_systems, ..EngineConfig::new(false, pool) });
     if engine.heaps().is_empty() {
         bail!("no heap can be opened: /dev/dma_heap and /dev/udmabuf are missing or refused");
     }
@@ -82,17 +100,28 @@ fn try_main() -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str]) -> anyhow::Result<PoolConfig> {
-        pool_of(arguments.iter().map(|argument| (*argument).to_owned()))
+    fn parsed(arguments: &[&str]) -> anyhow::Result<Options> {
+        parse(arguments.iter().map(|argument| (*argument).to_owned()))
     }
 
     #[test]
     fn the_pool_retains_small_buffers_by_default() {
-        assert_eq!(parsed(&[]).unwrap(), PoolConfig::SMALL_BUFFERS);
-        assert_eq!(parsed(&["--pool-mib", "0"]).unwrap(), PoolConfig::OFF);
-        assert_eq!(parsed(&["--pool-mib", "64"]).unwrap().max_bytes, 64 << 20);
+        assert_eq!(parsed(&[]).unwrap().pool, PoolConfig::SMALL_BUFFERS);
+        assert_eq!(parsed(&["--pool-mib", "0"]).unwrap().pool, PoolConfig::OFF);
+        assert_eq!(parsed(&["--pool-mib", "64"]).unwrap().pool.max_bytes, 64 << 20);
         for wrong in [&["--pool-mib"][..], &["--pool-mib", "-1"], &["--pool", "1"]] {
             assert!(parsed(wrong).is_err());
         }
+    }
+
+    #[test]
+    fn a_device_adds_file_systems() {
+        let of = |more: &[&str]| {
+            FileSystems::without_server_and(more.iter().map(|name| (*name).to_owned()))
+        };
+        assert_eq!(parsed(&[]).unwrap().file_systems, of(&[]));
+        let arguments = ["--file-system", "fuse", "--pool-mib", "1", "--file-system", "9p"];
+        assert_eq!(parsed(&arguments).unwrap().file_systems, of(&["fuse", "9p"]));
+        assert!(parsed(&["--file-system"]).is_err());
     }
 }

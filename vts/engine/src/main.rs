@@ -18,6 +18,7 @@ mod pool;
 mod random;
 mod random_numbers;
 mod requests;
+mod silent_server;
 mod verity;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         pool::trials(),
         random::trials(),
         requests::trials(),
+        silent_server::trials(),
         verity::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()

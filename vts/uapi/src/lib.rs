@@ -18,6 +18,7 @@ pub mod f2fs;
 pub mod fiemap;
 pub mod fs_verity;
 pub mod fscrypt;
+pub mod fuse;
 pub mod lease;
 pub mod page_cache;
 pub mod udmabuf;

@@ -18,7 +18,9 @@ enum LoaderError {
     BAD_FD = 2,
     /**
      * A file descriptor is open, but not on a regular file for an argument that is a file, or not
-     * on a dma-buf for an argument that is a buffer.
+     * on a dma-buf for an argument that is a buffer. Or a file lies on a file system whose files
+     * wait for a server, such as fuse, and which the device does not permit: the message names its
+     * type and those that are permitted.
      */
     UNSUPPORTED_FILE = 3,
     /**

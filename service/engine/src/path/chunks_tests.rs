@@ -51,7 +51,7 @@ impl Rig {
 
     fn with_copy<T>(&self, test: impl FnOnce(RangeCopy<'_, '_>) -> T) -> T {
         let fd = self.file.as_fd().try_clone_to_owned().unwrap();
-        let file = OpenFile::inspect(fd, 0, Direction::Load).unwrap();
+        let file = OpenFile::inspect(fd.into(), 0, Direction::Load).unwrap();
         let view = BufferView::new(self.memfd.as_fd(), LEN, BufferKind::Memfd);
         let buffer = CpuView::new(view, CpuAccess::WRITE);
         let resources =
