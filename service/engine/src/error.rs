@@ -181,6 +181,14 @@ pub enum EngineError {
         /// Why.
         reason: String,
     },
+    /// A file is open with `O_DIRECT` alone, and the segment cannot be moved so.
+    #[error("segment {segment}: {reason}")]
+    OpenedDirect {
+        /// Which segment.
+        segment: usize,
+        /// Why.
+        reason: String,
+    },
     /// The named path is not possible.
     #[error("the named path is not possible for segment {segment}: {path}: {reason}")]
     PathUnavailable {

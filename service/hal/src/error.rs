@@ -115,7 +115,9 @@ fn code_of(error: &EngineError) -> LoaderError {
         EngineError::DigestMismatch { .. } | EngineError::VerityMismatch { .. } => {
             LoaderError::DIGEST_MISMATCH
         }
-        EngineError::DirectIoUnavailable { .. } => LoaderError::DIRECT_IO_UNAVAILABLE,
+        EngineError::DirectIoUnavailable { .. } | EngineError::OpenedDirect { .. } => {
+            LoaderError::DIRECT_IO_UNAVAILABLE
+        }
         EngineError::PathUnavailable { .. } => LoaderError::PATH_UNAVAILABLE,
         EngineError::Cancelled => LoaderError::CANCELLED,
         EngineError::DeadlineExceeded => LoaderError::DEADLINE_EXCEEDED,
@@ -152,6 +154,9 @@ fn message_of(error: &EngineError, method: Method) -> String {
         EngineError::DirectIoUnavailable { segment, reason } => {
             let segment = field(Argument::Segment(*segment));
             format!("policy: REQUIRE_DIRECT cannot be kept for {segment}: {reason}")
+        }
+        EngineError::OpenedDirect { segment, reason } => {
+            format!("{}: {reason}", field(Argument::Segment(*segment)))
         }
         EngineError::PathUnavailable { segment, path, reason } => {
             let segment = field(Argument::Segment(*segment));
@@ -277,6 +282,9 @@ mod tests {
             message(error, Method::Load),
             "policy: REQUIRE_DIRECT cannot be kept for segments[4]: because"
         );
+        let reason = "because".to_owned();
+        let error = EngineError::OpenedDirect { segment: 4, reason };
+        assert_eq!(message(error, Method::Load), "segments[4]: because");
         let error = EngineError::VerityMismatch {
             index: 2,
             file_index: 3,

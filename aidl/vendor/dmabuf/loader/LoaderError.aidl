@@ -47,7 +47,9 @@ enum LoaderError {
      */
     DIGEST_MISMATCH = 8,
     /**
-     * The policy is REQUIRE_DIRECT, and direct I/O is not possible.
+     * The policy is REQUIRE_DIRECT, and direct I/O is not possible. Or a file is open with
+     * O_DIRECT, the service may not open it again without, and direct I/O is not possible on this
+     * file, or not in blocks of the alignment that the message has.
      */
     DIRECT_IO_UNAVAILABLE = 9,
     /**
