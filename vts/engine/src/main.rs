@@ -4,7 +4,7 @@
 //!
 //! Runs as root. Files are made in `$DMABUF_TEST_DIR`, by default `/data/vendor/dmabuf_loader`; the
 //! test of random loads also uses each directory of `$DMABUF_TEST_MORE_DIRS`, separated by colons,
-//! to cover other file systems.
+//! to cover other file systems, and the tests of zoned storage use `$DMABUF_TEST_ZONED_DIR`.
 
 // The target is named after the module, as Soong would name it.
 #![allow(non_snake_case)]
@@ -20,6 +20,7 @@ mod random_numbers;
 mod requests;
 mod silent_server;
 mod verity;
+mod zoned;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         requests::trials(),
         silent_server::trials(),
         verity::trials(),
+        zoned::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

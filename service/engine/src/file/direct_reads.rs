@@ -129,6 +129,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_on_storage_is_read_directly_where_the_kernel_says_so() {
+        let program = std::env::current_exe().unwrap();
+        let file = tempfile::NamedTempFile::new_in(program.parent().unwrap()).unwrap();
+        std::fs::write(&file, [7; 8192]).unwrap();
+        file.as_file().sync_all().unwrap();
+        let attributes = dmabuf_uapi::file_attributes::file_attributes(&file).unwrap();
+        let reports_direct_io = attributes.direct_io_align.is_some_and(|a| a.memory_bytes > 0);
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECT;
+        let direct = rustix::fs::open(file.path(), flags, rustix::fs::Mode::empty());
+        let (Ok(direct), true) = (direct, reports_direct_io) else { return };
+        assert_eq!(try_reading(&direct, 4096, false), Ok(Shown::Direct));
+        // Whether somebody has read it before does not matter.
+        std::fs::read(&file).unwrap();
+        assert_eq!(try_reading(&direct, 4096, false), Ok(Shown::Direct));
+    }
+
+    #[test]
     fn a_memfd_is_read_through_the_page_cache() {
         let memfd = dmabuf_uapi::memfd::create_sealed(c"f", 8192).unwrap();
         rustix::io::pwrite(&memfd, &[7; 8192], 0).unwrap();
