@@ -274,7 +274,12 @@ impl Engine {
         };
         let mut report = Report::default();
         let begin = Instant::now();
-        let segment_bytes = transfer.run(&mut report)?;
+        let moved = transfer.run(&mut report);
+        // Comes before an error of the transfer: it may be why the kernel refused.
+        for (index, file) in prepared.files.iter().enumerate() {
+            file.check_not_appending(index)?;
+        }
+        let segment_bytes = moved?;
         cpu.end()?;
         report.transfer = begin.elapsed();
         Ok(SaveOutcome { segment_bytes, report })

@@ -4,21 +4,25 @@
 //!
 //! Runs as root. Files are made in `$DMABUF_TEST_DIR`, by default `/data/vendor/dmabuf_loader`; the
 //! test of random loads also uses each directory of `$DMABUF_TEST_MORE_DIRS`, separated by colons,
-//! to cover other file systems, and the tests of zoned storage use `$DMABUF_TEST_ZONED_DIR`.
+//! to cover other file systems. The tests of zoned storage use `$DMABUF_TEST_ZONED_DIR`, those of
+//! storage that answers late `$DMABUF_TEST_SLOW_DIR`.
 
 // The target is named after the module, as Soong would name it.
 #![allow(non_snake_case)]
 
+mod appending;
 mod changing_files;
 mod file_kinds;
 mod kind_files;
 mod load;
 mod memory;
+mod page_cache;
 mod pool;
 mod random;
 mod random_numbers;
 mod requests;
 mod silent_server;
+mod slow_disk;
 mod verity;
 mod zoned;
 
@@ -31,13 +35,16 @@ fn main() -> ExitCode {
     // Tests measure the free memory of each kind.
     arguments.test_threads = arguments.test_threads.or(Some(1));
     let trials = [
+        appending::trials(),
         changing_files::trials(),
         file_kinds::trials(),
         memory::trials(),
+        page_cache::trials(),
         pool::trials(),
         random::trials(),
         requests::trials(),
         silent_server::trials(),
+        slow_disk::trials(),
         verity::trials(),
         zoned::trials(),
     ];

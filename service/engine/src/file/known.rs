@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use dmabuf_uapi::file_attributes::{cached_file_attributes, MountOf};
+use dmabuf_uapi::mapping::Mapping;
+use dmabuf_uapi::{memfd, page_size_bytes};
 use rustix::fs::{fcntl_get_seals, FileType};
 
 use super::closer::{Closer, UnclosedFiles};
@@ -20,6 +22,8 @@ pub(crate) struct KnownFileSystems {
     listed: Option<Listed>,
     closer: Closer,
     pub(super) direct_reads: DirectReads,
+    /// Whether the kernel writes at an offset even where a file has `O_APPEND`, if asked to.
+    pub(super) ignores_append: bool,
 }
 
 #[derive(Debug)]
@@ -49,7 +53,12 @@ impl KnownFileSystems {
                 Some(Listed { names, mounts })
             }
         };
-        Self { listed, closer: Closer::default(), direct_reads: DirectReads::default() }
+        Self {
+            listed,
+            closer: Closer::default(),
+            direct_reads: DirectReads::default(),
+            ignores_append: ignores_append().unwrap_or(false),
+        }
     }
 
     /// Checks, without asking a server, that a file lies on a permitted file system.
@@ -92,6 +101,14 @@ impl KnownFileSystems {
     pub(crate) fn unclosed(&self) -> UnclosedFiles {
         self.closer.unclosed()
     }
+}
+
+/// Tries a write with `RWF_NOAPPEND`, which Linux has from 6.9 on.
+fn ignores_append() -> dmabuf_uapi::Result<bool> {
+    let page_bytes = page_size_bytes();
+    let file = memfd::create_sealed(c"append-probe", page_bytes as u64)?;
+    let memory = Mapping::anonymous(page_bytes)?;
+    Ok(memory.pwrite_no_append(0..1, &file, 0).is_ok())
 }
 
 impl Listed {

@@ -50,7 +50,10 @@ pub(crate) struct Needs {
 pub(crate) struct OpenFile {
     passed: ClientFd,
     passed_is_direct: bool,
+    /// In the other mode than `passed`.
     reopened: Option<OwnedFd>,
+    /// In the mode of `passed`, for a save where the client could set `O_APPEND` meanwhile.
+    own: Option<OwnedFd>,
     direction: Direction,
     attributes: FileAttributes,
     facts: FileFacts,
@@ -109,8 +112,16 @@ impl OpenFile {
             is_sparse: attributes.allocated_sectors.saturating_mul(512) < attributes.size_bytes,
             direct,
         };
-        let reopened = None;
-        Ok(Self { passed: fd, passed_is_direct, reopened, direction, attributes, facts, trial })
+        Ok(Self {
+            passed: fd,
+            passed_is_direct,
+            reopened: None,
+            own: None,
+            direction,
+            attributes,
+            facts,
+            trial,
+        })
     }
 
     /// Opens the file a second time, with or without `O_DIRECT`, where the request needs it and
@@ -133,6 +144,31 @@ impl OpenFile {
                 Err(why) => self.facts.direct = opened_buffered(&why),
             }
         }
+        if self.direction == Direction::Save && !self.ignores_append() {
+            let mode = if self.passed_is_direct { OFlags::DIRECT } else { OFlags::empty() };
+            self.own = self.reopen(mode).ok();
+        }
+    }
+
+    /// Whether a write can be told to ignore `O_APPEND`, which a client may set at any time.
+    pub(crate) fn ignores_append(&self) -> bool {
+        self.passed.known().ignores_append
+    }
+
+    /// Checks after a save that the client has not set `O_APPEND` meanwhile: what was written since
+    /// by the client's description may be at the end of the file.
+    ///
+    /// # Errors
+    /// [`EngineError::BadFd`], naming the file by its index.
+    pub(crate) fn check_not_appending(&self, index: usize) -> Result<()> {
+        let argument = Argument::File(index);
+        let flags = fcntl_getfl(&self.passed)
+            .map_err(|errno| EngineError::bad_fd(argument, errno_text(errno)))?;
+        if !flags.contains(OFlags::APPEND) {
+            return Ok(());
+        }
+        let problem = "has got O_APPEND during the save, which ignores file offsets";
+        Err(EngineError::bad_fd(argument, problem))
     }
 
     /// Finds out whether reads of the file are direct, where the request depends on it: from what
@@ -230,7 +266,7 @@ impl OpenFile {
     /// An fd with `O_DIRECT`.
     pub(crate) fn direct_fd(&self) -> Option<BorrowedFd<'_>> {
         if self.passed_is_direct {
-            Some(self.passed.as_fd())
+            Some(self.own_or_passed_fd())
         } else {
             self.reopened.as_ref().map(AsFd::as_fd)
         }
@@ -241,8 +277,13 @@ impl OpenFile {
         if self.passed_is_direct {
             self.reopened.as_ref().map(AsFd::as_fd)
         } else {
-            Some(self.passed.as_fd())
+            Some(self.own_or_passed_fd())
         }
+    }
+
+    /// An fd in the mode of the client's.
+    pub(crate) fn own_or_passed_fd(&self) -> BorrowedFd<'_> {
+        self.own.as_ref().map_or(self.passed.as_fd(), AsFd::as_fd)
     }
 
     /// The fd as the client passed it.

@@ -30,7 +30,7 @@ pub(super) fn run(copy: &RangeCopy<'_, '_>) -> Result<Moved> {
     if copy.file.facts().is_sparse {
         copy.buffer.begin()?;
     }
-    in_chunks(copy, "read the file directly", |done, batch| {
+    in_chunks(copy, true, "read the file directly", |done, batch| {
         let start = usize::try_from(copy.range.buffer_offset_bytes + done);
         let start = start.map_err(|_| Errno::OVERFLOW)?;
         let range = start..start.checked_add(batch).ok_or(Errno::OVERFLOW)?;

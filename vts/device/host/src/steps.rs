@@ -113,7 +113,7 @@ fn mount_more() -> String {
     let run = host_tool::RUN;
     format!(
         "\
-mkdir -p ext4 tmpfs zoned
+mkdir -p ext4 tmpfs zoned slow
 truncate -s 64M ext4.img
 mke2fs -F ext4.img > /dev/null || exit
 losetup /dev/block/loop0 ext4.img || exit
@@ -125,6 +125,10 @@ mount -t configfs configfs /sys/kernel/config || exit
 {run} tools/{MAKE_F2FS} -f -m /dev/nullb1 > mkfs.log || {{ cat mkfs.log; exit 1; }}
 mount -t f2fs /dev/nullb1 zoned || exit
 export DMABUF_TEST_ZONED_DIR=$PWD/zoned
+{MAKE_SLOW_DISK}
+mke2fs -F /dev/nullb2 > /dev/null || exit
+mount -t ext4 /dev/nullb2 slow || exit
+export DMABUF_TEST_SLOW_DIR=$PWD/slow
 "
     )
 }
@@ -132,21 +136,28 @@ export DMABUF_TEST_ZONED_DIR=$PWD/zoned
 /// A disk of 512 MiB in memory: zones of 4 MiB, of which the first 16 need not be written in order.
 /// Sizes are in MiB. A device that is made in configfs has the name of its directory.
 const MAKE_ZONED_DISK: &str = "\
-disk=/sys/kernel/config/nullb/nullb1
-mkdir $disk || exit
-for setting in blocksize=4096 size=512 memory_backed=1 zoned=1 zone_size=4 zone_nr_conv=16 power=1
-do
-    echo ${setting#*=} > $disk/${setting%=*} || exit
-done
-number=$(cat /sys/block/nullb1/dev)
-[ -b /dev/nullb1 ] || mknod /dev/nullb1 b ${number%:*} ${number#*:} || exit";
+make_disk() {
+    disk=/sys/kernel/config/nullb/$1
+    mkdir $disk || exit
+    shift
+    for setting in blocksize=4096 memory_backed=1 $@ power=1
+    do
+        echo ${setting#*=} > $disk/${setting%=*} || exit
+    done
+    number=$(cat /sys/block/${disk##*/}/dev)
+    [ -b /dev/${disk##*/} ] || mknod /dev/${disk##*/} b ${number%:*} ${number#*:} || exit
+}
+make_disk nullb1 size=512 zoned=1 zone_size=4 zone_nr_conv=16";
+
+/// A disk of 128 MiB in memory that answers each request after 5 ms, up to 64 at a time.
+const MAKE_SLOW_DISK: &str = "make_disk nullb2 size=128 irqmode=2 completion_nsec=5000000";
 
 /// While they are mounted, /data, which holds them, cannot be unmounted.
 const UNMOUNT_MORE: &str = "\
 status=$?
-umount ext4 tmpfs zoned
+umount ext4 tmpfs zoned slow
 losetup -d /dev/block/loop0
-rmdir $disk
+rmdir /sys/kernel/config/nullb/nullb1 /sys/kernel/config/nullb/nullb2
 umount /sys/kernel/config
 exit $status";
 
