@@ -9,7 +9,9 @@
 //! The binder object shares an engine and keeps no state of its own. Binder calls it from any of
 //! its threads, several at a time; a call blocks its thread until the engine has finished, so the
 //! number of binder threads limits the requests in progress. The fds of a request are duplicated,
-//! and closed when the call returns. The fd of a new buffer belongs to the client; the pool may
+//! and closed when the call returns. The transport closes its own copies on the thread of the call:
+//! there, and nowhere else, a file whose server does not answer can hold it, which a device's policy
+//! prevents (sepolicy/README.md). The fd of a new buffer belongs to the client; the pool may
 //! hold another fd of the same buffer. The engine, its pool and the pool's thread end with the last
 //! reference to the engine; the object holds one.
 

@@ -342,6 +342,9 @@ fn check_mode(flags: OFlags, argument: Argument, direction: Direction) -> Result
 #[cfg(test)]
 mod tests {
     use std::fs::{File, OpenOptions};
+    use std::sync::Arc;
+
+    use rustix::fs::fcntl_setfl;
 
     use super::*;
 
@@ -375,6 +378,31 @@ mod tests {
         ] {
             let error = inspect(file, direction).unwrap_err();
             assert!(matches!(error, EngineError::BadFd { .. }), "{error}");
+        }
+    }
+
+    /// A kernel before Linux 6.9 cannot be told to ignore `O_APPEND`.
+    #[test]
+    fn a_save_writes_by_its_own_description_on_old_kernels() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let open_file = |ignores_append| {
+            let mut known = KnownFileSystems::new(FileSystems::Any);
+            known.ignores_append = ignores_append;
+            let fd = OpenOptions::new().write(true).open(&file).unwrap();
+            let fd = ClientFd::new(fd.into(), &Arc::new(known));
+            let mut opened = OpenFile::inspect(fd, 3, Direction::Save).unwrap();
+            opened.reopen_for(Needs { direct: false, few_bytes: false, unaligned_writes: false });
+            opened
+        };
+        let append = |fd: BorrowedFd<'_>| fcntl_getfl(fd).unwrap().contains(OFlags::APPEND);
+        for ignores_append in [false, true] {
+            let opened = open_file(ignores_append);
+            assert_eq!(opened.check_not_appending(3), Ok(()));
+            fcntl_setfl(&opened.passed, OFlags::APPEND).unwrap();
+            let written = opened.buffered_fd().unwrap();
+            assert_eq!(append(written), ignores_append, "the client's description is used");
+            let error = opened.check_not_appending(3).unwrap_err();
+            assert!(matches!(error, EngineError::BadFd { argument: Argument::File(3), .. }));
         }
     }
 
