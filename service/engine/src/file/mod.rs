@@ -381,6 +381,43 @@ mod tests {
         }
     }
 
+    const DIRECT: Needs = Needs { direct: true, few_bytes: false, unaligned_writes: false };
+
+    /// A file on storage, as if the kernel did not tell whether reads of it are direct.
+    fn untold(known: &Arc<KnownFileSystems>) -> OpenFile {
+        let program = std::env::current_exe().unwrap();
+        let file = tempfile::tempfile_in(program.parent().unwrap()).unwrap();
+        rustix::io::pwrite(&file, &[7; 8192], 0).unwrap();
+        file.sync_all().unwrap();
+        let mut file =
+            OpenFile::inspect(ClientFd::new(file.into(), known), 0, Direction::Load).unwrap();
+        file.trial = Some(Trial { align_bytes: 4096, unknown: "untold".into() });
+        file
+    }
+
+    #[test]
+    fn a_file_system_is_tried_once_and_by_few_bytes_never() {
+        let known = Arc::new(KnownFileSystems::new(FileSystems::Any));
+        let mut few = untold(&known);
+        few.reopen_for(Needs { few_bytes: true, ..DIRECT });
+        assert_eq!(few.facts.direct, DirectIo::ReopeningCostsMore);
+        let mut first = untold(&known);
+        let reports_direct_io = matches!(first.facts.direct, DirectIo::Possible { .. });
+        let key = (first.attributes.mount.device, first.attributes.encrypted);
+        assert_eq!(known.direct_reads.recall(key), None);
+        first.reopen_for(DIRECT);
+        if !reports_direct_io {
+            return;
+        }
+        assert_eq!(known.direct_reads.recall(key), Some(Shown::Direct));
+        assert!(first.direct_fd().is_some());
+        known.direct_reads.keep(key, Shown::Buffered("shown before".into()));
+        let mut second = untold(&known);
+        second.reopen_for(DIRECT);
+        assert_eq!(second.facts.direct, DirectIo::NotOnThisFile("shown before".into()));
+        assert!(second.direct_fd().is_none());
+    }
+
     /// A kernel before Linux 6.9 cannot be told to ignore `O_APPEND`.
     #[test]
     fn a_save_writes_by_its_own_description_on_old_kernels() {
