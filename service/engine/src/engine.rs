@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The engine: prepare (inspect, resolve, plan), acquire (buffer), run, finish.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use dmabuf_uapi::dma_buf::CpuAccess;
@@ -8,16 +9,17 @@ use dmabuf_uapi::interruption::prepare_process;
 use dmabuf_uapi::page_size_bytes;
 
 use crate::allocator::Allocator;
-use crate::buffer::{Buffer, CpuView};
+use crate::buffer::{Buffer, BufferView, CpuView};
 use crate::capabilities::HeapPath;
 use crate::context::Context;
 use crate::error::Result;
+use crate::file::{FileSystems, KnownFileSystems, UnclosedFiles};
 use crate::heap::{Heap, HeapConfig, Heaps};
 use crate::io_path::{Direction, PathName};
 use crate::path::{self, BounceMemory, IoResources};
 use crate::plan::Step;
 use crate::pool::{AllocRequest, PoolConfig, PoolStats};
-use crate::prepare::{self, PreparedLoad, PreparedSave, PreparedTarget};
+use crate::prepare::{self, Inspection, PreparedLoad, PreparedSave, PreparedTarget};
 use crate::request::{
     filled_ranges, FileDigest, LoadRequest, NewBuffer, ResolvedSegment, SaveRequest, Sha256,
 };
@@ -38,15 +40,18 @@ pub struct EngineConfig {
     /// Threads that help requests with their I/O and digests, at most, over all requests. Each
     /// request also uses the thread that runs it.
     pub max_helper_threads: usize,
+    /// Where clients' files may lie.
+    pub file_systems: FileSystems,
 }
 
 impl EngineConfig {
-    /// Buffers of at most half of the machine's memory, and 16 helper threads: those of four large
-    /// loads at a time.
+    /// Buffers of at most half of the machine's memory, 16 helper threads, which are those of four
+    /// large loads at a time, and files of any file system.
     pub fn new(allow_memfd: bool, pool: PoolConfig) -> Self {
         let max_buffer_bytes = dmabuf_uapi::memory::total_bytes() / 2;
-        let heaps = HeapConfig::default();
-        Self { heaps, allow_memfd, max_buffer_bytes, pool, max_helper_threads: 16 }
+        let (heaps, file_systems) = (HeapConfig::default(), FileSystems::Any);
+        let max_helper_threads = 16;
+        Self { heaps, allow_memfd, max_buffer_bytes, pool, max_helper_threads, file_systems }
     }
 }
 
@@ -79,7 +84,8 @@ pub struct SaveOutcome {
 /// but, with a pool, the means to reuse the buffer when the client has released it.
 #[derive(Debug)]
 pub struct Engine {
-    config: EngineConfig,
+    allow_memfd: bool,
+    file_systems: Arc<KnownFileSystems>,
     allocator: Allocator,
     resources: IoResources,
 }
@@ -98,7 +104,8 @@ impl Engine {
         let threads = Threads::new(config.max_helper_threads);
         let resources = IoResources { threads, bounce_memory: BounceMemory::default() };
         let allocator = Allocator::new(heaps, config.pool);
-        Self { config, allocator, resources }
+        let file_systems = Arc::new(KnownFileSystems::new(config.file_systems));
+        Self { allow_memfd, file_systems, allocator, resources }
     }
 
     /// The page size of the kernel, in bytes: the granularity of buffer sizes.
@@ -120,6 +127,11 @@ impl Engine {
     /// What the pool has done; `None` without one.
     pub fn pool_stats(&self) -> Option<PoolStats> {
         self.allocator.pool_stats()
+    }
+
+    /// The files that were refused and are not closed yet.
+    pub fn unclosed_files(&self) -> UnclosedFiles {
+        self.file_systems.unclosed()
     }
 
     /// Allocates a zeroed buffer, from the heap of that name, or for an empty name from the first
@@ -164,7 +176,7 @@ impl Engine {
     ///
     /// [`EngineError`]: crate::EngineError
     pub fn prepare_load(&self, request: LoadRequest, context: &Context) -> Result<PreparedLoad> {
-        prepare::prepare_load(&self.allocator, self.config.allow_memfd, request, context)
+        prepare::prepare_load(self.inspection(), request, context)
     }
 
     /// The first half of [`Engine::save`].
@@ -172,7 +184,15 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::prepare_load`].
     pub fn prepare_save(&self, request: SaveRequest, context: &Context) -> Result<PreparedSave> {
-        prepare::prepare_save(&self.allocator, self.config.allow_memfd, request, context)
+        prepare::prepare_save(self.inspection(), request, context)
+    }
+
+    fn inspection(&self) -> Inspection<'_> {
+        Inspection {
+            allocator: &self.allocator,
+            file_systems: &self.file_systems,
+            allow_memfd: self.allow_memfd,
+        }
     }
 
     /// The second half of [`Engine::load`], on any thread.
@@ -262,7 +282,12 @@ impl Engine {
         };
         let mut report = Report::default();
         let begin = Instant::now();
-        let segment_bytes = transfer.run(&mut report)?;
+        let moved = transfer.run(&mut report);
+        // Comes before an error of the transfer: it may be why the kernel refused.
+        for (index, file) in prepared.files.iter().enumerate() {
+            file.check_not_appending(index)?;
+        }
+        let segment_bytes = moved?;
         cpu.end()?;
         report.transfer = begin.elapsed();
         Ok(SaveOutcome { segment_bytes, report })

@@ -103,6 +103,16 @@ pub enum EngineError {
         /// What it has to be.
         expected: &'static str,
     },
+    /// A file lies on a file system that the service does not load from or save to.
+    #[error("{argument}: is on a file system {found}, expected one of {expected}")]
+    FileSystem {
+        /// Which argument.
+        argument: Argument,
+        /// What is known of the file system.
+        found: String,
+        /// The types that are permitted.
+        expected: String,
+    },
     /// The machine has no heap of that name.
     #[error("heap: no heap {name:?}; there are {known}")]
     HeapUnknown {
@@ -195,6 +205,14 @@ pub enum EngineError {
     /// Direct I/O was required and is not possible.
     #[error("direct I/O is required and not possible for segment {segment}: {reason}")]
     DirectIoUnavailable {
+        /// Which segment.
+        segment: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A file is open with `O_DIRECT` alone, and the segment cannot be moved so.
+    #[error("segment {segment}: {reason}")]
+    OpenedDirect {
         /// Which segment.
         segment: usize,
         /// Why.

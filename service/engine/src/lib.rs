@@ -18,7 +18,9 @@
 //! thread may prepare a request and another run it. A [`Context`] goes with each: a clone of its
 //! token cancels the request from any thread, within one call to the kernel. All helper threads
 //! come from one bounded place of the engine and end with the request that started them; the pool
-//! has one thread, which ends with the engine. Nothing is global: two engines in one process share
+//! has one thread, which ends with the engine. Files that a request was refused for, and whose
+//! `close(2)` may wait for a server, are closed by up to two threads of their own, which end with
+//! that. Nothing is global: two engines in one process share
 //! nothing.
 
 #![deny(missing_docs)]
@@ -55,6 +57,7 @@ pub use dmabuf_uapi::Errno;
 pub use engine::{Engine, EngineConfig, LoadOutcome, SaveOutcome};
 pub use error::{errno_text, verity_text, Argument, EngineError, Result};
 pub use file::fs_verity::{Algorithm, Digest};
+pub use file::{FileSystems, UnclosedFiles};
 pub use heap::{Heap, HeapConfig, HeapFacts, HeapKind, HugeUdmabufs};
 pub use io_path::{Detail, Direction, IoPath, NotTaken, PathName, Reason, Refusal, Support};
 pub use operation::{Fault, Operation};

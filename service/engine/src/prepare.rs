@@ -3,6 +3,7 @@
 //! Nothing is allocated and no byte is moved.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::allocator::{Allocator, NamedSize};
@@ -10,7 +11,7 @@ use crate::buffer::{check_client_mode, BufferKind, BufferUse, BufferView};
 use crate::context::Context;
 use crate::error::{Argument, EngineError, Result};
 use crate::file::fs_verity;
-use crate::file::{FileFacts, Needs, OpenFile};
+use crate::file::{ClientFd, FileFacts, KnownFileSystems, Needs, OpenFile};
 use crate::io_path::{Direction, PathName};
 use crate::plan::cost::REOPENING_PAYS_ABOVE_BYTES;
 use crate::plan::{plan_existing, plan_new, Alternative, BufferFacts, RequestFacts, Step};
@@ -45,15 +46,21 @@ pub(crate) enum PreparedTarget {
 /// A client's buffer, checked.
 #[derive(Debug)]
 pub(crate) struct ClientBuffer {
-    fd: OwnedFd,
+    fd: ClientFd,
     size_bytes: u64,
     kind: BufferKind,
 }
 
 impl ClientBuffer {
-    fn check(fd: OwnedFd, argument: Argument, usage: BufferUse, allow_memfd: bool) -> Result<Self> {
+    fn check(
+        mut fd: ClientFd,
+        argument: Argument,
+        usage: BufferUse,
+        allow_memfd: bool,
+    ) -> Result<Self> {
         let BufferView { size_bytes, kind, .. } =
             BufferView::of_client(fd.as_fd(), argument, allow_memfd)?;
+        fd.closes_at_once();
         check_client_mode(fd.as_fd(), argument, usage)?;
         Ok(Self { fd, size_bytes, kind })
     }
@@ -97,17 +104,41 @@ impl PreparedSave {
     }
 }
 
+/// What an engine checks requests against.
+#[derive(Clone, Copy)]
+pub(crate) struct Inspection<'a> {
+    pub(crate) allocator: &'a Allocator,
+    pub(crate) file_systems: &'a Arc<KnownFileSystems>,
+    pub(crate) allow_memfd: bool,
+}
+
+impl Inspection<'_> {
+    fn own(&self, fd: OwnedFd) -> ClientFd {
+        ClientFd::new(fd, self.file_systems)
+    }
+
+    /// Before anything can fail: what is not checked yet must not be closed by this thread.
+    fn own_all(&self, fds: Vec<OwnedFd>) -> Vec<ClientFd> {
+        fds.into_iter().map(|fd| self.own(fd)).collect()
+    }
+}
+
 /// Prepares a load.
 ///
 /// # Errors
 /// Any [`EngineError`] that concerns an argument.
 pub(crate) fn prepare_load(
-    allocator: &Allocator,
-    allow_memfd: bool,
+    inspection: Inspection<'_>,
     request: LoadRequest,
     context: &Context,
 ) -> Result<PreparedLoad> {
     let LoadRequest { target, files, segments, policy, digests } = request;
+    let Inspection { allocator, allow_memfd, .. } = inspection;
+    let files = inspection.own_all(files);
+    let target = match target {
+        Target::New(new) => Wanted::New(new),
+        Target::Existing(fd) => Wanted::Existing(inspection.own(fd)),
+    };
     context.check()?;
     check_counts(files.len(), &segments)?;
     check_verity_indices(&digests.expected_verity, files.len())?;
@@ -127,7 +158,7 @@ pub(crate) fn prepare_load(
     let facts: Vec<&FileFacts> = files.iter().map(OpenFile::facts).collect();
     let facts = RequestFacts { direction: Direction::Load, policy, files: &facts };
     let target = match target {
-        Target::New(new) => {
+        Wanted::New(new) => {
             let new = sized(new, &asked)?;
             let named = NamedSize::new(&new)?;
             let overwritten = covered_bytes(&segments) == new.size_bytes;
@@ -143,7 +174,7 @@ pub(crate) fn prepare_load(
             let alternatives = plan_new(&facts, &extents, options)?;
             PreparedTarget::New { named, overwritten, alternatives }
         }
-        Target::Existing(fd) => {
+        Wanted::Existing(fd) => {
             let argument = Argument::ExistingTarget;
             let buffer = ClientBuffer::check(fd, argument, BufferUse::Fill, allow_memfd)?;
             check_buffer_ranges(&asked, buffer.size_bytes)?;
@@ -159,12 +190,13 @@ pub(crate) fn prepare_load(
 /// # Errors
 /// Any [`EngineError`] that concerns an argument.
 pub(crate) fn prepare_save(
-    allocator: &Allocator,
-    allow_memfd: bool,
+    inspection: Inspection<'_>,
     request: SaveRequest,
     context: &Context,
 ) -> Result<PreparedSave> {
     let SaveRequest { buffer, files, segments, policy } = request;
+    let Inspection { allocator, allow_memfd, .. } = inspection;
+    let (buffer, files) = (inspection.own(buffer), inspection.own_all(files));
     context.check()?;
     check_counts(files.len(), &segments)?;
     let buffer = ClientBuffer::check(buffer, Argument::Buffer, BufferUse::Read, allow_memfd)?;
@@ -194,7 +226,13 @@ fn buffer_facts(allocator: &Allocator, buffer: &ClientBuffer) -> BufferFacts {
     }
 }
 
-fn inspect_files(fds: Vec<OwnedFd>, direction: Direction) -> Result<Vec<OpenFile>> {
+/// The target of a load, with its fd taken over.
+enum Wanted {
+    New(NewBuffer),
+    Existing(ClientFd),
+}
+
+fn inspect_files(fds: Vec<ClientFd>, direction: Direction) -> Result<Vec<OpenFile>> {
     fds.into_iter().enumerate().map(|(index, fd)| OpenFile::inspect(fd, index, direction)).collect()
 }
 

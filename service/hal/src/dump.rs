@@ -4,7 +4,7 @@
 
 use std::io::{Result, Write};
 
-use dmabuf_engine::{errno_text, Engine, PoolStats, PressureWatch};
+use dmabuf_engine::{errno_text, Engine, PoolStats, PressureWatch, UnclosedFiles};
 
 use crate::calls::CallStats;
 use crate::process_usage::ProcessUsage;
@@ -19,6 +19,7 @@ pub fn write(engine: &Engine, calls: CallStats, writer: &mut dyn Write) -> Resul
         Some(stats) => write_pool(&stats, writer)?,
     }
     write_calls(calls, writer)?;
+    write_unclosed(engine.unclosed_files(), writer)?;
     write_process(ProcessUsage::now()?, writer)
 }
 
@@ -35,6 +36,17 @@ fn write_calls(calls: CallStats, writer: &mut dyn Write) -> Result<()> {
     let CallStats { panics, omitted_lines } = calls;
     writeln!(writer, "calls that panicked: {panics}")?;
     writeln!(writer, "log lines about refused calls that were omitted: {omitted_lines}")
+}
+
+/// Writes nothing where there are none, as on a device whose policy keeps such files away.
+fn write_unclosed(unclosed: UnclosedFiles, writer: &mut dyn Write) -> Result<()> {
+    let UnclosedFiles { waiting, lost } = unclosed;
+    if unclosed == UnclosedFiles::default() {
+        return Ok(());
+    }
+    writeln!(writer, "refused files whose servers do not answer:")?;
+    writeln!(writer, "  waiting to be closed: {waiting}")?;
+    writeln!(writer, "  open until the service ends: {lost}")
 }
 
 fn write_pool(stats: &PoolStats, writer: &mut dyn Write) -> Result<()> {
@@ -72,6 +84,18 @@ fn write_pool(stats: &PoolStats, writer: &mut dyn Write) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_files_that_cannot_be_closed_are_shown() {
+        let text = |waiting, lost| {
+            let mut text = Vec::new();
+            write_unclosed(UnclosedFiles { waiting, lost }, &mut text).unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        assert_eq!(text(0, 0), "");
+        assert!(text(1, 0).contains("waiting to be closed: 1\n"));
+        assert!(text(0, 3).ends_with("open until the service ends: 3\n"));
+    }
 
     #[test]
     fn every_counter_of_the_pool_is_shown() {

@@ -117,7 +117,9 @@ fn code_of(error: &EngineError) -> LoaderError {
     match error {
         EngineError::BadArgument { .. } => LoaderError::BAD_ARGUMENT,
         EngineError::BadFd { .. } => LoaderError::BAD_FD,
-        EngineError::UnsupportedFile { .. } => LoaderError::UNSUPPORTED_FILE,
+        EngineError::UnsupportedFile { .. } | EngineError::FileSystem { .. } => {
+            LoaderError::UNSUPPORTED_FILE
+        }
         EngineError::HeapUnknown { .. } => LoaderError::HEAP_UNKNOWN,
         EngineError::NoMemory { .. } | EngineError::MemoryShort { .. } => LoaderError::NO_MEMORY,
         EngineError::Busy => LoaderError::BUSY,
@@ -127,7 +129,9 @@ fn code_of(error: &EngineError) -> LoaderError {
         EngineError::DigestMismatch { .. } | EngineError::VerityMismatch { .. } => {
             LoaderError::DIGEST_MISMATCH
         }
-        EngineError::DirectIoUnavailable { .. } => LoaderError::DIRECT_IO_UNAVAILABLE,
+        EngineError::DirectIoUnavailable { .. } | EngineError::OpenedDirect { .. } => {
+            LoaderError::DIRECT_IO_UNAVAILABLE
+        }
         EngineError::PathUnavailable { .. } => LoaderError::PATH_UNAVAILABLE,
         EngineError::Cancelled => LoaderError::CANCELLED,
         EngineError::DeadlineExceeded => LoaderError::DEADLINE_EXCEEDED,
@@ -159,6 +163,10 @@ fn message_of(error: &EngineError, method: Method) -> String {
         EngineError::UnsupportedFile { argument, found, expected } => {
             format!("{}: is {found}, expected {expected}", field(*argument))
         }
+        EngineError::FileSystem { argument, found, expected } => {
+            let field = field(*argument);
+            format!("{field}: is on a file system {found}, expected one of {expected}")
+        }
         EngineError::Inspect { argument, question, errno } => {
             format!("{}: {question}: {}", field(*argument), errno_text(*errno))
         }
@@ -175,6 +183,9 @@ fn message_of(error: &EngineError, method: Method) -> String {
         EngineError::DirectIoUnavailable { segment, reason } => {
             let segment = field(Argument::Segment(*segment));
             format!("policy: REQUIRE_DIRECT cannot be kept for {segment}: {reason}")
+        }
+        EngineError::OpenedDirect { segment, reason } => {
+            format!("{}: {reason}", field(Argument::Segment(*segment)))
         }
         EngineError::PathUnavailable { segment, path, reason } => {
             let segment = field(Argument::Segment(*segment));
@@ -355,6 +366,9 @@ mod tests {
             message(error, Method::Load),
             "policy: REQUIRE_DIRECT cannot be kept for segments[4]: because"
         );
+        let reason = "because".to_owned();
+        let error = EngineError::OpenedDirect { segment: 4, reason };
+        assert_eq!(message(error, Method::Load), "segments[4]: because");
         let error = EngineError::VerityMismatch {
             index: 2,
             file_index: 3,

@@ -43,12 +43,13 @@ fn start_log() {
 }
 
 fn try_main() -> anyhow::Result<()> {
-    let Options { pool, heaps } = Options::parse(std::env::args().skip(1))?;
+    let Options { pool, heaps, file_systems } = Options::parse(std::env::args().skip(1))?;
     // A client's save must not end the service.
     ignore_file_size_limit().context("SIGXFSZ")?;
     ProcessState::set_thread_pool_max_thread_count(MAX_BINDER_THREADS);
     ProcessState::start_thread_pool();
-    let engine = Engine::new(EngineConfig { heaps, ..EngineConfig::new(false, pool) });
+    let config = EngineConfig { heaps, file_systems, ..EngineConfig::new(false, pool) };
+    let engine = Engine::new(config);
     if engine.heaps().is_empty() {
         bail!("no heap can be opened: /dev/dma_heap and /dev/udmabuf are missing or refused");
     }

@@ -2,7 +2,9 @@
 //! The options of the service, which a device sets in the `.rc` file.
 
 use anyhow::{bail, Context};
-use dmabuf_engine::{HeapConfig, HugeUdmabufs, PoolConfig};
+use dmabuf_engine::{FileSystems, HeapConfig, HugeUdmabufs, PoolConfig};
+
+const KNOWN: [&str; 4] = ["--pool-mib", "--any-heap", "--huge-udmabufs", "--file-system"];
 
 /// What the command line says.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,6 +14,9 @@ pub struct Options {
     pub pool: PoolConfig,
     /// `--any-heap NAME`, any number of times, and `--huge-udmabufs auto|yes|no`.
     pub heaps: HeapConfig,
+    /// `--file-system TYPE`, any number of times: clients' files may lie on file systems of this
+    /// type, too, whose server the device trusts to answer.
+    pub file_systems: FileSystems,
 }
 
 impl Options {
@@ -20,24 +25,25 @@ impl Options {
     /// # Errors
     /// An unknown option, or a value that the option does not have.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> anyhow::Result<Self> {
-        let mut options = Self { pool: PoolConfig::SMALL_BUFFERS, heaps: HeapConfig::default() };
+        let (mut pool, mut heaps) = (PoolConfig::SMALL_BUFFERS, HeapConfig::default());
+        let mut more_file_systems = Vec::new();
         let mut arguments = arguments.into_iter();
         while let Some(option) = arguments.next() {
             let mut value = || arguments.next().with_context(|| format!("{option} lacks a value"));
             match option.as_str() {
-                "--pool-mib" => options.pool = pool(&value()?)?,
-                "--any-heap" => options.heaps.any_heap.push(value()?),
-                "--huge-udmabufs" => options.heaps.huge_udmabufs = huge_udmabufs(&value()?)?,
-                _ => bail!(
-                    "unknown option {option:?}, expected --pool-mib, --any-heap or --huge-udmabufs"
-                ),
+                "--pool-mib" => pool = pool_of(&value()?)?,
+                "--any-heap" => heaps.any_heap.push(value()?),
+                "--huge-udmabufs" => heaps.huge_udmabufs = huge_udmabufs(&value()?)?,
+                "--file-system" => more_file_systems.push(value()?),
+                _ => bail!("unknown option {option:?}, expected one of {}", KNOWN.join(", ")),
             }
         }
-        Ok(options)
+        let file_systems = FileSystems::without_server_and(more_file_systems);
+        Ok(Self { pool, heaps, file_systems })
     }
 }
 
-fn pool(mib: &str) -> anyhow::Result<PoolConfig> {
+fn pool_of(mib: &str) -> anyhow::Result<PoolConfig> {
     let mib: u32 =
         mib.parse().with_context(|| format!("--pool-mib: {mib:?}, expected a number of MiB"))?;
     Ok(PoolConfig::of_bytes(u64::from(mib) << 20))
@@ -86,12 +92,23 @@ mod tests {
     }
 
     #[test]
+    fn a_device_adds_file_systems() {
+        let of = |more: &[&str]| {
+            FileSystems::without_server_and(more.iter().map(|name| (*name).to_owned()))
+        };
+        assert_eq!(parsed(&[]).unwrap().file_systems, of(&[]));
+        let arguments = ["--file-system", "fuse", "--pool-mib", "1", "--file-system", "9p"];
+        assert_eq!(parsed(&arguments).unwrap().file_systems, of(&["fuse", "9p"]));
+    }
+
+    #[test]
     fn wrong_options_are_refused() {
         for wrong in [
             &["--pool-mib"][..],
             &["--pool-mib", "-1"],
             &["--pool", "1"],
             &["--any-heap"],
+            &["--file-system"],
             &["--huge-udmabufs", "maybe"],
             &["system"],
         ] {

@@ -4,16 +4,17 @@
 //! Source: `include/uapi/linux/dma-buf.h` and `Documentation/driver-api/dma-buf.rst` of Linux 6.12.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use bitflags::bitflags;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use rustix::fs::fstat;
+use rustix::fs::FileType;
 use rustix::io::{retry_on_intr, Errno, Result};
 use rustix::ioctl::{ioctl, opcode, Setter};
 
-use crate::file_attributes::file_system_magic;
+use crate::file_attributes::{cached_file_attributes, file_system_magic};
 
 bitflags! {
     /// What the CPU will do with the bytes of a dma-buf between begin and end.
@@ -148,14 +149,30 @@ pub fn set_name(buffer: impl AsFd, name: &CStr) -> Result<()> {
 /// 5.3), whose inodes have the size of their buffers. Under SELinux the caller needs `getattr` on
 /// that file system, which policies do not label.
 ///
+/// `fstatfs(2)` on a file of a FUSE mount would wait for its server, so it is asked only about what
+/// can be a dma-buf.
+///
 /// # Errors
-/// Those of `fstatfs(2)` and `fstat(2)`: `ACCESS` where SELinux refuses it.
+/// Those of `fstatfs(2)` and `statx(2)`: `ACCESS` where SELinux refuses it.
 pub fn size_if_dma_buf(fd: impl AsFd) -> Result<Option<u64>> {
     let fd = fd.as_fd();
-    if file_system_magic(fd)? != DMA_BUF_MAGIC {
+    let attributes = cached_file_attributes(fd)?;
+    let may_be_dma_buf = match FileType::from_raw_mode(attributes.mode.into()) {
+        FileType::Unknown => true,
+        FileType::RegularFile => is_named_as_dma_buf(fd),
+        _ => false,
+    };
+    if !may_be_dma_buf || file_system_magic(fd)? != DMA_BUF_MAGIC {
         return Ok(None);
     }
-    Ok(Some(fstat(fd)?.st_size as u64))
+    Ok(Some(attributes.size_bytes))
+}
+
+/// Some stable kernels call dma-bufs regular files (those with "anon_inode: use a proper mode
+/// internally" and without "anon_inode: rework assertions").
+fn is_named_as_dma_buf(fd: BorrowedFd<'_>) -> bool {
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    std::fs::read_link(link).is_ok_and(|name| name.as_os_str().as_bytes().starts_with(b"/dmabuf:"))
 }
 
 struct NameSetter {

@@ -167,6 +167,21 @@ impl<'m> MappedRange<'m> {
         self.mapping().pread(range, file, file_offset_bytes).map(|count| count as u64)
     }
 
+    /// As [`MappedRange::pread`], but only what is in the page cache.
+    ///
+    /// # Errors
+    /// Those of [`Mapping::pread_cached`].
+    pub fn pread_cached(
+        &self,
+        offset_bytes: u64,
+        len_bytes: u64,
+        file: impl AsFd,
+        file_offset_bytes: u64,
+    ) -> Result<u64> {
+        let range = self.locate(offset_bytes, len_bytes)?;
+        self.mapping().pread_cached(range, file, file_offset_bytes).map(|count| count as u64)
+    }
+
     /// Lets the kernel write bytes of the range to `file`; returns the bytes written.
     ///
     /// # Errors
@@ -180,6 +195,21 @@ impl<'m> MappedRange<'m> {
     ) -> Result<u64> {
         let range = self.locate(offset_bytes, len_bytes)?;
         self.mapping().pwrite(range, file, file_offset_bytes).map(|count| count as u64)
+    }
+
+    /// As [`MappedRange::pwrite`], at this offset even where the file has `O_APPEND`.
+    ///
+    /// # Errors
+    /// Those of [`Mapping::pwrite_no_append`].
+    pub fn pwrite_no_append(
+        &self,
+        offset_bytes: u64,
+        len_bytes: u64,
+        file: impl AsFd,
+        file_offset_bytes: u64,
+    ) -> Result<u64> {
+        let range = self.locate(offset_bytes, len_bytes)?;
+        self.mapping().pwrite_no_append(range, file, file_offset_bytes).map(|count| count as u64)
     }
 }
 

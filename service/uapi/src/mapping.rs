@@ -8,7 +8,7 @@
 //! Pages of a file that another process controls can also go away. [`Mapping::may_lose_pages`] is
 //! for these.
 //!
-//! Source: `mmap(2)`, `pread(2)`, `pwrite(2)`.
+//! Source: `mmap(2)`, `pread(2)`, `pwrite(2)`, `preadv2(2)`, `pwritev2(2)`.
 
 use std::ffi::c_void;
 use std::ops::Range;
@@ -30,6 +30,11 @@ const MAX_ZEROS_BYTES: usize = 256 << 10;
 
 /// Not in libc yet; the number is the same on every architecture but parisc.
 const MADV_COLLAPSE: libc::c_int = 25;
+
+const RWF_NOWAIT: libc::c_int = 0x08;
+
+/// Not in every libc yet.
+const RWF_NOAPPEND: libc::c_int = 0x20;
 
 /// What a mapping may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -410,6 +415,34 @@ impl Mapping {
         })
     }
 
+    /// As [`Mapping::pread`], but only what is in the page cache: nothing is read from storage, and
+    /// fewer bytes are read where a page is missing.
+    ///
+    /// See `RWF_NOWAIT` in `preadv2(2)`.
+    ///
+    /// # Errors
+    /// As for [`Mapping::pread`], and:
+    /// - `AGAIN`: the page of the first byte is not in the page cache.
+    /// - `OPNOTSUPP`: the file system does not tell.
+    pub fn pread_cached(
+        &self,
+        range: Range<usize>,
+        file: impl AsFd,
+        file_offset_bytes: u64,
+    ) -> Result<usize> {
+        let target = self.pointer_to(&range, true)?;
+        let (low, high) = offset_words(file_offset_bytes)?;
+        let fd = file.as_fd().as_raw_fd();
+        let part = libc::iovec { iov_base: target.cast(), iov_len: range.len() };
+        retry_on_intr(|| {
+            // SAFETY: the kernel reads one iovec and writes at most `range.len()` bytes to memory
+            // that was checked to be inside the mapping.
+            to_count(unsafe {
+                libc::syscall(libc::SYS_preadv2, fd, &raw const part, 1, low, high, RWF_NOWAIT)
+            })
+        })
+    }
+
     /// Lets the kernel write a range to `file` at `file_offset_bytes`; returns the bytes written.
     ///
     /// # Errors
@@ -420,15 +453,50 @@ impl Mapping {
         file: impl AsFd,
         file_offset_bytes: u64,
     ) -> Result<usize> {
+        self.write_with(range, file, file_offset_bytes, 0)
+    }
+
+    /// As [`Mapping::pwrite`], at this offset even where the file has `O_APPEND`.
+    ///
+    /// See `RWF_NOAPPEND` in `pwritev2(2)`, Linux 6.9.
+    ///
+    /// # Errors
+    /// As for [`Mapping::pwrite`], and `OPNOTSUPP` where the kernel does not know the flag.
+    pub fn pwrite_no_append(
+        &self,
+        range: Range<usize>,
+        file: impl AsFd,
+        file_offset_bytes: u64,
+    ) -> Result<usize> {
+        self.write_with(range, file, file_offset_bytes, RWF_NOAPPEND)
+    }
+
+    fn write_with(
+        &self,
+        range: Range<usize>,
+        file: impl AsFd,
+        file_offset_bytes: u64,
+        flags: libc::c_int,
+    ) -> Result<usize> {
         let source = self.pointer_to(&range, false)?;
-        let offset = i64::try_from(file_offset_bytes).map_err(|_| Errno::OVERFLOW)?;
+        let (low, high) = offset_words(file_offset_bytes)?;
         let fd = file.as_fd().as_raw_fd();
+        let part = libc::iovec { iov_base: source.cast(), iov_len: range.len() };
         retry_on_intr(|| {
-            // SAFETY: the kernel reads at most `range.len()` bytes from memory that was checked to
-            // be inside the mapping.
-            to_count(unsafe { libc::pwrite64(fd, source.cast(), range.len(), offset) })
+            // SAFETY: the kernel reads one iovec, and at most `range.len()` bytes from memory that
+            // was checked to be inside the mapping.
+            to_count(unsafe {
+                libc::syscall(libc::SYS_pwritev2, fd, &raw const part, 1, low, high, flags)
+            })
         })
     }
+}
+
+/// An offset as `preadv2(2)` takes it: the kernel puts two words together, of which a long one holds
+/// all of it.
+fn offset_words(offset_bytes: u64) -> Result<(libc::c_long, libc::c_long)> {
+    let offset = i64::try_from(offset_bytes).map_err(|_| Errno::OVERFLOW)?;
+    Ok((offset as libc::c_long, (offset >> 32) as libc::c_long))
 }
 
 impl Drop for Mapping {
@@ -439,8 +507,8 @@ impl Drop for Mapping {
     }
 }
 
-fn to_count(returned: libc::ssize_t) -> Result<usize> {
-    usize::try_from(returned).map_err(|_| last_errno())
+fn to_count(returned: impl TryInto<usize>) -> Result<usize> {
+    returned.try_into().map_err(|_| last_errno())
 }
 
 #[cfg(test)]
@@ -537,5 +605,45 @@ mod tests {
         let mut seen = [0; 8];
         target.read(10, &mut seen).unwrap();
         assert_eq!(&seen, b"dma-buf\0");
+    }
+
+    #[test]
+    fn a_write_at_an_offset_does_not_append() {
+        use std::os::fd::OwnedFd;
+
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let append = OwnedFd::from(std::fs::File::options().append(true).open(&file).unwrap());
+        let memory = Mapping::anonymous(4096).unwrap();
+        memory.write(0, b"new").unwrap();
+        std::fs::write(&file, b"0123456789").unwrap();
+        match memory.pwrite_no_append(0..3, &append, 2) {
+            Err(errno) => assert_eq!(errno, Errno::OPNOTSUPP),
+            written => {
+                assert_eq!(written, Ok(3));
+                assert_eq!(std::fs::read(&file).unwrap(), b"01new56789");
+                let far = (1 << 33) + 5;
+                assert_eq!(memory.pwrite_no_append(0..3, &append, far), Ok(3));
+                assert_eq!(file.as_file().metadata().unwrap().len(), far + 3);
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_is_in_the_page_cache_is_read_without_storage() {
+        // Not in /tmp, which may be a tmpfs: it does not tell.
+        let program = std::env::current_exe().unwrap();
+        let file = tempfile::tempfile_in(program.parent().unwrap()).unwrap();
+        file.set_len(8192).unwrap();
+        rustix::io::pwrite(&file, b"cached", 4090).unwrap();
+        let memory = Mapping::anonymous(4096).unwrap();
+        let read = memory.pread_cached(0..6, &file, 4090);
+        if read == Err(Errno::OPNOTSUPP) {
+            return;
+        }
+        assert_eq!(read, Ok(6));
+        let mut seen = [0; 6];
+        memory.read(0, &mut seen).unwrap();
+        assert_eq!(&seen, b"cached");
+        assert_eq!(memory.pread_cached(0..6, &file, 8192), Ok(0), "the end of the file");
     }
 }

@@ -59,8 +59,12 @@ pub fn trials() -> Vec<Trial> {
             (format!("{name}/{heap}"), case)
         })
     });
-    let large = [("system", PathName::CopyFileRange), ("udmabuf", PathName::UdmabufDirect)];
-    let large = large.into_iter().map(|(heap, path)| {
+    let large = [
+        ("large/system", "system", PathName::CopyFileRange),
+        ("large/udmabuf", "udmabuf", PathName::UdmabufDirect),
+        ("large/buffered", "system", PathName::Buffered),
+    ];
+    let large = large.into_iter().map(|(name, heap, path)| {
         let policy = Policy::Named(path);
         let case = Case {
             policy,
@@ -69,7 +73,7 @@ pub fn trials() -> Vec<Trial> {
             rewritten_bytes: LARGE_REWRITTEN_BYTES,
             loads: LARGE_LOADS,
         };
-        (format!("large/{heap}"), case)
+        (name.to_owned(), case)
     });
     small
         .chain(large)

@@ -4,11 +4,13 @@
 //!
 //! Runs as root. Files are made in `$DMABUF_TEST_DIR`, by default `/data/vendor/dmabuf_loader`; the
 //! test of random loads also uses each directory of `$DMABUF_TEST_MORE_DIRS`, separated by colons,
-//! to cover other file systems.
+//! to cover other file systems. The tests of zoned storage use `$DMABUF_TEST_ZONED_DIR`, those of
+//! storage that answers late `$DMABUF_TEST_SLOW_DIR`.
 
 // The target is named after the module, as Soong would name it.
 #![allow(non_snake_case)]
 
+mod appending;
 mod changing_files;
 mod errors;
 mod fd_kinds;
@@ -19,11 +21,15 @@ mod importer;
 mod kind_files;
 mod load;
 mod memory;
+mod page_cache;
 mod pool;
 mod random;
 mod random_numbers;
 mod requests;
+mod silent_server;
+mod slow_disk;
 mod verity;
+mod zoned;
 
 use std::process::ExitCode;
 
@@ -34,6 +40,7 @@ fn main() -> ExitCode {
     // Tests measure the free memory of each kind.
     arguments.test_threads = arguments.test_threads.or(Some(1));
     let trials = [
+        appending::trials(),
         changing_files::trials(),
         errors::trials(),
         fd_kinds::trials(),
@@ -42,10 +49,14 @@ fn main() -> ExitCode {
         heaps::trials(),
         importer::trials(),
         memory::trials(),
+        page_cache::trials(),
         pool::trials(),
         random::trials(),
         requests::trials(),
+        silent_server::trials(),
+        slow_disk::trials(),
         verity::trials(),
+        zoned::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

@@ -20,6 +20,7 @@ pub mod fd_kinds;
 pub mod fiemap;
 pub mod fs_verity;
 pub mod fscrypt;
+pub mod fuse;
 pub mod lease;
 pub mod page_cache;
 pub mod sw_sync;

@@ -21,9 +21,11 @@ enum LoaderError {
     /**
      * A file descriptor is open, but not on a regular file of a storage file system for an argument
      * that is a file, or not on a dma-buf for an argument that is a buffer. Files of procfs, sysfs,
-     * cgroupfs and nsfs have no storage. Or the kernel does not support the operation on what the
-     * fd is open on: a buffer that the CPU must copy and cannot map (EINVAL, ENODEV), or whose
-     * memory is gone (EFAULT).
+     * cgroupfs and nsfs have no storage. Or a file lies on a file system whose files wait for a
+     * server, such as fuse, and which the device does not permit: the message names its type and
+     * those that are permitted. Or the kernel does not support the operation on what the fd is open
+     * on: a buffer that the CPU must copy and cannot map (EINVAL, ENODEV), or whose memory is gone
+     * (EFAULT).
      */
     UNSUPPORTED_FILE = 3,
     /**
@@ -58,7 +60,9 @@ enum LoaderError {
      */
     DIGEST_MISMATCH = 8,
     /**
-     * The policy is REQUIRE_DIRECT, and direct I/O is not possible.
+     * The policy is REQUIRE_DIRECT, and direct I/O is not possible. Or a file is open with
+     * O_DIRECT, the service may not open it again without, and direct I/O is not possible on this
+     * file, or not in blocks of the alignment that the message has.
      */
     DIRECT_IO_UNAVAILABLE = 9,
     /**

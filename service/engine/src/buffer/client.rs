@@ -4,7 +4,8 @@
 use std::os::fd::BorrowedFd;
 
 use dmabuf_uapi::dma_buf;
-use rustix::fs::{fcntl_get_seals, fcntl_getfl, fstat, OFlags, SealFlags};
+use dmabuf_uapi::file_attributes::cached_file_attributes;
+use rustix::fs::{fcntl_get_seals, fcntl_getfl, OFlags, SealFlags};
 
 use super::view::{BufferKind, BufferView};
 use crate::error::{errno_text, Argument, EngineError, Result};
@@ -38,7 +39,7 @@ impl<'a> BufferView<'a> {
         if allow_memfd && fcntl_get_seals(fd).is_ok_and(|s| s.contains(SealFlags::SHRINK)) {
             // The file position of a memfd belongs to the client, so seeking is out of the
             // question.
-            let size_bytes = u64::try_from(fstat(fd).map_err(no_size)?.st_size).unwrap_or(0);
+            let size_bytes = cached_file_attributes(fd).map_err(no_size)?.size_bytes;
             return Ok(Self::new(fd, size_bytes, BufferKind::Memfd));
         }
         open_flags(fd, argument)?;

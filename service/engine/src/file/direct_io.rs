@@ -1,22 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether direct I/O on a file is direct, by what `statx(2)` and the file system say.
+//! Whether direct I/O on a file is direct, by what `statx(2)` says; where that is not enough, the
+//! file system has to be tried ([`super::direct_reads`]).
 
 use dmabuf_uapi::file_attributes::FileAttributes;
 use dmabuf_uapi::Result as KernelResult;
 
-use crate::io_path::Detail;
+use crate::io_path::{Detail, Direction};
 
-/// The alignment assumed where a kernel older than 6.1 does not report one: the block size of
-/// Android's file systems.
+/// The alignment assumed where the kernel reports none: the block size of Android's file systems.
 pub(super) const FALLBACK_ALIGN_BYTES: u32 = 4096;
 
-const F2FS_MAGIC: u64 = 0xf2f5_2010;
-const EXT4_MAGIC: u64 = 0xef53;
-const XFS_MAGIC: u64 = 0x5846_5342;
+const SECTOR_BYTES: u32 = 512;
 
-/// File systems that do direct I/O on ordinary files: F2FS, ext4, XFS. Asked only where `statx`
-/// does not tell.
-const DIRECT_FILE_SYSTEM_MAGICS: [u64; 3] = [F2FS_MAGIC, EXT4_MAGIC, XFS_MAGIC];
+const F2FS_MAGIC: u64 = 0xf2f5_2010;
 
 /// Whether the file can be read or written directly through an fd that the engine has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,52 +60,76 @@ impl FileFacts {
     }
 }
 
+/// What `statx(2)` says about direct I/O on a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// All there is to know.
+    Known(DirectIo),
+    /// Nothing about reads, if not this.
+    TryReads(Trial),
+}
+
+/// A trial that would show whether reads of a file are direct.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trial {
+    /// Alignment of memory, file offset and length, in bytes.
+    pub(super) align_bytes: u32,
+    /// What the kernel said.
+    pub(super) unknown: Detail,
+}
+
 /// `magic` gives the type of the file system, which is seldom needed.
 pub(super) fn direct_io(
     attributes: &FileAttributes,
+    direction: Direction,
     magic: impl Fn() -> KernelResult<u64>,
-) -> KernelResult<DirectIo> {
-    let possible = |memory_align_bytes, offset_align_bytes| DirectIo::Possible {
-        memory_align_bytes,
-        offset_align_bytes,
-    };
-    Ok(match attributes.direct_io_align {
-        _ if may_be_f2fs_inline(attributes) && magic()? == F2FS_MAGIC => not_on_this_file(
-            "F2FS keeps this small file in its inode and reads it through the page cache",
-        ),
+) -> KernelResult<Answer> {
+    let not_on_this_file = |why: Detail| Answer::Known(DirectIo::NotOnThisFile(why));
+    let no_answer = match attributes.direct_io_align {
+        _ if may_be_f2fs_inline(attributes) && magic()? == F2FS_MAGIC => {
+            return Ok(not_on_this_file(
+                "F2FS keeps this small file in its inode and reads it through the page cache"
+                    .into(),
+            ));
+        }
         // What is read around the page cache is not checked by fs-verity.
         Some(align) if align.memory_bytes > 0 && align.offset_bytes > 0 && !attributes.verity => {
-            possible(align.memory_bytes, align.offset_bytes)
+            let of_reads = align.read_offset_bytes.filter(|_| direction == Direction::Load);
+            return Ok(Answer::Known(DirectIo::Possible {
+                memory_align_bytes: align.memory_bytes,
+                offset_align_bytes: of_reads.unwrap_or(align.offset_bytes),
+            }));
         }
-        Some(_) => not_on_this_file(format!(
-            "the file system does no direct I/O on this file{}",
-            cause(attributes)
-        )),
-        // Without an answer the kinds of files that some kernels silently read through the page
-        // cache count as such.
-        None if !cause(attributes).is_empty() => not_on_this_file(format!(
-            "the kernel does not tell whether there is direct I/O on this file{}",
-            cause(attributes)
-        )),
-        None if DIRECT_FILE_SYSTEM_MAGICS.contains(&magic()?) => {
-            possible(FALLBACK_ALIGN_BYTES, FALLBACK_ALIGN_BYTES)
-        }
-        None => not_on_this_file(format!(
-            "the file system (type {:#x}) reports no direct I/O",
-            magic()?
-        )),
+        // `fs/f2fs/file.c` (`f2fs_getattr`) answers for writes.
+        Some(_) => "the file system reports no direct I/O on this file",
+        None => "the kernel does not tell whether there is direct I/O on this file",
+    };
+    let detail: Detail = format!("{no_answer}{}", cause(attributes)).into();
+    let is_final = direction == Direction::Save || attributes.compressed || attributes.verity;
+    Ok(if is_final {
+        not_on_this_file(detail)
+    } else {
+        Answer::TryReads(Trial { align_bytes: block_bytes(attributes), unknown: detail })
     })
 }
 
-fn not_on_this_file(why: impl Into<Detail>) -> DirectIo {
-    DirectIo::NotOnThisFile(why.into())
+/// The alignment that every direct read of the file system meets: its block.
+fn block_bytes(attributes: &FileAttributes) -> u32 {
+    let block_bytes = attributes.block_bytes;
+    let is_block = block_bytes.is_power_of_two() && (SECTOR_BYTES..=1 << 16).contains(&block_bytes);
+    if is_block {
+        block_bytes.max(FALLBACK_ALIGN_BYTES)
+    } else {
+        FALLBACK_ALIGN_BYTES
+    }
 }
 
-/// Whether the data are in the inode, if the file is on F2FS. F2FS allocates blocks of 8 sectors
-/// and adds the sectors of inline data to what it reports (`f2fs_getattr`, `fs/f2fs/file.c`);
-/// `STATX_DIOALIGN` does not tell, as it is about writes.
+/// Whether the data are in the inode, if the file is on F2FS. F2FS allocates whole blocks, whose
+/// size is that of a page, and adds the sectors of inline data to what it reports (`f2fs_getattr`,
+/// `fs/f2fs/file.c`); `STATX_DIOALIGN` does not tell, as it is about writes.
 fn may_be_f2fs_inline(attributes: &FileAttributes) -> bool {
-    attributes.allocated_sectors % 8 != 0
+    let block_sectors = u64::from((attributes.block_bytes / SECTOR_BYTES).max(1));
+    attributes.allocated_sectors % block_sectors != 0
 }
 
 fn cause(attributes: &FileAttributes) -> &'static str {
@@ -132,61 +152,121 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_file_with_fs_verity_is_not_direct() {
-        let file = File::open("/proc/self/exe").unwrap();
-        let attributes = FileAttributes {
-            allocated_sectors: 8,
-            direct_io_align: Some(DirectIoAlign { memory_bytes: 512, offset_bytes: 512 }),
-            verity: true,
-            ..file_attributes(&file).unwrap()
-        };
-        let direct = direct_io(&attributes, || Ok(EXT4_MAGIC)).unwrap();
-        assert!(matches!(direct, DirectIo::NotOnThisFile(detail) if detail.contains("fs-verity")));
+    const EXT4_MAGIC: u64 = 0xef53;
+    const XFS_MAGIC: u64 = 0x5846_5342;
+
+    const NO_DIRECT_IO: DirectIoAlign = aligned_to(0);
+
+    const fn aligned_to(bytes: u32) -> DirectIoAlign {
+        DirectIoAlign { memory_bytes: bytes, offset_bytes: bytes, read_offset_bytes: None }
     }
 
-    #[test]
-    fn a_file_in_its_f2fs_inode_is_not_direct() {
+    /// A file of one block of 4 KiB.
+    fn plain(direct_io_align: Option<DirectIoAlign>) -> FileAttributes {
         let file = File::open("/proc/self/exe").unwrap();
-        let with = |file_system_magic, allocated_sectors| {
-            let attributes = FileAttributes {
-                allocated_sectors,
-                direct_io_align: Some(DirectIoAlign { memory_bytes: 4096, offset_bytes: 4096 }),
-                ..file_attributes(&file).unwrap()
-            };
-            direct_io(&attributes, || Ok(file_system_magic)).unwrap()
-        };
-        assert!(matches!(with(F2FS_MAGIC, 1), DirectIo::NotOnThisFile(_)));
-        assert!(matches!(with(F2FS_MAGIC, 8), DirectIo::Possible { .. }));
-        assert!(matches!(with(EXT4_MAGIC, 2), DirectIo::Possible { .. }));
-    }
-
-    #[test]
-    fn where_the_kernel_does_not_tell_only_plain_files_are_direct() {
-        let file = File::open("/proc/self/exe").unwrap();
-        let plain = FileAttributes {
+        FileAttributes {
             allocated_sectors: 8,
-            direct_io_align: None,
+            block_bytes: 4096,
+            direct_io_align,
             compressed: false,
             encrypted: false,
             verity: false,
             ..file_attributes(&file).unwrap()
+        }
+    }
+
+    fn load(attributes: &FileAttributes, magic: u64) -> Answer {
+        direct_io(attributes, Direction::Load, || Ok(magic)).unwrap()
+    }
+
+    fn possible(memory_align_bytes: u32, offset_align_bytes: u32) -> Answer {
+        Answer::Known(DirectIo::Possible { memory_align_bytes, offset_align_bytes })
+    }
+
+    fn why_not(answer: Answer) -> Detail {
+        match answer {
+            Answer::Known(DirectIo::NotOnThisFile(detail)) => detail,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_file_with_fs_verity_is_not_direct() {
+        let attributes = FileAttributes { verity: true, ..plain(Some(aligned_to(512))) };
+        assert!(why_not(load(&attributes, EXT4_MAGIC)).contains("fs-verity"));
+    }
+
+    #[test]
+    fn a_file_in_its_f2fs_inode_is_not_direct() {
+        let with = |magic, block_bytes, allocated_sectors| {
+            let align = Some(aligned_to(block_bytes));
+            load(&FileAttributes { allocated_sectors, block_bytes, ..plain(align) }, magic)
         };
-        let expected = DirectIo::Possible {
-            memory_align_bytes: FALLBACK_ALIGN_BYTES,
-            offset_align_bytes: FALLBACK_ALIGN_BYTES,
-        };
-        let of = |attributes: &FileAttributes| direct_io(attributes, || Ok(F2FS_MAGIC)).unwrap();
-        assert_eq!(of(&plain), expected);
-        for (special, word) in [
-            (FileAttributes { compressed: true, ..plain }, "compressed"),
-            (FileAttributes { verity: true, ..plain }, "fs-verity"),
-            (FileAttributes { encrypted: true, ..plain }, "encrypted"),
-        ] {
-            let DirectIo::NotOnThisFile(detail) = of(&special) else {
-                panic!("{word}: {:?}", of(&special));
+        assert!(why_not(with(F2FS_MAGIC, 4096, 1)).contains("inode"));
+        assert_eq!(with(F2FS_MAGIC, 4096, 8), possible(4096, 4096));
+        assert_eq!(with(EXT4_MAGIC, 4096, 2), possible(4096, 4096));
+    }
+
+    #[test]
+    fn an_f2fs_inode_of_16_kib_holds_8_sectors_and_more() {
+        for (allocated_sectors, is_inline) in
+            [(0, false), (7, true), (8, true), (24, true), (31, true), (32, false), (64, false)]
+        {
+            let attributes = FileAttributes {
+                allocated_sectors,
+                block_bytes: 16 << 10,
+                ..plain(Some(aligned_to(16 << 10)))
             };
-            assert!(detail.contains(word), "{detail}");
+            let answer = load(&attributes, F2FS_MAGIC);
+            assert_eq!(answer != possible(16 << 10, 16 << 10), is_inline, "{allocated_sectors}");
+        }
+    }
+
+    #[test]
+    fn reads_have_the_alignment_that_is_reported_for_them() {
+        let align = DirectIoAlign { read_offset_bytes: Some(512), ..aligned_to(4096) };
+        assert_eq!(load(&plain(Some(align)), XFS_MAGIC), possible(4096, 512));
+        let save = direct_io(&plain(Some(align)), Direction::Save, || Ok(XFS_MAGIC)).unwrap();
+        assert_eq!(save, possible(4096, 4096));
+    }
+
+    /// F2FS on zoned storage says so of writes; EROFS before Linux 6.11 says nothing.
+    #[test]
+    fn no_direct_writes_or_no_answer_leave_reads_to_a_trial() {
+        for (align, said) in [(Some(NO_DIRECT_IO), "reports no"), (None, "does not tell")] {
+            for encrypted in [false, true] {
+                let attributes = FileAttributes { encrypted, ..plain(align) };
+                let Answer::TryReads(trial) = load(&attributes, F2FS_MAGIC) else {
+                    panic!("{attributes:?}");
+                };
+                assert!(trial.unknown.contains(said), "{}", trial.unknown);
+                assert_eq!(trial.unknown.contains("encrypted"), encrypted);
+                assert_eq!(trial.align_bytes, 4096);
+                let save = direct_io(&attributes, Direction::Save, || Ok(F2FS_MAGIC)).unwrap();
+                assert!(why_not(save).contains(said));
+            }
+            for (special, word) in [
+                (FileAttributes { compressed: true, ..plain(align) }, "compressed"),
+                (FileAttributes { verity: true, ..plain(align) }, "fs-verity"),
+            ] {
+                assert!(why_not(load(&special, F2FS_MAGIC)).contains(word));
+            }
+        }
+    }
+
+    #[test]
+    fn a_trial_reads_whole_blocks() {
+        for (block_bytes, align_bytes) in [
+            (16 << 10, 16 << 10),
+            (4096, 4096),
+            (512, 4096),
+            (0, 4096),
+            (3000, 4096),
+            (1 << 30, 4096),
+        ] {
+            let attributes = FileAttributes { block_bytes, allocated_sectors: 0, ..plain(None) };
+            let Answer::TryReads(trial) = load(&attributes, F2FS_MAGIC) else { panic!() };
+            assert_eq!(trial.align_bytes, align_bytes, "{block_bytes}");
         }
     }
 }

@@ -118,7 +118,7 @@ mod tests {
     fn a_file_without_fs_verity_fails_where_a_digest_is_expected() {
         let inspect = |index| {
             let memfd = dmabuf_uapi::memfd::create_sealed(c"f", 4096).unwrap();
-            OpenFile::inspect(memfd, index, Direction::Load).unwrap()
+            OpenFile::inspect(memfd.into(), index, Direction::Load).unwrap()
         };
         let files = [inspect(0), inspect(1)];
         let mut request = DigestRequest::default();

@@ -3,14 +3,15 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{fstat, FileType};
+use dmabuf_uapi::file_attributes::cached_file_attributes;
+use rustix::fs::FileType;
 
 /// What an fd refers to, with its article, for error messages.
 pub(crate) fn describe_kind(fd: BorrowedFd<'_>) -> &'static str {
-    let Ok(stat) = fstat(fd) else {
+    let Ok(attributes) = cached_file_attributes(fd) else {
         return "not a file";
     };
-    match FileType::from_raw_mode(stat.st_mode) {
+    match FileType::from_raw_mode(attributes.mode.into()) {
         FileType::RegularFile => "a regular file",
         FileType::Directory => "a directory",
         FileType::Symlink => "a symbolic link",

@@ -187,10 +187,12 @@ impl<'a, 'b> Pipeline<'a, 'b> {
         while reached < piece.end {
             let place = slot_start + (reached - piece.start) as usize;
             let range = place..place + (piece.end - reached) as usize;
-            match ring
-                .pwrite(range, self.file, reached)
-                .map_err(failure_of(Operation::WriteFileDirectly))?
-            {
+            let written = if self.copy.file.ignores_append() {
+                ring.pwrite_no_append(range, self.file, reached)
+            } else {
+                ring.pwrite(range, self.file, reached)
+            };
+            match written.map_err(failure_of(Operation::WriteFileDirectly))? {
                 0 => {
                     let operation = Operation::WriteFileDirectly;
                     return Err(Failure::Error(EngineError::io(operation, Errno::NOSPC)));

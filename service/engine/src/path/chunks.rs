@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A large direct load with several calls in flight: cut into chunks, which a few threads take in
-//! order.
+//! A large load with several calls in flight: cut into chunks, which a few threads take in order.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -22,20 +21,21 @@ const MAX_IN_FLIGHT: u64 = 4;
 /// too much for less.
 const CHUNK_BYTES: u64 = 32 << 20;
 
-/// As [`in_batches`] of a direct load, with several calls in flight where that is faster.
+/// As [`in_batches`] of a load, with several calls in flight where that is faster.
 ///
 /// # Errors
 /// As [`in_batches`].
 pub(super) fn in_chunks(
     copy: &RangeCopy<'_, '_>,
+    direct: bool,
     operation: Operation,
     call: impl Fn(u64, usize) -> KernelResult<usize> + Sync,
 ) -> Result<Moved> {
     let threads = (copy.range.len_bytes / CHUNK_BYTES).min(MAX_IN_FLIGHT) as usize;
     if threads > 1 {
-        Chunks::new(copy, CHUNK_BYTES, operation, call).load(threads)
+        Chunks::new(copy, CHUNK_BYTES, direct, operation, call).load(threads)
     } else {
-        in_batches(copy, true, operation, call)
+        in_batches(copy, direct, operation, call)
     }
 }
 
@@ -43,6 +43,7 @@ pub(super) fn in_chunks(
 struct Chunks<'a, 'b, C> {
     copy: &'a RangeCopy<'a, 'b>,
     chunk_bytes: u64,
+    direct: bool,
     operation: Operation,
     call: C,
     /// Where the next chunk begins.
@@ -62,10 +63,17 @@ struct Incomplete {
 }
 
 impl<'a, 'b, C: Fn(u64, usize) -> KernelResult<usize> + Sync> Chunks<'a, 'b, C> {
-    fn new(copy: &'a RangeCopy<'a, 'b>, chunk_bytes: u64, operation: Operation, call: C) -> Self {
+    fn new(
+        copy: &'a RangeCopy<'a, 'b>,
+        chunk_bytes: u64,
+        direct: bool,
+        operation: Operation,
+        call: C,
+    ) -> Self {
         Self {
             copy,
             chunk_bytes,
+            direct,
             operation,
             call,
             next: AtomicU64::new(0),
@@ -109,7 +117,9 @@ impl<'a, 'b, C: Fn(u64, usize) -> KernelResult<usize> + Sync> Chunks<'a, 'b, C> 
             (self.copy.moved)(start + part.start..start + part.end);
         };
         let chunk = RangeCopy { range, moved: &moved, ..*self.copy };
-        in_batches(&chunk, true, self.operation, |done, batch| (self.call)(start + done, batch))
+        in_batches(&chunk, self.direct, self.operation, |done, batch| {
+            (self.call)(start + done, batch)
+        })
     }
 
     fn stop_at(&self, incomplete: Incomplete) {
@@ -129,9 +139,9 @@ impl<'a, 'b, C: Fn(u64, usize) -> KernelResult<usize> + Sync> Chunks<'a, 'b, C> 
         let moved = outcome?;
         let bytes = start + moved.bytes;
         let behind_bytes = self.touched.into_inner().saturating_sub(bytes);
-        if moved.refused.is_some() {
+        if moved.refused.is_some() || !self.direct {
             // The path that goes on from here may find that the file ends before what later chunks
-            // have loaded.
+            // have loaded. Where a direct load ends early, the caller zeroes the rest.
             let place = self.copy.range.buffer_offset_bytes + bytes;
             self.copy.buffer.zero(place, behind_bytes)?;
         }

@@ -52,7 +52,7 @@ impl Rig {
 
     fn with_copy<T>(&self, test: impl FnOnce(RangeCopy<'_, '_>) -> T) -> T {
         let fd = self.file.as_fd().try_clone_to_owned().unwrap();
-        let file = OpenFile::inspect(fd, 0, Direction::Load).unwrap();
+        let file = OpenFile::inspect(fd.into(), 0, Direction::Load).unwrap();
         let view = BufferView::new(self.memfd.as_fd(), LEN, BufferKind::Memfd);
         let buffer = CpuView::new(view, CpuAccess::WRITE);
         let resources =
@@ -81,7 +81,7 @@ impl Rig {
         threads: usize,
         call: impl Fn(u64, usize) -> KernelResult<usize> + Sync,
     ) -> Result<Moved> {
-        self.with_copy(|copy| Chunks::new(&copy, CHUNK, OPERATION, call).load(threads))
+        self.with_copy(|copy| Chunks::new(&copy, CHUNK, true, OPERATION, call).load(threads))
     }
 
     fn put(&self, place: u64, len: usize) -> KernelResult<usize> {
@@ -260,7 +260,7 @@ fn only_large_loads_are_cut() {
         let (calls, both) = (Calls::default(), Barrier::new(2));
         let outcome = Rig::new().with_copy(|copy| {
             let copy = RangeCopy { range: ResolvedSegment { len_bytes, ..copy.range }, ..copy };
-            in_chunks(&copy, OPERATION, |done, len| {
+            in_chunks(&copy, true, OPERATION, |done, len| {
                 calls.note(done, len);
                 if is_cut {
                     both.wait();
@@ -281,7 +281,7 @@ fn smaller_calls_stay_parallel_and_report_each() {
     let (rig, both) = (Rig::new(), Barrier::new(2));
     let outcome = rig.with_copy(|copy| {
         let copy = RangeCopy { batch_bytes: BLOCK as u64, ..copy };
-        Chunks::new(&copy, LEN / 2, OPERATION, |_, len| {
+        Chunks::new(&copy, LEN / 2, true, OPERATION, |_, len| {
             // Two chunks are in flight at each call.
             both.wait();
             Ok(len)
@@ -308,4 +308,21 @@ fn a_cancelled_load_ends_after_the_calls_in_flight() {
     });
     assert_eq!(outcome, Err(EngineError::Cancelled));
     assert_eq!(calls.places().len(), 4);
+}
+
+/// The caller zeroes only what a direct load leaves behind the end.
+#[test]
+fn a_buffered_load_of_a_file_that_ends_leaves_nothing_behind_the_end() {
+    let rig = Rig::new();
+    let moved = rig.with_copy(|copy| {
+        Chunks::new(&copy, CHUNK, false, OPERATION, |done, len| {
+            // The file was cut while its second chunk was loaded, and the third was faster.
+            let len = if done < CHUNK { len } else { len * usize::from(done >= 2 * CHUNK) };
+            rig.put(done, len)
+        })
+        .load(1)
+    });
+    assert_eq!(moved, Ok(Moved::bytes(CHUNK)));
+    assert_eq!(rig.filled_with(0), LOADED);
+    assert_eq!(rig.filled_with(1), 0);
 }

@@ -44,7 +44,7 @@ pub(super) fn run_direct(copy: &RangeCopy<'_, '_>) -> Result<Moved> {
     if ends_in_block || copy.file.facts().is_sparse {
         copy.buffer.begin()?;
     }
-    in_chunks(copy, operation(copy), |done, batch| call(copy, file, done, batch))
+    in_chunks(copy, true, operation(copy), |done, batch| call(copy, file, done, batch))
 }
 
 pub(super) fn run_buffered(copy: &RangeCopy<'_, '_>) -> Result<Moved> {

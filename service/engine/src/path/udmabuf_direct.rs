@@ -31,7 +31,7 @@ pub(super) fn run(copy: &RangeCopy<'_, '_>) -> Result<Moved> {
     if copy.file.facts().is_sparse {
         copy.buffer.begin()?;
     }
-    in_chunks(copy, Operation::ReadFileDirectly, |done, batch| {
+    in_chunks(copy, true, Operation::ReadFileDirectly, |done, batch| {
         let start = usize::try_from(copy.range.buffer_offset_bytes + done);
         let start = start.map_err(|_| Errno::OVERFLOW)?;
         let range = start..start.checked_add(batch).ok_or(Errno::OVERFLOW)?;
@@ -42,7 +42,7 @@ pub(super) fn run(copy: &RangeCopy<'_, '_>) -> Result<Moved> {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, OwnedFd};
 
     use dmabuf_uapi::dma_buf::CpuAccess;
 
@@ -67,7 +67,7 @@ mod tests {
         file.set_len(LEN).unwrap();
         rustix::io::pwrite(&file, content, 0).unwrap();
         file.sync_all().unwrap();
-        let mut file = OpenFile::inspect(file.into(), 0, Direction::Load).unwrap();
+        let mut file = OpenFile::inspect(OwnedFd::from(file).into(), 0, Direction::Load).unwrap();
         file.reopen_for(Needs { direct: true, few_bytes: false, unaligned_writes: false });
         file.direct_fd()?;
         let not_a_dma_buf = File::open("/proc/self/exe").unwrap();

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which paths may move an extent, cheapest first, and why the others may not.
 
+use dmabuf_uapi::Errno;
+
 use super::division::{divide, Division};
 use super::facts::RangeFacts;
 use crate::error::{Argument, EngineError, Result};
+use crate::file::{DirectIo, FileFacts};
 use crate::io_path::{IoPath, NotTaken, PathName, Reason, Refusal};
 use crate::request::Policy;
 
@@ -36,7 +39,7 @@ pub(super) fn candidates(
         }
     }
     if candidates.is_empty() {
-        return Err(no_path(segment, facts.policy, &not_taken));
+        return Err(no_path(segment, facts.policy, facts.file, &not_taken));
     }
     Ok((candidates, not_taken))
 }
@@ -63,7 +66,12 @@ fn consider(path: IoPath, facts: &RangeFacts<'_>) -> std::result::Result<Divisio
 }
 
 /// The error for a segment that no path may move, or that every candidate has been refused for.
-pub(crate) fn no_path(segment: usize, policy: Policy, refused: &[NotTaken]) -> EngineError {
+pub(crate) fn no_path(
+    segment: usize,
+    policy: Policy,
+    file: &FileFacts,
+    refused: &[NotTaken],
+) -> EngineError {
     let of_policy = refused.iter().find(|NotTaken { path, .. }| match policy {
         Policy::Auto => *path == IoPath::Buffered,
         Policy::RequireDirect => path.is_direct(),
@@ -76,16 +84,37 @@ pub(crate) fn no_path(segment: usize, policy: Policy, refused: &[NotTaken]) -> E
     let reason = refusal.to_string();
     match policy {
         _ if refusal.reason() == Reason::BufferBusy => EngineError::Busy,
-        Policy::Auto => EngineError::bad_argument(argument, reason),
+        Policy::Auto => match not_through_o_direct(refusal, file) {
+            Some(reason) => EngineError::OpenedDirect { segment, reason },
+            None => EngineError::bad_argument(argument, reason),
+        },
         Policy::RequireDirect => EngineError::DirectIoUnavailable { segment, reason },
         Policy::Named(_) => EngineError::PathUnavailable { segment, path: path.as_str(), reason },
+    }
+}
+
+/// Why a range that could move through the page cache does not, if that is the fault of the
+/// `O_DIRECT` of the file's only fd.
+fn not_through_o_direct(refusal: &Refusal, file: &FileFacts) -> Option<String> {
+    if file.has_buffered_fd {
+        return None;
+    }
+    match (refusal, &file.direct) {
+        (Refusal::FileOpenedDirect, DirectIo::NotOnThisFile(detail)) => {
+            Some(format!("{refusal}; {detail}"))
+        }
+        (Refusal::RefusedByKernel(Errno::INVAL), _) => Some(format!(
+            "{}; {refusal} for multiples of {} bytes",
+            Refusal::FileOpenedDirect,
+            file.offset_align_bytes()
+        )),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::{DirectIo, FileFacts};
     use crate::io_path::{Direction, Support};
     use crate::plan::facts::BufferFacts;
     use crate::request::ResolvedSegment;
@@ -249,8 +278,28 @@ mod tests {
         );
     }
 
-    /// Over all combinations: AUTO finds a path for every load, tries the paths in order, and
-    /// explains each cheaper one.
+    #[test]
+    fn a_file_that_is_open_only_with_o_direct_is_not_the_arguments_fault() {
+        let inline = file(DirectIo::NotOnThisFile("in its inode".into()), false);
+        let planned = plan(Policy::Auto, &buffer(true, true), &inline, range(0, 0, 100));
+        let error = planned.map(|planned| planned.paths).unwrap_err();
+        assert!(matches!(error, EngineError::OpenedDirect { segment: 7, .. }), "{error}");
+        assert!(
+            error.to_string().contains("cannot be reopened without it; in its inode"),
+            "{error}"
+        );
+
+        let refusal = Refusal::RefusedByKernel(Errno::INVAL);
+        let refused = [NotTaken { path: Buffered, refusal }];
+        let error = no_path(7, Policy::Auto, &file(possible(), false), &refused);
+        assert!(matches!(error, EngineError::OpenedDirect { segment: 7, .. }), "{error}");
+        assert!(error.to_string().contains("multiples of 4096 bytes"), "{error}");
+        let error = no_path(7, Policy::Auto, &file(possible(), true), &refused);
+        assert!(matches!(error, EngineError::BadArgument { .. }), "{error}");
+    }
+
+    /// Over all combinations: AUTO finds a path for every load of a file that can be read through
+    /// one of its fds, tries the paths in order, and explains each cheaper one.
     #[test]
     fn auto_finds_a_path_for_every_load_and_explains() {
         let directs = [
@@ -271,6 +320,9 @@ mod tests {
                         .map(|numbers| (b, numbers))
                 }) {
                     let file = file(direct.clone(), has_buffered_fd);
+                    if !has_buffered_fd && direct != possible() {
+                        continue;
+                    }
                     let range = range(file_offset, buffer_offset, len);
                     let plan =
                         plan(Policy::Auto, &buffer(supported, is_backed), &file, range).unwrap();

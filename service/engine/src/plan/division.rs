@@ -76,7 +76,14 @@ pub(crate) fn divide(
         (IoPath::Bounce, Direction::Save) => aligned(Memory::Bounce, LoadTail::Apart),
         (IoPath::CopyFileRangeBuffered, _) if file.has_buffered_fd => Ok(whole),
         (IoPath::CopyFileRangeBuffered, _) => Err(Refusal::FileOpenedDirect),
-        (IoPath::Buffered, Direction::Load) => Ok(whole),
+        // Without a buffered fd, bounce buffers take whole blocks of a file that is direct. By an fd
+        // with O_DIRECT nothing else is read: F2FS without "f2fs: fix to force buffered IO on
+        // inline_data inode" gives zeroes.
+        (IoPath::Buffered, Direction::Load) => match file.direct {
+            _ if file.has_buffered_fd => Ok(whole),
+            DirectIo::Possible { .. } => Ok(whole),
+            _ => Err(Refusal::FileOpenedDirect),
+        },
         (IoPath::Buffered, Direction::Save) => {
             let align_bytes = u64::from(file.offset_align_bytes());
             let is_aligned = |bytes: u64| bytes % align_bytes == 0;
@@ -214,6 +221,33 @@ mod tests {
         assert_eq!(divide_direct(Direction::Save, 0, 0, 4097, true), Ok((0, 4096, 1)));
         assert_eq!(divide_direct(Direction::Save, 4096, 0, 200, true), Ok((0, 0, 200)));
         assert_eq!(divide_direct(Direction::Save, 100, 100, 9000, true), Ok((3996, 4096, 908)));
+    }
+
+    #[test]
+    fn a_file_that_is_not_direct_is_not_read_through_o_direct() {
+        let range = ResolvedSegment {
+            file_index: 0,
+            file_offset_bytes: 0,
+            buffer_offset_bytes: 0,
+            len_bytes: 100,
+        };
+        let possible = DirectIo::Possible { memory_align_bytes: 512, offset_align_bytes: 512 };
+        for (direct, has_buffered_fd, refused) in [
+            (DirectIo::NotOnThisFile("inline".into()), false, true),
+            (DirectIo::NotOnThisFile("inline".into()), true, false),
+            (possible.clone(), false, false),
+            (possible, true, false),
+        ] {
+            let file = FileFacts { size_bytes: 100, has_buffered_fd, is_sparse: false, direct };
+            for path in IoPath::CHEAPEST_FIRST {
+                let divided = divide(path, Direction::Load, &file, range, true);
+                let reads_through_o_direct = !file.has_buffered_fd && divided.is_ok();
+                assert!(!(refused && reads_through_o_direct), "{path} {file:?}");
+                if path == IoPath::Buffered {
+                    assert_eq!(divided.is_err(), refused, "{file:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Transfer<'_, '_> {
             report.explain(&not_taken);
             refused.push(not_taken);
         }
-        Err(no_path(planned.extent.first_segment(), self.policy, &refused))
+        Err(no_path(planned.extent.first_segment(), self.policy, file.facts(), &refused))
     }
 
     fn finish_extent(&self, range: ResolvedSegment, done: u64) -> Result<u64> {

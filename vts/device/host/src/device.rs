@@ -22,9 +22,9 @@ use crate::progress::Progress;
 use crate::qemu::{DataDrive, Execution, Machine};
 use crate::report::Collector;
 use crate::results::{Suite, Verdict};
-use crate::steps::TESTS;
+use crate::steps::{MAKE_F2FS, TESTS};
 use crate::workspace::Workspace;
-use crate::{console, policy, summary};
+use crate::{console, host_tool, policy, summary};
 
 /// Lines of the console shown when the device stops by itself.
 const CONSOLE_TAIL_LINES: usize = 40;
@@ -117,6 +117,7 @@ impl Device {
         if let Some(selftests) = self.boot_files(plan.flavour)?.kernel.selftests() {
             programs.extend(SELFTESTS.map(|test| (test.to_owned(), selftests.join(test))));
         }
+        programs.extend(host_tool::pushed(MAKE_F2FS)?);
         let run = self.new_run(plan.name, &setup, &programs, &steps)?;
 
         let mut collector = Collector::new(plan, filtered);

@@ -17,6 +17,7 @@ mod flavour;
 mod guest;
 mod host_memory;
 mod host_tests;
+mod host_tool;
 mod image;
 mod kernel;
 mod libtest;

@@ -4,6 +4,8 @@
 use vts_init::ids::AID_CAMERASERVER;
 use vts_init::step::{Step, PUSH_DIR};
 
+use crate::host_tool;
+
 /// How a step's output tells the results of its tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -64,7 +66,7 @@ pub fn kernel_selftests() -> [PlannedStep; 2] {
 /// The test of the engine, as root.
 pub fn engine_test(filter: Option<&str>) -> PlannedStep {
     let test = test_command(ENGINE_TEST, filter);
-    let command = format!("{MOUNT_MORE}({test})\n{UNMOUNT_MORE}");
+    let command = format!("{}({test})\n{UNMOUNT_MORE}", mount_more());
     PlannedStep::new(Step::root(ENGINE_TEST, command, 600), Format::Libtest)
 }
 
@@ -116,22 +118,61 @@ fn test_command(program: &str, filter: Option<&str>) -> String {
     format!("exec ./{program} --test-threads=1{}", filter.unwrap_or_default())
 }
 
-/// Mounts an ext4 and a tmpfs, for tests that need more file systems than F2FS.
-const MOUNT_MORE: &str = "\
-mkdir -p ext4 tmpfs
+/// The program of this machine that makes the file system on zoned storage.
+pub const MAKE_F2FS: &str = "mkfs.f2fs";
+
+/// Mounts an ext4 and a tmpfs, for tests that need more file systems than F2FS, and an F2FS on zoned
+/// storage.
+fn mount_more() -> String {
+    let run = host_tool::RUN;
+    format!(
+        "\
+mkdir -p ext4 tmpfs zoned slow
 truncate -s 64M ext4.img
 mke2fs -F ext4.img > /dev/null || exit
 losetup /dev/block/loop0 ext4.img || exit
 mount -t ext4 /dev/block/loop0 ext4 || exit
 mount -t tmpfs tmpfs tmpfs || exit
 export DMABUF_TEST_MORE_DIRS=$PWD/ext4:$PWD/tmpfs
-";
+mount -t configfs configfs /sys/kernel/config || exit
+{MAKE_ZONED_DISK}
+{run} tools/{MAKE_F2FS} -f -m /dev/nullb1 > mkfs.log || {{ cat mkfs.log; exit 1; }}
+mount -t f2fs /dev/nullb1 zoned || exit
+export DMABUF_TEST_ZONED_DIR=$PWD/zoned
+{MAKE_SLOW_DISK}
+mke2fs -F /dev/nullb2 > /dev/null || exit
+mount -t ext4 /dev/nullb2 slow || exit
+export DMABUF_TEST_SLOW_DIR=$PWD/slow
+"
+    )
+}
+
+/// A disk of 512 MiB in memory: zones of 4 MiB, of which the first 16 need not be written in order.
+/// Sizes are in MiB. A device that is made in configfs has the name of its directory.
+const MAKE_ZONED_DISK: &str = "\
+make_disk() {
+    disk=/sys/kernel/config/nullb/$1
+    mkdir $disk || exit
+    shift
+    for setting in blocksize=4096 memory_backed=1 $@ power=1
+    do
+        echo ${setting#*=} > $disk/${setting%=*} || exit
+    done
+    number=$(cat /sys/block/${disk##*/}/dev)
+    [ -b /dev/${disk##*/} ] || mknod /dev/${disk##*/} b ${number%:*} ${number#*:} || exit
+}
+make_disk nullb1 size=512 zoned=1 zone_size=4 zone_nr_conv=16";
+
+/// A disk of 128 MiB in memory that answers each request after 5 ms, up to 64 at a time.
+const MAKE_SLOW_DISK: &str = "make_disk nullb2 size=128 irqmode=2 completion_nsec=5000000";
 
 /// While they are mounted, /data, which holds them, cannot be unmounted.
 const UNMOUNT_MORE: &str = "\
 status=$?
-umount ext4 tmpfs
+umount ext4 tmpfs zoned slow
 losetup -d /dev/block/loop0
+rmdir /sys/kernel/config/nullb/nullb1 /sys/kernel/config/nullb/nullb2
+umount /sys/kernel/config
 exit $status";
 
 /// One of its buffers is in 1024 huge pages of 2 MiB each, half of the device's memory.

@@ -24,7 +24,7 @@ const SOURCE_PACKAGE: &str = "linux-source-6.12";
 const RECIPE: &str = "2";
 
 /// Modules of the package that the device needs; modprobe adds those that they need.
-const WANTED: [&str; 13] = [
+const WANTED: [&str; 14] = [
     "binder_linux",
     "crc32_generic",
     "cts",
@@ -34,6 +34,7 @@ const WANTED: [&str; 13] = [
     "ext4",
     "f2fs",
     "loop",
+    "null_blk",
     "quota_v2",
     "virtio_blk",
     "virtio_console",
