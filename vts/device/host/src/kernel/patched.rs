@@ -19,7 +19,7 @@ const SOURCE_PACKAGE: &str = "linux-source-6.12";
 const SOURCE_ARCHIVE: &str = "/usr/src/linux-source-6.12.tar.xz";
 
 /// Changes whenever the steps of this module, of [`make`] or of [`selftests`] do.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// Returns the directory of the kernel for this checkout's patches and configuration, after
 /// building it if it is not in the cache.
