@@ -16,12 +16,15 @@ mod buffer;
 mod buffered;
 mod busy;
 mod direct;
+mod fences;
 mod file_kinds;
 mod helper;
+mod kprobe;
 mod offsets;
 mod ordinary_files;
 mod outcome;
 mod parallel;
+mod reclaim;
 mod rlimit;
 mod save;
 mod signal;
@@ -49,10 +52,12 @@ fn main() -> ExitCode {
         buffered::trials(),
         busy::trials(),
         direct::trials(),
+        fences::trials(),
         file_kinds::trials(),
         offsets::trials(),
         ordinary_files::trials(),
         parallel::trials(),
+        reclaim::trials(),
         rlimit::trials(),
         save::trials(),
         signal::trials(),

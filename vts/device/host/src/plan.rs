@@ -54,7 +54,7 @@ pub fn plans(flavours: &[Flavour], filter: Option<&str>) -> Vec<Plan> {
 
 fn all(filter: Option<&str>) -> Vec<Plan> {
     let [dmabufload_heaps, dmabufload_load] = steps::dmabufload();
-    let [dmabuf_heap, udmabuf] = steps::kernel_selftests();
+    let [dmabuf_heap, udmabuf, copy_file_range] = steps::kernel_selftests();
     vec![
         Plan {
             flavour: Flavour::Patched,
@@ -64,6 +64,7 @@ fn all(filter: Option<&str>) -> Vec<Plan> {
                 steps::kernel_test(filter),
                 dmabuf_heap,
                 udmabuf,
+                copy_file_range,
                 steps::engine_test(filter),
             ],
         },

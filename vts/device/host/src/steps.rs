@@ -55,10 +55,11 @@ pub fn kernel_test(filter: Option<&str>) -> PlannedStep {
 }
 
 /// The kernel's own tests, as root.
-pub fn kernel_selftests() -> [PlannedStep; 2] {
+pub fn kernel_selftests() -> [PlannedStep; 3] {
     [
         Step::root("selftest dmabuf-heap", "exec ./dmabuf-heap", 120),
         Step::root("selftest udmabuf", UDMABUF, 120),
+        Step::root("selftest copy_file_range", COPY_FILE_RANGE, 120),
     ]
     .map(|step| PlannedStep::new(step, Format::Tap))
 }
@@ -187,6 +188,12 @@ cd - > /dev/null
 status=$?
 echo $pool > /proc/sys/vm/nr_hugepages
 exit $status";
+
+/// It makes its file in the working directory, which should be on a file system with direct I/O.
+const COPY_FILE_RANGE: &str = "\
+program=$PWD/copy_file_range
+cd /data/vendor/dmabuf_loader
+exec $program";
 
 /// Loads a file whose last block is not whole, and compares what was loaded.
 const LOAD: &str = "\
