@@ -16,6 +16,7 @@ mod buffer;
 mod buffered;
 mod busy;
 mod direct;
+mod fault_injection;
 mod file_kinds;
 mod helper;
 mod offsets;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         buffered::trials(),
         busy::trials(),
         direct::trials(),
+        fault_injection::trials(),
         file_kinds::trials(),
         offsets::trials(),
         ordinary_files::trials(),

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The kernels of the virtual device.
 
+mod config;
 mod layout;
 mod make;
 mod patch_report;
 mod patched;
 mod selftests;
+mod series;
+mod source;
 mod stock;
 
 use std::fs;
@@ -34,7 +37,9 @@ impl Kernel {
     /// Returns the kernel of a flavour, after making it if it is not in the cache.
     pub fn build(flavour: Flavour, workspace: &Workspace, progress: &Progress) -> Result<Self> {
         let dir = match flavour {
-            Flavour::Patched => patched::build(workspace, progress),
+            Flavour::Patched | Flavour::Debug | Flavour::Newest => {
+                patched::build(flavour, workspace, progress)
+            }
             Flavour::Stock => stock::build(progress),
         }?;
         Ok(Self { flavour, dir })
@@ -53,10 +58,18 @@ impl Kernel {
     /// What its command line has and other kernels' do not need.
     pub fn arguments(&self) -> &'static str {
         match self.flavour {
-            Flavour::Patched => "androidboot.binderfs=1",
+            Flavour::Patched | Flavour::Newest => "androidboot.binderfs=1",
+            // With a kernel so slow, the emulated hardware of ACPI times out where nothing but
+            // QEMU's translator runs it.
+            Flavour::Debug => "androidboot.binderfs=1 acpi=off",
             // SELinux comes after AppArmor in its built-in order, and only one of them is used.
             Flavour::Stock => "lsm=selinux",
         }
+    }
+
+    /// Whether it finds processors and devices by ACPI.
+    pub fn has_acpi(&self) -> bool {
+        !self.arguments().contains("acpi=off")
     }
 
     /// The modules it needs to boot, in the order in which they are loaded.
