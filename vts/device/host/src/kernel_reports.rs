@@ -2,10 +2,11 @@
 //! Reports of the kernel, in its log, about bugs of its own.
 
 /// What reports of bugs begin with.
-const BEGINNINGS: [&str; 12] = [
+const BEGINNINGS: [&str; 14] = [
     CUT_HERE,
     "BUG: ",
-    "DMA-API: ",
+    "DMA-API: cacheline tracking ENOMEM",
+    "DMA-API: debugging out of memory",
     "INFO: trying to register non-static key",
     "Internal error: ",
     "Kernel panic",
@@ -15,6 +16,7 @@ const BEGINNINGS: [&str; 12] = [
     "blocked for more than ",
     "general protection fault",
     "kernel BUG at ",
+    "kmemleak: Kernel memory leak detector disabled",
 ];
 
 /// Precedes a warning, and sometimes a line about its cause.
@@ -105,12 +107,12 @@ fn end(lines: &[&str], begin: usize) -> usize {
     let last = lines.len().min(begin + REPORT_LINES);
     // A warning and a line about its cause, after `cut here`, do not begin another report.
     let head = if lines[begin].contains(CUT_HERE) { CUT_HERE_LINES } else { 0 };
-    for at in begin + 1..last {
-        if lines[at].contains(END) {
-            return at + 1;
+    for (after, line) in (1..).zip(&lines[begin + 1..last]) {
+        if line.contains(END) {
+            return begin + after + 1;
         }
-        if at - begin > head && begins(lines[at]) {
-            return at;
+        if after > head && begins(line) {
+            return begin + after;
         }
     }
     last
@@ -144,7 +146,12 @@ mod tests {
             assert_eq!(unknown(&format!("a\n{line}\n")), [line]);
         }
         assert!(unknown("Linux version 6.12\ninit: first stage\nDEBUG: x\n").is_empty());
-        assert!(unknown("kmemleak: Kernel memory leak detector initialized\n").is_empty());
+        for line in [
+            "kmemleak: Kernel memory leak detector initialized",
+            "DMA-API: preallocated 65536 debug entries",
+        ] {
+            assert!(unknown(line).is_empty(), "{line}");
+        }
     }
 
     #[test]
