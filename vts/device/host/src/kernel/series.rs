@@ -2,8 +2,9 @@
 //! The patches of a kernel: the series as it is, or its port to another version.
 //!
 //! A port is what differs from the series: `NAME.diff` is a diff of the patch `NNNN-NAME.patch`
-//! itself, `NAME.dropped` says why that kernel has no need of the patch.
+//! itself, `NAME.patch` takes its place, and `NAME.dropped` says why that kernel does not need it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +22,11 @@ pub struct Series {
 
 #[derive(Debug)]
 struct Patch {
-    path: PathBuf,
-    /// What the port changes in the patch.
+    /// `NNNN-NAME.patch`
+    name: String,
+    /// The file that has its text.
+    text: PathBuf,
+    /// What the port changes in the text.
     diff: Option<PathBuf>,
 }
 
@@ -31,28 +35,32 @@ impl Series {
     pub fn read(dir: &Path, port: Option<&Path>) -> Result<Self> {
         let mut patches: Vec<Patch> = with_extension(dir, "patch")?
             .into_iter()
-            .map(|path| Patch { path, diff: None })
+            .map(|path| Patch { name: files::name(&path), text: path, diff: None })
             .collect();
         if let Some(port) = port {
             for dropped in with_extension(port, "dropped")? {
                 let before = patches.len();
-                patches.retain(|patch| !is_of(&dropped, &patch.path));
+                patches.retain(|patch| !is_of(&dropped, &patch.name));
                 ensure!(patches.len() + 1 == before, "{} drops no patch", dropped.display());
             }
-            for diff in with_extension(port, "diff")? {
-                let patch = patches.iter_mut().find(|patch| is_of(&diff, &patch.path));
-                let patch = patch.with_context(|| format!("{} has no patch", diff.display()))?;
-                patch.diff = Some(diff);
-            }
+            let mut change = |extension: &str, set: fn(&mut Patch, PathBuf)| -> Result<()> {
+                for file in with_extension(port, extension)? {
+                    let patch = patches.iter_mut().find(|patch| is_of(&file, &patch.name));
+                    set(patch.with_context(|| format!("{} has no patch", file.display()))?, file);
+                }
+                Ok(())
+            };
+            change("diff", |patch, diff| patch.diff = Some(diff))?;
+            change("patch", |patch, text| patch.text = text)?;
         }
         Ok(Self { patches })
     }
 
     /// Adds the series to what a build depends on.
     pub fn add_to(&self, key: &mut Key) -> Result<()> {
-        for Patch { path, diff } in &self.patches {
-            for file in [Some(path), diff.as_ref()].into_iter().flatten() {
-                key.add(&files::name(file), files::read(file)?);
+        for Patch { name, text, diff } in &self.patches {
+            for file in [Some(text), diff.as_ref()].into_iter().flatten() {
+                key.add(name, files::read(file)?);
             }
         }
         Ok(())
@@ -62,9 +70,9 @@ impl Series {
     pub fn write(&self, to: &Path, log: &Path) -> Result<Vec<PathBuf>> {
         files::create_dir(to)?;
         let mut written = Vec::new();
-        for Patch { path, diff } in &self.patches {
-            let copy = to.join(files::name(path));
-            fs::write(&copy, files::read(path)?)?;
+        for Patch { name, text, diff } in &self.patches {
+            let copy = to.join(name);
+            fs::write(&copy, files::read(text)?)?;
             if let Some(diff) = diff {
                 run_logged(patch(diff).arg(&copy), log)
                     .with_context(|| format!("{} does not apply", files::name(diff)))?;
@@ -77,9 +85,9 @@ impl Series {
 
 /// Whether a file of the port is about a patch. Its name has no number: when patches are put in or
 /// taken out, the others get new ones.
-fn is_of(port: &Path, patch: &Path) -> bool {
-    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    stem(patch).split_once('-').is_some_and(|(_, name)| name == stem(port))
+fn is_of(port: &Path, patch: &str) -> bool {
+    let name = patch.split_once('-').and_then(|(_, name)| name.strip_suffix(".patch"));
+    port.file_stem().is_some_and(|stem| Some(stem) == name.map(OsStr::new))
 }
 
 /// Applies patches to a tree.
@@ -166,20 +174,21 @@ mod tests {
         }
         fs::write(port.join("a.diff"), "--- a\n+++ b\n@@ -1,3 +1,3 @@\n 1\n-2\n+x\n 3\n").unwrap();
         fs::write(port.join("b.dropped"), "it is upstream\n").unwrap();
+        fs::write(port.join("c.patch"), "other\n").unwrap();
 
         let log = dir.path().join("log");
         let write = |port| {
             let to = dir.path().join("written");
             let written = Series::read(&series, port)?.write(&to, &log)?;
-            let first = fs::read_to_string(&written[0])?;
-            anyhow::Ok((names(&written), first))
+            let texts = written.iter().map(fs::read_to_string).collect::<Result<Vec<_>, _>>()?;
+            anyhow::Ok((names(&written), texts))
         };
-        let (all, first) = write(None).unwrap();
+        let (all, texts) = write(None).unwrap();
         assert_eq!(all, ["0001-a.patch", "0002-b.patch", "0003-c.patch"]);
-        assert_eq!(first, "1\n2\n3\n");
-        let (ported, first) = write(Some(&port)).unwrap();
+        assert!(texts.iter().all(|text| text == "1\n2\n3\n"), "{texts:?}");
+        let (ported, texts) = write(Some(&port)).unwrap();
         assert_eq!(ported, ["0001-a.patch", "0003-c.patch"]);
-        assert_eq!(first, "1\nx\n3\n");
+        assert_eq!(texts, ["1\nx\n3\n", "other\n"]);
 
         fs::write(series.join("0001-a.patch"), "1\n4\n3\n").unwrap();
         let error = format!("{:#}", write(Some(&port)).unwrap_err());
