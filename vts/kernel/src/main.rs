@@ -16,6 +16,7 @@ mod buffer;
 mod buffered;
 mod busy;
 mod direct;
+mod fault_injection;
 mod fences;
 mod file_kinds;
 mod helper;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         buffered::trials(),
         busy::trials(),
         direct::trials(),
+        fault_injection::trials(),
         fences::trials(),
         file_kinds::trials(),
         offsets::trials(),

@@ -16,6 +16,7 @@ use crate::host_memory::Size;
 use crate::image::data::DataDisk;
 use crate::image::{initramfs, push, system};
 use crate::kernel::{Kernel, SELFTESTS};
+use crate::kernel_reports::Reports;
 use crate::paced_disk::{PacedDisk, Rate};
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -134,8 +135,14 @@ impl Device {
         let kernel_log = run.kernel_log();
         let mut suites = collector.finish(|| console::tail(&kernel_log, CONSOLE_TAIL_LINES));
         if let Some(device) = suites.first_mut() {
-            let complaint = console::complaint(&kernel_log);
-            let verdict = complaint.map_or(Verdict::Passed, Verdict::Failed);
+            let reports = Reports::of(&kernel_log);
+            for bug in &reports.known {
+                phase.print(&format!("  known in the kernel's log: {}", bug.reason));
+            }
+            let verdict = match &reports.unknown[..] {
+                [] => Verdict::Passed,
+                unknown => Verdict::Failed(unknown.join("\n\n")),
+            };
             device.add("no bug in the kernel's log", verdict);
             if let Err(error) = ended {
                 device.problems.push(format!("{error:#}"));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Names and lists of files; creating files and directories.
+//! Names and lists of files; reading files, creating files and directories.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -26,6 +26,11 @@ pub fn create_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))
 }
 
+/// Reads a file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
 /// Creates a file, or empties the one that is there.
 pub fn create(path: &Path) -> Result<File> {
     File::create(path).with_context(|| format!("cannot create {}", path.display()))
@@ -48,6 +53,8 @@ mod tests {
             let expected = format!("cannot create {}", below_a_file.display());
             assert_eq!(error.map(|error| error.to_string()), Some(expected));
         }
+        let missing = read(&below_a_file).unwrap_err().to_string();
+        assert!(missing.starts_with("cannot read "), "{missing}");
         let missing = sorted(&dir.path().join("d")).unwrap_err().to_string();
         assert!(missing.starts_with("cannot list "), "{missing}");
     }

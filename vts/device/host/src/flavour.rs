@@ -12,11 +12,23 @@ pub enum Flavour {
     Patched,
     /// Debian's packaged kernel as it is.
     Stock,
+    /// As `patched`, with the kernel's checks of itself.
+    Debug,
+    /// As `patched`, from the newest source that Debian's archive has.
+    Newest,
 }
 
 impl Flavour {
-    /// Every flavour there is.
-    pub const ALL: [Self; 2] = [Self::Patched, Self::Stock];
+    /// The flavours of a run that names none.
+    pub const DEFAULT: [Self; 2] = [Self::Patched, Self::Stock];
+
+    /// How many times as long as on the default flavours a step may take.
+    pub fn slowness(self) -> u32 {
+        match self {
+            Self::Patched | Self::Stock | Self::Newest => 1,
+            Self::Debug => 8,
+        }
+    }
 }
 
 /// Its name on the command line, in results and of its log directory.
@@ -25,6 +37,8 @@ impl fmt::Display for Flavour {
         f.pad(match self {
             Self::Patched => "patched",
             Self::Stock => "stock",
+            Self::Debug => "debug",
+            Self::Newest => "newest",
         })
     }
 }

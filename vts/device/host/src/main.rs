@@ -6,6 +6,7 @@
 //! another thread for the output of QEMU, and two for a [paced disk](paced_disk). Programs that
 //! this one starts are killed when it ends. What is built stays in the [cache] and in `target/`.
 
+mod backports;
 mod bench;
 mod cache;
 mod command;
@@ -20,6 +21,7 @@ mod host_tests;
 mod host_tool;
 mod image;
 mod kernel;
+mod kernel_reports;
 mod libtest;
 mod measure;
 mod memory_settings;
@@ -65,7 +67,8 @@ struct Arguments {
     #[arg(long, global = true, value_name = "SUBSTR")]
     filter: Option<String>,
 
-    /// Only on the device of this flavour; by default on all of them, and the shell on `patched`.
+    /// Only on the device of this flavour; by default on `patched` and `stock`, and the shell on
+    /// `patched`.
     #[arg(long, global = true)]
     flavour: Option<Flavour>,
 
@@ -76,7 +79,7 @@ struct Arguments {
 
 impl Arguments {
     fn flavours(&self) -> Vec<Flavour> {
-        self.flavour.map_or(Flavour::ALL.to_vec(), |flavour| vec![flavour])
+        self.flavour.map_or(Flavour::DEFAULT.to_vec(), |flavour| vec![flavour])
     }
 
     fn execution(&self, device: &Device) -> Result<Execution> {
@@ -165,7 +168,7 @@ fn device(workspace: &Workspace, progress: &Progress, arguments: &Arguments) -> 
         let mut jobs: Vec<Job<'_>> = Vec::new();
         // First: a long job that starts last would run alone at the end.
         if filter.is_none() {
-            for &flavour in &flavours {
+            for &flavour in flavours.iter().filter(|one| Flavour::DEFAULT.contains(one)) {
                 let device = &device;
                 jobs.push(Job::new(bench::GATE_SIZE, move || {
                     let suite = bench::gate(workspace, device, flavour, progress)

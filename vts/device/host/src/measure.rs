@@ -10,13 +10,14 @@ use vts_init::report::{Event, Stream};
 use vts_init::step::Step;
 
 use crate::device::{Device, Run, Setup};
+use crate::event_text;
 use crate::flavour::Flavour;
 use crate::host_memory::Size;
+use crate::kernel_reports::Reports;
 use crate::memory_settings::MemorySettings;
 use crate::paced_disk::Rate;
 use crate::progress::Phase;
 use crate::qemu::Execution;
-use crate::{console, event_text};
 
 /// What can be measured on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -186,7 +187,7 @@ impl<F: FnMut(&str, &str)> Reader<'_, F> {
 
     fn finish(mut self, run: &Run<'_>) -> Result<()> {
         let kernel_log = run.kernel_log();
-        self.errors.extend(console::complaint(&kernel_log));
+        self.errors.extend(Reports::of(&kernel_log).unknown);
         if !self.done {
             self.errors.push("the device stopped before its last step".to_owned());
         }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{bail, Context, Result};
 
@@ -113,7 +113,12 @@ fn dependency_in(records: &str, version: &str, prefix: &str) -> Option<String> {
 
 /// Fetches the newest version of a package into `dir`, and returns the path of its archive.
 pub fn download(package: &str, dir: &Path) -> Result<PathBuf> {
-    output(command("apt-get").args(["-q", "download", package]).current_dir(dir))?;
+    download_with(command("apt-get"), package, dir)
+}
+
+/// As [`download`], with an apt-get that has a configuration of its own.
+pub fn download_with(mut apt_get: Command, package: &str, dir: &Path) -> Result<PathBuf> {
+    output(apt_get.args(["-q", "download", package]).current_dir(dir))?;
     let archive = files::sorted(dir)?.into_iter().find(|path| {
         let name = files::name(path);
         name.starts_with(&format!("{package}_")) && name.ends_with(".deb")

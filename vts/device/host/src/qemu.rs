@@ -73,16 +73,25 @@ const FAST_TRANSLATED_CPU: &str = "max,-erms,-fsrm,-avx,-avx2";
 impl Execution {
     fn arguments(self) -> Vec<&'static str> {
         match self {
-            Self::Free(Accelerator::Kvm) => vec!["-accel", "kvm", "-cpu", "host", "-smp", "2"],
+            Self::Free(Accelerator::Kvm) => vec!["-accel", "kvm", "-cpu", "host"],
             Self::Free(Accelerator::Tcg) => {
-                vec!["-accel", "tcg,thread=multi", "-cpu", FAST_TRANSLATED_CPU, "-smp", "2"]
+                vec!["-accel", "tcg,thread=multi", "-cpu", FAST_TRANSLATED_CPU]
             }
-            Self::Timed => vec!["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"],
+            Self::Timed => vec!["-accel", "tcg,thread=multi", "-cpu", "max"],
             Self::Counted => {
-                let mut arguments = vec!["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "1"];
+                let mut arguments = vec!["-accel", "tcg,thread=single", "-cpu", "max"];
                 arguments.extend(["-icount", "shift=0,sleep=on"]);
                 arguments
             }
+        }
+    }
+
+    /// Without ACPI a kernel finds only the first processor of each socket.
+    fn processors(self, has_acpi: bool) -> &'static str {
+        match self {
+            Self::Free(_) | Self::Timed if has_acpi => "2",
+            Self::Free(_) | Self::Timed => "2,sockets=2",
+            Self::Counted => "1",
         }
     }
 }
@@ -90,6 +99,7 @@ impl Execution {
 fn qemu(execution: Execution, kernel: &Kernel, memory_mib: u64) -> Command {
     let mut qemu = command("qemu-system-x86_64");
     qemu.args(execution.arguments())
+        .args(["-smp", execution.processors(kernel.has_acpi())])
         .args(["-m", &format!("{memory_mib}M")])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .arg("-kernel")
@@ -100,7 +110,7 @@ fn qemu(execution: Execution, kernel: &Kernel, memory_mib: u64) -> Command {
 /// Boots the kernel without a root file system; it is up when it complains about that.
 fn kvm_boots(kernel: &Kernel) -> bool {
     let mut qemu = qemu(Execution::Free(Accelerator::Kvm), kernel, PROBE_MEMORY_MIB);
-    qemu.args(["-append", KERNEL_ARGUMENTS, "-serial", "stdio"]);
+    qemu.args(["-append", &[KERNEL_ARGUMENTS, kernel.arguments()].join(" "), "-serial", "stdio"]);
     let mut boots = false;
     let ended = follow(qemu, Stdio::null(), PROBE_TIME, |line| {
         boots |= line.contains("Unable to mount root fs");

@@ -156,7 +156,7 @@ mod tests {
 
     fn plan() -> Plan {
         let steps = [("lib", Format::Libtest), ("tap", Format::Tap), ("exit", Format::ExitStatus)]
-            .map(|(name, format)| PlannedStep { step: Step::shell(name, "x", 1), format })
+            .map(|(name, format)| PlannedStep::new(Step::shell(name, "x", 1), format))
             .to_vec();
         let size = Size { memory_mib: 1, data_disk_mib: 1 };
         Plan { flavour: Flavour::Stock, name: "all", size, steps }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vts_init::ids::Ids;
+use vts_init::ids::{Ids, AID_SYSTEM};
 use vts_init::rc::{Command, Config, Ownership, TRIGGERS};
 
 use crate::image::config_fs;
@@ -26,23 +26,22 @@ fn vendor_ids() -> Ids {
     ids
 }
 
-/// The boot stages in which a file makes a directory, with its owner and mode.
-fn makes_dir(path: &Path, dir: &str) -> Vec<(&'static str, Ownership)> {
+/// The commands of a file, with their boot stages.
+fn commands(path: &Path) -> Vec<(&'static str, Command)> {
     let mut config = Config::default();
     let text = fs::read_to_string(path).unwrap();
     config.add(&path.display().to_string(), &text, &vendor_ids()).unwrap();
-    let mut made = Vec::new();
-    for stage in TRIGGERS {
-        for located in config.commands(stage, |_| None) {
-            match &located.command {
-                Command::Mkdir(made_dir, ownership) if made_dir == dir => {
-                    made.push((stage, *ownership));
-                }
-                _ => {}
-            }
-        }
-    }
-    made
+    let of = |stage| config.commands(stage, |_| None).into_iter().map(move |c| (stage, c));
+    TRIGGERS.into_iter().flat_map(of).map(|(stage, c)| (stage, c.command.clone())).collect()
+}
+
+/// The boot stages in which a file makes a directory, with its owner and mode.
+fn makes_dir(path: &Path, dir: &str) -> Vec<(&'static str, Ownership)> {
+    let made = commands(path).into_iter().filter_map(|(stage, command)| match command {
+        Command::Mkdir(made_dir, ownership) if made_dir == dir => Some((stage, ownership)),
+        _ => None,
+    });
+    made.collect()
 }
 
 #[test]
@@ -64,6 +63,20 @@ fn the_device_itself_makes_no_directory_of_the_service() {
         }
     }
     assert!(seen >= 3, "{seen} .rc files");
+}
+
+#[test]
+fn the_device_gives_memory_pressure_to_group_system() {
+    let path = "/proc/pressure/memory";
+    let init = source("vts/device/guest/init/etc/init.rc");
+    let set = commands(&init).into_iter().filter_map(|(stage, command)| match command {
+        Command::Chown(of, ownership) if of == path => Some((stage, ownership)),
+        _ => None,
+    });
+    let system = Some(AID_SYSTEM);
+    let owner = Ownership { mode: None, uid: system, gid: system };
+    let mode = Ownership { mode: Some(0o664), ..Ownership::default() };
+    assert_eq!(set.collect::<Vec<_>>(), [("init", owner), ("init", mode)]);
 }
 
 #[test]

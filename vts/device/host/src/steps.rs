@@ -24,11 +24,14 @@ pub struct PlannedStep {
     pub step: Step,
     /// How its output is read.
     pub format: Format,
+    /// Whether a filter leaves it alone.
+    pub always: bool,
 }
 
 impl PlannedStep {
-    fn new(step: Step, format: Format) -> Self {
-        Self { step, format }
+    /// A step that a filter may leave out.
+    pub fn new(step: Step, format: Format) -> Self {
+        Self { step, format, always: false }
     }
 }
 
@@ -62,6 +65,18 @@ pub fn kernel_selftests() -> [PlannedStep; 3] {
         Step::root("selftest copy_file_range", COPY_FILE_RANGE, 120),
     ]
     .map(|step| PlannedStep::new(step, Format::Tap))
+}
+
+/// What the kernel of flavour `debug` is to do, before all other steps.
+pub fn kernel_checks() -> PlannedStep {
+    let step = Step::root("checks of the kernel", CHECKS, 60);
+    PlannedStep { always: true, ..PlannedStep::new(step, Format::ExitStatus) }
+}
+
+/// Memory of the kernel that nothing points to any more, after all other steps of flavour `debug`.
+pub fn kernel_leaks() -> PlannedStep {
+    let step = Step::root("no leak in the kernel", LEAKS, 120);
+    PlannedStep { always: true, ..PlannedStep::new(step, Format::ExitStatus) }
 }
 
 /// The test of the engine, as root.
@@ -194,6 +209,22 @@ const COPY_FILE_RANGE: &str = "\
 program=$PWD/copy_file_range
 cd /data/vendor/dmabuf_loader
 exec $program";
+
+/// By default the kernel reports only the first error of a driver's DMA.
+const CHECKS: &str = "\
+echo 100 > /sys/kernel/debug/dma-api/num_errors || exit
+cat /sys/kernel/debug/dma-api/num_errors";
+
+/// kmemleak names only what was found by two scans, and is at least 5 s old.
+const LEAKS: &str = "\
+leaks=/sys/kernel/debug/kmemleak
+for scan in 1 2 3; do
+    sleep 6
+    echo scan > $leaks || exit
+done
+[ -z \"$(cat $leaks)\" ] && exit
+cat $leaks
+exit 1";
 
 /// Loads a file whose last block is not whole, and compares what was loaded.
 const LOAD: &str = "\

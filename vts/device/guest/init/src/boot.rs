@@ -168,6 +168,7 @@ impl Device<'_> {
                 .try_for_each(|path| label::restorecon(self.contexts, Path::new(path), *recursive)),
             Command::SetRlimit(resource, current, maximum) => {
                 let resource = match resource {
+                    rc::Resource::Memlock => Resource::Memlock,
                     rc::Resource::Nice => Resource::Nice,
                     rc::Resource::Nofile => Resource::Nofile,
                 };

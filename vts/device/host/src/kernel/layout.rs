@@ -19,3 +19,6 @@ pub const SELFTESTS_DIR: &str = "selftests";
 
 /// Directory of what checkpatch.pl said.
 pub const REPORTS: &str = "checkpatch";
+
+/// Directory of the patches that it has.
+pub const PATCHES: &str = "patches";

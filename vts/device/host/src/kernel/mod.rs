@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The kernels of the virtual device.
 
+mod config;
 mod layout;
 mod make;
 mod modules;
 mod patch_report;
 mod patched;
 mod selftests;
+mod series;
+mod source;
 mod stock;
 
 use std::fs;
@@ -38,8 +41,10 @@ impl Kernel {
     /// Returns the kernel of a flavour, after making it if it is not in the cache.
     pub fn build(flavour: Flavour, workspace: &Workspace, progress: &Progress) -> Result<Self> {
         let (dir, test_module) = match flavour {
-            // It has no modules: what tests need is built in.
-            Flavour::Patched => (patched::build(workspace, progress)?, None),
+            // They have no modules: what tests need is built in.
+            Flavour::Patched | Flavour::Debug | Flavour::Newest => {
+                (patched::build(flavour, workspace, progress)?, None)
+            }
             Flavour::Stock => {
                 let dir = stock::build(progress)?;
                 let module = Module::importer(workspace)?.build(&dir, progress)?;
@@ -62,10 +67,18 @@ impl Kernel {
     /// What its command line has and other kernels' do not need.
     pub fn arguments(&self) -> &'static str {
         match self.flavour {
-            Flavour::Patched => "androidboot.binderfs=1",
+            Flavour::Patched | Flavour::Newest => "androidboot.binderfs=1",
+            // With a kernel so slow, the emulated hardware of ACPI times out where nothing but
+            // QEMU's translator runs it.
+            Flavour::Debug => "androidboot.binderfs=1 acpi=off",
             // SELinux comes after AppArmor in its built-in order, and only one of them is used.
             Flavour::Stock => "lsm=selinux",
         }
+    }
+
+    /// Whether it finds processors and devices by ACPI.
+    pub fn has_acpi(&self) -> bool {
+        !self.arguments().contains("acpi=off")
     }
 
     /// The modules that the device loads at boot, in this order.

@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The kernel of flavour `patched`: Debian's source, our patches, our configuration.
+//! The kernels with our patches: Debian's source, the series, our configuration.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 
-use super::layout::{IMAGE, REPORTS, SELFTESTS_DIR};
+use super::config::Fragments;
+use super::layout::{IMAGE, PATCHES, REPORTS, SELFTESTS_DIR};
 use super::make::make;
 use super::modules::Module;
 use super::selftests;
+use super::series::{self, Series};
+use super::source::Source;
 use crate::cache::{self, BuildDirs, Key};
-use crate::command::{command, output, run_lines, run_logged};
+use crate::command::{command, output, run_lines};
+use crate::flavour::Flavour;
 use crate::progress::{Phase, Progress};
 use crate::workspace::Workspace;
-use crate::{files, packages};
 
-const SOURCE_PACKAGE: &str = "linux-source-6.12";
-const SOURCE_ARCHIVE: &str = "/usr/src/linux-source-6.12.tar.xz";
-
-/// Changes whenever the steps of this module, of [`make`] or of [`selftests`] do.
-const RECIPE: &str = "2";
+/// Changes whenever the steps of this module, of [`make`], [`series`] or of [`selftests`] do.
+const RECIPE: &str = "3";
 
 /// Returns the directory of the kernel for this checkout's patches and configuration, after
 /// building it if it is not in the cache.
-pub fn build(workspace: &Workspace, progress: &Progress) -> Result<PathBuf> {
-    let recipe = Recipe::read(workspace)?;
+pub fn build(flavour: Flavour, workspace: &Workspace, progress: &Progress) -> Result<PathBuf> {
+    let (recipe, kind) = Recipe::read(flavour, workspace, progress)?;
     cache::entry(
         &cache::root()?,
-        "kernel",
+        kind,
         &recipe.key()?,
         || progress.print("waiting for another run that builds the kernel"),
         |dirs| recipe.build(dirs, progress),
@@ -37,28 +37,47 @@ pub fn build(workspace: &Workspace, progress: &Progress) -> Result<PathBuf> {
 
 #[derive(Debug)]
 struct Recipe {
-    fragment: PathBuf,
-    patches: Vec<PathBuf>,
+    source: Source,
+    series: Series,
+    fragments: Fragments,
     importer: Module,
 }
 
 impl Recipe {
-    fn read(workspace: &Workspace) -> Result<Self> {
-        let mut patches = files::sorted(&workspace.source("vts/device/kernel/patches"))?;
-        patches.retain(|path| path.extension().is_some_and(|e| e == "patch"));
-        let fragment = workspace.source("vts/device/kernel/config.fragment");
-        Ok(Self { fragment, patches, importer: Module::importer(workspace)? })
+    /// What the kernel of a flavour is made from, and the kind of its entries in the cache: one
+    /// flavour's build neither waits for another's nor displaces it.
+    fn read(
+        flavour: Flavour,
+        workspace: &Workspace,
+        progress: &Progress,
+    ) -> Result<(Self, &'static str)> {
+        let file = |name: &str| workspace.source("vts/device/kernel").join(name);
+        let mut fragments = vec![file("config.fragment")];
+        let (patches, port) = (file("patches"), file("port"));
+        let (source, series, kind) = match flavour {
+            Flavour::Patched => (Source::installed()?, Series::read(&patches, None)?, "kernel"),
+            Flavour::Debug => {
+                fragments.push(file("debug.fragment"));
+                (Source::installed()?, Series::read(&patches, None)?, "debug-kernel")
+            }
+            Flavour::Newest => {
+                fragments.push(port.join("config.fragment"));
+                let series = Series::read(&patches, Some(&port))?;
+                (Source::newest(progress)?, series, "newest-kernel")
+            }
+            Flavour::Stock => bail!("the kernel of flavour '{flavour}' has no patches"),
+        };
+        let importer = Module::importer(workspace)?;
+        Ok((Self { source, series, fragments: Fragments(fragments), importer }, kind))
     }
 
     fn key(&self) -> Result<String> {
         let mut key = Key::default();
         key.add("recipe", RECIPE);
-        key.add("source", packages::version(SOURCE_PACKAGE)?);
+        key.add("source", &self.source.version);
         key.add("compiler", output(command("gcc").arg("--version"))?);
-        key.add("config", read(&self.fragment)?);
-        for patch in &self.patches {
-            key.add(&files::name(patch), read(patch)?);
-        }
+        self.fragments.add_to(&mut key)?;
+        self.series.add_to(&mut key)?;
         self.importer.add_to_key(&mut key)?;
         Ok(key.finish())
     }
@@ -67,6 +86,7 @@ impl Recipe {
         let phase = progress.phase("build the kernel");
         let log = dirs.work.join("log");
         let tree = dirs.work.join("tree");
+        let patches = self.series.write(&dirs.result.join(PATCHES), &log)?;
         if !tree.is_dir() {
             // Renamed last, so that a tree under this name is complete.
             let unfinished = dirs.work.join("tree.unpacking");
@@ -75,24 +95,18 @@ impl Recipe {
             }
             fs::create_dir(&unfinished)?;
             phase.detail("unpack the source");
-            run_logged(
-                command("tar")
-                    .args(["--extract", "--xz", "--strip-components=1", "--file", SOURCE_ARCHIVE])
-                    .arg("--directory")
-                    .arg(&unfinished),
-                &log,
-            )?;
+            self.source.unpack(&unfinished, &log)?;
             phase.detail("apply the patches");
-            self.patch(&unfinished, &log)?;
+            series::apply(&patches, &unfinished, &log)?;
             self.importer.add_to_tree(&unfinished)?;
             fs::rename(&unfinished, &tree)?;
         }
-        self.configure(&tree, &log)?;
+        self.fragments.configure(&tree, &log)?;
         compile(&tree, &phase)?;
         phase.detail("build the kernel's own tests");
         selftests::build(&tree, &dirs.result.join(SELFTESTS_DIR), &log)?;
         phase.detail("check the patches");
-        self.check_patches(&tree, &dirs.result.join(REPORTS))?;
+        series::check(&patches, &tree, &dirs.result.join(REPORTS))?;
         self.importer.check(&tree, &dirs.result.join(REPORTS))?;
         for (from, to) in
             [("arch/x86/boot/bzImage", IMAGE), ("System.map", "System.map"), (".config", "config")]
@@ -100,65 +114,8 @@ impl Recipe {
             fs::copy(tree.join(from), dirs.result.join(to))
                 .with_context(|| format!("the kernel build made no {from}"))?;
         }
-        Ok(())
-    }
-
-    fn patch(&self, tree: &Path, log: &Path) -> Result<()> {
-        for patch in &self.patches {
-            run_logged(
-                command("patch")
-                    .args(["--strip=1", "--batch", "--forward", "--fuzz=0", "--input"])
-                    .arg(patch)
-                    .current_dir(tree),
-                log,
-            )
-            .with_context(|| format!("{} does not apply", files::name(patch)))?;
-        }
-        Ok(())
-    }
-
-    fn configure(&self, tree: &Path, log: &Path) -> Result<()> {
-        run_logged(make(tree).arg("allnoconfig"), log)?;
-        run_logged(
-            command("scripts/kconfig/merge_config.sh")
-                .args(["-m", ".config"])
-                .arg(&self.fragment)
-                .current_dir(tree),
-            log,
-        )?;
-        run_logged(make(tree).arg("olddefconfig"), log)?;
-        let lost = lost_options(
-            &fs::read_to_string(&self.fragment)?,
-            &fs::read_to_string(tree.join(".config"))?,
-        );
-        if !lost.is_empty() {
-            bail!(
-                "{}: options that the final configuration lacks (a dependency is missing, or no \
-                 option has that name):\n    {}",
-                self.fragment.display(),
-                lost.join("\n    ")
-            );
-        }
-        Ok(())
-    }
-
-    fn check_patches(&self, tree: &Path, reports: &Path) -> Result<()> {
-        fs::create_dir(reports)?;
-        for patch in &self.patches {
-            let mut text = String::new();
-            run_lines(
-                command("perl")
-                    .args(["scripts/checkpatch.pl", "--color=never", "--show-types"])
-                    .arg(patch)
-                    .current_dir(tree),
-                |line| {
-                    text.push_str(line);
-                    text.push('\n');
-                },
-            )?;
-            fs::write(reports.join(files::name(patch)).with_extension("txt"), text)?;
-        }
-        Ok(())
+        // Last: the objects made for it are not the kernel's.
+        check_warnings(&tree, &series::c_files(&patches)?)
     }
 }
 
@@ -182,39 +139,17 @@ fn compile(tree: &Path, phase: &Phase) -> Result<()> {
     Ok(())
 }
 
-/// Options of the fragment that the final configuration does not have as the fragment says.
-fn lost_options(fragment: &str, config: &str) -> Vec<String> {
-    let unset = |line: &str| {
-        line.strip_prefix("# ")?.strip_suffix(" is not set").map(|option| format!("{option}="))
-    };
-    let wanted = fragment.lines().map(str::trim);
-    wanted
-        .filter(|line| match unset(line) {
-            Some(assignment) => config.lines().any(|have| have.starts_with(&assignment)),
-            None => line.starts_with("CONFIG_") && !config.lines().any(|have| have == *line),
-        })
-        .map(str::to_owned)
-        .collect()
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lost_options_are_named() {
-        let fragment = "# A comment\nCONFIG_A=y\nCONFIG_B=\"x y\"\n# CONFIG_C is not set\n\
-                        # CONFIG_D is not set\nCONFIG_E=y\nCONFIG_F=12\n";
-        let config = "CONFIG_A=y\nCONFIG_B=\"x y\"\n# CONFIG_C is not set\nCONFIG_D=y\n\
-                      CONFIG_EE=y\nCONFIG_F=1\n";
-        assert_eq!(
-            lost_options(fragment, config),
-            ["# CONFIG_D is not set", "CONFIG_E=y", "CONFIG_F=12"]
-        );
-        assert!(lost_options(fragment, fragment).is_empty());
+/// Compiles the patched files once more, with the warnings that the kernel's maintainers ask for.
+fn check_warnings(tree: &Path, files: &[String]) -> Result<()> {
+    let objects = files.iter().filter_map(|file| Some(format!("{}.o", file.strip_suffix(".c")?)));
+    let mut warnings = Vec::new();
+    let status = run_lines(make(tree).arg("W=1").args(objects), |line| {
+        if line.contains("warning:") || line.contains("error:") {
+            warnings.push(line.to_owned());
+        }
+    })?;
+    if !status.success() || !warnings.is_empty() {
+        bail!("make W=1 warns of patched files ({status}):\n{}", warnings.join("\n"));
     }
+    Ok(())
 }

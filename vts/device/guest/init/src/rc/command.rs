@@ -18,6 +18,8 @@ pub struct Ownership {
 /// A resource whose limit can be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
+    /// `memlock`: bytes that may be locked into memory.
+    Memlock,
     /// `nice`: 20 minus the lowest nice value that may be taken.
     Nice,
     /// `nofile`: one more than the highest file descriptor.
@@ -103,6 +105,7 @@ impl Command {
             ["setrlimit", resource, current, maximum] => {
                 let number = |text: &str| text.parse().map_err(|_| format!("bad limit '{text}'"));
                 let resource = match resource {
+                    "memlock" => Resource::Memlock,
                     "nice" => Resource::Nice,
                     "nofile" => Resource::Nofile,
                     _ => return Err(format!("unknown resource '{resource}'")),

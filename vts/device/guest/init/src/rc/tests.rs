@@ -67,6 +67,7 @@ fn commands() {
          class_start hal\n\
          on init\n\
          setrlimit nice 40 40\n\
+         setrlimit memlock 65536 65536\n\
          start servicemanager\n\
          wait_for_prop servicemanager.ready true\n",
     )
@@ -75,8 +76,9 @@ fn commands() {
         config.commands(stage, |_| None).into_iter().map(|c| c.command.clone()).collect()
     };
     let init = of("init");
-    assert_eq!(init.len(), 9);
+    assert_eq!(init.len(), 10);
     assert_eq!(init[6], Command::SetRlimit(Resource::Nice, 40, 40));
+    assert_eq!(init[7], Command::SetRlimit(Resource::Memlock, 65536, 65536));
     assert_eq!(init[0], Command::Write("/proc/sys/kernel/printk".into(), "4 4 1 7".into()));
     assert_eq!(
         init[2],
