@@ -94,6 +94,11 @@ impl Engine {
         page_size_bytes() as i64
     }
 
+    /// The main memory of the machine, in bytes.
+    pub fn memory_bytes() -> u64 {
+        dmabuf_uapi::memory::total_bytes()
+    }
+
     /// The heaps, in the order in which a request that names none tries them.
     pub fn heaps(&self) -> &[Heap] {
         self.allocator.heaps().all()

@@ -4,6 +4,8 @@
 
 use binder::IntoBinderResult;
 use dmabuf_engine::{errno_text, verity_text, Argument, EngineError, Errno};
+use dmabuf_scheduler::ledger::QuotaExceeded;
+use dmabuf_scheduler::task::NoResult;
 use thiserror::Error;
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::LoaderError::LoaderError;
 
@@ -37,6 +39,15 @@ pub enum ServiceError {
         /// The answer of the kernel.
         errno: Errno,
     },
+    /// The service cannot start a thread.
+    #[error("the service cannot start a thread: {}", errno_text(*.0))]
+    NoThread(Errno),
+    /// The client, or all together, would hold too much.
+    #[error(transparent)]
+    Quota(#[from] QuotaExceeded),
+    /// A task has no result.
+    #[error(transparent)]
+    NoResult(#[from] NoResult),
     /// The engine refused or failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -58,16 +69,24 @@ impl ServiceError {
         match self {
             Self::BadField { .. } => LoaderError::BAD_ARGUMENT,
             Self::BadFd { .. } => LoaderError::BAD_FD,
-            Self::NoFd { .. } => LoaderError::NO_MEMORY,
+            Self::NoFd { .. } | Self::NoThread(_) => LoaderError::NO_MEMORY,
+            Self::Quota(_) => LoaderError::QUOTA_EXCEEDED,
+            Self::NoResult(reason) => match reason {
+                NoResult::NotEnded => LoaderError::NOT_ENDED,
+                NoResult::Taken => LoaderError::RESULT_TAKEN,
+                NoResult::CancelledInQueue => LoaderError::CANCELLED,
+                NoResult::LateInQueue => LoaderError::DEADLINE_EXCEEDED,
+                NoResult::Lost => LoaderError::IO,
+            },
             Self::Engine(error) => code_of(error),
         }
     }
 
     /// The message that clients see.
-    fn message(&self, method: Method) -> String {
+    pub(crate) fn message(&self, method: Method) -> String {
         match self {
-            Self::BadField { .. } | Self::BadFd { .. } | Self::NoFd { .. } => self.to_string(),
             Self::Engine(error) => message_of(error, method),
+            _ => self.to_string(),
         }
     }
 }
@@ -81,6 +100,12 @@ pub enum Method {
     Load,
     /// `IDmaBufLoader.save`.
     Save,
+    /// `IDmaBufLoader.startLoad`, and what its task throws.
+    StartLoad,
+    /// `IDmaBufLoader.startSave`, and what its task throws.
+    StartSave,
+    /// `ILoadTask.waitFor`.
+    WaitFor,
 }
 
 impl Method {
@@ -89,6 +114,9 @@ impl Method {
             Self::Allocate => "allocate",
             Self::Load => "load",
             Self::Save => "save",
+            Self::StartLoad => "startLoad",
+            Self::StartSave => "startSave",
+            Self::WaitFor => "waitFor",
         }
     }
 
@@ -96,7 +124,9 @@ impl Method {
     pub(crate) fn new_buffer_prefix(self) -> &'static str {
         match self {
             Self::Allocate => "",
-            Self::Load | Self::Save => "target.newBuffer.",
+            Self::Load | Self::Save | Self::StartLoad | Self::StartSave | Self::WaitFor => {
+                "target.newBuffer."
+            }
         }
     }
 }

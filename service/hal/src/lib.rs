@@ -20,4 +20,6 @@ pub mod dump;
 #[cfg(not(soong))]
 pub mod embedded;
 pub mod error;
+mod requests;
 pub mod service;
+mod tasks;

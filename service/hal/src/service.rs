@@ -11,27 +11,44 @@ use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     DmaBuf::DmaBuf,
     HeapInfo::HeapInfo,
     IDmaBufLoader::{BnDmaBufLoader, IDmaBufLoader},
+    ILoadCallback::ILoadCallback,
+    ILoadTask::ILoadTask,
     LoadRequest::LoadRequest,
     LoadResult::LoadResult,
     NewBuffer::NewBuffer,
     SaveRequest::SaveRequest,
     SaveResult::SaveResult,
+    TaskResult::TaskResult,
 };
 
 use crate::convert;
 use crate::dump;
-use crate::error::{to_binder, Method};
+use crate::error::{to_binder, Method, Result};
+use crate::requests::Requests;
+use crate::tasks::Tasks;
 
 /// The name under which devices declare the service.
 pub const SERVICE_NAME: &str = "vendor.dmabuf.loader.IDmaBufLoader/default";
 
 struct LoaderService {
-    engine: Arc<Engine>,
+    requests: Requests,
+    tasks: Tasks,
+}
+
+impl LoaderService {
+    fn new(engine: Arc<Engine>) -> Self {
+        let requests = Requests::new(engine);
+        Self { tasks: Tasks::new(requests.clone()), requests }
+    }
+
+    fn engine(&self) -> &Engine {
+        self.requests.engine()
+    }
 }
 
 /// Makes the binder object that serves an engine.
 pub fn new_native_binder(engine: Arc<Engine>) -> Strong<dyn IDmaBufLoader> {
-    let service = LoaderService { engine };
+    let service = LoaderService::new(engine);
     #[cfg(soong)]
     return BnDmaBufLoader::new_binder(service, binder::BinderFeatures::default());
     #[cfg(not(soong))]
@@ -39,8 +56,8 @@ pub fn new_native_binder(engine: Arc<Engine>) -> Strong<dyn IDmaBufLoader> {
 }
 
 /// The client of a call, from the binder thread: requests carry no identity.
-fn calling_context() -> Context {
-    Context::new(ClientId(ThreadState::get_calling_uid()))
+fn calling_client() -> ClientId {
+    ClientId(ThreadState::get_calling_uid())
 }
 
 impl Interface for LoaderService {
@@ -50,7 +67,7 @@ impl Interface for LoaderService {
         writer: &mut dyn std::io::Write,
         _: &[&std::ffi::CStr],
     ) -> std::result::Result<(), binder::StatusCode> {
-        dump::write(&self.engine, writer).or(Err(binder::StatusCode::UNKNOWN_ERROR))
+        dump::write(self.engine(), writer).or(Err(binder::StatusCode::UNKNOWN_ERROR))
     }
 
     #[cfg(not(soong))]
@@ -59,18 +76,18 @@ impl Interface for LoaderService {
         writer: &mut dyn std::io::Write,
         _: &[String],
     ) -> std::result::Result<(), binder::StatusCode> {
-        Ok(dump::write(&self.engine, writer)?)
+        Ok(dump::write(self.engine(), writer)?)
     }
 }
 
 impl IDmaBufLoader for LoaderService {
     fn getHeaps(&self) -> binder::Result<Vec<HeapInfo>> {
-        Ok(self.engine.heaps().iter().map(convert::heap_info).collect())
+        Ok(self.engine().heaps().iter().map(convert::heap_info).collect())
     }
 
     fn getCapabilities(&self) -> binder::Result<Capabilities> {
         Ok(Capabilities {
-            paths: self.engine.paths().iter().map(convert::path_support).collect(),
+            paths: self.engine().paths().iter().map(convert::path_support).collect(),
             maxSegments: MAX_SEGMENTS as i32,
             maxFiles: MAX_FILES as i32,
             pageBytes: Engine::page_bytes(),
@@ -79,21 +96,63 @@ impl IDmaBufLoader for LoaderService {
 
     fn allocate(&self, request: &NewBuffer) -> binder::Result<DmaBuf> {
         let allocated = convert::new_buffer(Method::Allocate, request)
-            .and_then(|new| Ok(self.engine.allocate(&new, &calling_context())?));
+            .and_then(|new| Ok(self.engine().allocate(&new, &Context::new(calling_client()))?));
         to_binder(Method::Allocate, allocated.map(convert::dma_buf))
     }
 
     fn load(&self, request: &LoadRequest) -> binder::Result<LoadResult> {
-        let loaded = convert::load_request(request)
-            .and_then(|load| Ok(self.engine.load(load, &calling_context())?));
+        let loaded = load_context(request).and_then(|context| {
+            self.requests.load(convert::load_request(request)?, &context, |_| {})
+        });
         to_binder(Method::Load, loaded.map(convert::load_result))
     }
 
     fn save(&self, request: &SaveRequest) -> binder::Result<SaveResult> {
-        let saved = convert::save_request(request)
-            .and_then(|save| Ok(self.engine.save(save, &calling_context())?));
+        let saved = save_context(request).and_then(|context| {
+            self.requests.save(convert::save_request(request)?, &context, |_| {})
+        });
         to_binder(Method::Save, saved.map(convert::save_result))
     }
+
+    fn startLoad(
+        &self,
+        request: &LoadRequest,
+        callback: Option<&Strong<dyn ILoadCallback>>,
+    ) -> binder::Result<Strong<dyn ILoadTask>> {
+        let started = load_context(request).and_then(|context| {
+            let load = convert::load_request(request)?;
+            let work = move |requests: &Requests, context: &Context, sized: &dyn Fn(u64)| {
+                let outcome = requests.load(load, context, sized)?;
+                Ok(TaskResult::Load(convert::load_result(outcome)))
+            };
+            self.tasks.start(Method::StartLoad, context, callback.cloned(), Box::new(work))
+        });
+        to_binder(Method::StartLoad, started)
+    }
+
+    fn startSave(
+        &self,
+        request: &SaveRequest,
+        callback: Option<&Strong<dyn ILoadCallback>>,
+    ) -> binder::Result<Strong<dyn ILoadTask>> {
+        let started = save_context(request).and_then(|context| {
+            let save = convert::save_request(request)?;
+            let work = move |requests: &Requests, context: &Context, sized: &dyn Fn(u64)| {
+                let outcome = requests.save(save, context, sized)?;
+                Ok(TaskResult::Save(convert::save_result(outcome)))
+            };
+            self.tasks.start(Method::StartSave, context, callback.cloned(), Box::new(work))
+        });
+        to_binder(Method::StartSave, started)
+    }
+}
+
+fn load_context(request: &LoadRequest) -> Result<Context> {
+    convert::context(calling_client(), request.priority, request.timeoutMillis)
+}
+
+fn save_context(request: &SaveRequest) -> Result<Context> {
+    convert::context(calling_client(), request.priority, request.timeoutMillis)
 }
 
 #[cfg(test)]
@@ -104,7 +163,7 @@ mod tests {
 
     fn dumped(pool: PoolConfig) -> String {
         let engine = Engine::new(EngineConfig::new(true, pool));
-        let service = LoaderService { engine: Arc::new(engine) };
+        let service = LoaderService::new(Arc::new(engine));
         let mut text = Vec::new();
         service.dump(&mut text, &[]).unwrap();
         String::from_utf8(text).unwrap()

@@ -61,4 +61,18 @@ enum LoaderError {
      * The request did not end before its deadline. What may hold a part of it is as for CANCELLED.
      */
     DEADLINE_EXCEEDED = 12,
+    /**
+     * The client, or all clients together, would hold more than the device permits: requests that
+     * wait, bytes in flight, or tasks that are not dropped. The message has what was asked for,
+     * what is held and the limit.
+     */
+    QUOTA_EXCEEDED = 30,
+    /**
+     * ILoadTask.takeResult() only: the task has not ended.
+     */
+    NOT_ENDED = 31,
+    /**
+     * ILoadTask.takeResult() only: the outcome was handed out before.
+     */
+    RESULT_TAKEN = 32,
 }
