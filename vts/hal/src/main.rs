@@ -24,6 +24,7 @@ mod paths;
 mod policy;
 mod save;
 mod scatter;
+mod tasks;
 mod verity;
 mod wrong_fds;
 
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
 
 /// The tests of one instance.
 fn trials(instance: &str) -> Vec<Trial> {
-    let topics: [(&str, &[client::NamedTest]); 16] = [
+    let topics: [(&str, &[client::NamedTest]); 17] = [
         ("environment", environment::TESTS),
         ("heaps", heaps::TESTS),
         ("allocation", allocation::TESTS),
@@ -73,6 +74,7 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("wrong_fds", wrong_fds::TESTS),
         ("leaks", leaks::TESTS),
         ("dump", dump::TESTS),
+        ("tasks", tasks::TESTS),
     ];
     topics
         .into_iter()
