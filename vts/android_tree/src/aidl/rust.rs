@@ -206,7 +206,7 @@ fn rust_type(file: &Scope<'_>, r#type: &Type) -> Result<String> {
                 .map(|(package, name)| (package.to_owned(), name.to_owned()))
                 .with_context(|| format!("unknown type {name}"))?;
             ensure!(package == file.package, "{name} is of another package");
-            match file.kind(&name) {
+            match file.kind(name) {
                 Some(Kind::Interface) => format!("binder::Strong<dyn super::{name}::{name}>"),
                 _ => format!("super::{name}::{name}"),
             }
