@@ -15,6 +15,7 @@
 
 #![deny(missing_docs)]
 
+pub mod config;
 pub mod convert;
 pub mod dump;
 #[cfg(not(soong))]

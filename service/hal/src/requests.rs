@@ -17,26 +17,9 @@ pub(crate) struct Requests {
     quota: Quota,
 }
 
-/// What the service permits each client: more than a well-behaved one needs, and less than keeps
-/// the others from their share.
-fn default_limits(memory_bytes: u64) -> Limits {
-    let limits = |queued, open, in_flight_bytes| {
-        Amounts::UNLIMITED
-            .with(Resource::QueuedRequests, queued)
-            .with(Resource::OpenTasks, open)
-            .with(Resource::InFlightBytes, in_flight_bytes)
-    };
-    Limits {
-        client: limits(64, 128, memory_bytes),
-        clients: Default::default(),
-        all: limits(512, 1024, memory_bytes.saturating_mul(2)),
-    }
-}
-
 impl Requests {
-    pub(crate) fn new(engine: Arc<Engine>) -> Self {
-        let quota = Quota::new(default_limits(Engine::memory_bytes()));
-        Self { engine, quota }
+    pub(crate) fn new(engine: Arc<Engine>, limits: Limits) -> Self {
+        Self { engine, quota: Quota::new(limits) }
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use binder::{Interface, Strong, ThreadState};
 use dmabuf_engine::request::{MAX_FILES, MAX_SEGMENTS};
 use dmabuf_engine::{ClientId, Context, Engine};
+use dmabuf_scheduler::ledger::Limits;
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     Capabilities::Capabilities,
     DmaBuf::DmaBuf,
@@ -36,8 +37,8 @@ struct LoaderService {
 }
 
 impl LoaderService {
-    fn new(engine: Arc<Engine>) -> Self {
-        let requests = Requests::new(engine);
+    fn new(engine: Arc<Engine>, limits: Limits) -> Self {
+        let requests = Requests::new(engine, limits);
         Self { tasks: Tasks::new(requests.clone()), requests }
     }
 
@@ -46,9 +47,9 @@ impl LoaderService {
     }
 }
 
-/// Makes the binder object that serves an engine.
-pub fn new_native_binder(engine: Arc<Engine>) -> Strong<dyn IDmaBufLoader> {
-    let service = LoaderService::new(engine);
+/// Makes the binder object that serves an engine, to clients within these limits.
+pub fn new_native_binder(engine: Arc<Engine>, limits: Limits) -> Strong<dyn IDmaBufLoader> {
+    let service = LoaderService::new(engine, limits);
     #[cfg(soong)]
     return BnDmaBufLoader::new_binder(service, binder::BinderFeatures::default());
     #[cfg(not(soong))]
@@ -159,11 +160,13 @@ fn save_context(request: &SaveRequest) -> Result<Context> {
 mod tests {
     use dmabuf_engine::{EngineConfig, PoolConfig};
 
+    use crate::config::default_limits;
+
     use super::*;
 
     fn dumped(pool: PoolConfig) -> String {
         let engine = Engine::new(EngineConfig::new(true, pool));
-        let service = LoaderService::new(Arc::new(engine));
+        let service = LoaderService::new(Arc::new(engine), default_limits());
         let mut text = Vec::new();
         service.dump(&mut text, &[]).unwrap();
         String::from_utf8(text).unwrap()
