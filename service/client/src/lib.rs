@@ -29,8 +29,10 @@
 mod error;
 mod loader;
 mod source;
+mod task;
 
 pub use error::{ClientError, Result};
 pub use loader::{LoadSpec, Loader, SaveSpec};
 pub use source::open_for_load;
+pub use task::{Outcome, Task};
 pub use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader as aidl;

@@ -3,16 +3,19 @@
 
 use std::borrow::Borrow;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use binder::{ParcelFileDescriptor, Strong};
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     BufferTarget::BufferTarget, Capabilities::Capabilities, DigestRequest::DigestRequest,
-    DmaBuf::DmaBuf, HeapInfo::HeapInfo, IDmaBufLoader::IDmaBufLoader, LoadRequest::LoadRequest,
-    LoadResult::LoadResult, NewBuffer::NewBuffer, SaveRequest::SaveRequest, SaveResult::SaveResult,
+    DmaBuf::DmaBuf, HeapInfo::HeapInfo, IDmaBufLoader::IDmaBufLoader, ILoadCallback::ILoadCallback,
+    LoadRequest::LoadRequest, LoadResult::LoadResult, NewBuffer::NewBuffer,
+    RequestPriority::RequestPriority, SaveRequest::SaveRequest, SaveResult::SaveResult,
     Segment::Segment, VerityDigest::VerityDigest,
 };
 
 use crate::error::{ClientError, Result};
+use crate::task::Task;
 
 /// The instance that devices declare.
 const DEFAULT_INSTANCE: &str = "default";
@@ -116,6 +119,30 @@ impl Loader {
     pub fn save(&self, spec: impl Borrow<SaveSpec>) -> Result<SaveResult> {
         Ok(self.service.save(&spec.borrow().request)?)
     }
+
+    /// Starts a load; the callback is told of its progress and its end.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with the codes that `IDmaBufLoader.startLoad` documents.
+    pub fn start_load(
+        &self,
+        spec: impl Borrow<LoadSpec>,
+        callback: Option<&Strong<dyn ILoadCallback>>,
+    ) -> Result<Task<LoadResult>> {
+        Ok(Task::new(self.service.startLoad(&spec.borrow().request, callback)?))
+    }
+
+    /// Starts a save; the callback is told of its progress and its end.
+    ///
+    /// # Errors
+    /// As for [`Loader::start_load`].
+    pub fn start_save(
+        &self,
+        spec: impl Borrow<SaveSpec>,
+        callback: Option<&Strong<dyn ILoadCallback>>,
+    ) -> Result<Task<SaveResult>> {
+        Ok(Task::new(self.service.startSave(&spec.borrow().request, callback)?))
+    }
 }
 
 /// Builds a load request; every field may also be set directly.
@@ -146,6 +173,18 @@ impl LoadSpec {
     /// Adds a segment. Without segments the request loads its one file whole.
     pub fn segment(mut self, segment: Segment) -> Self {
         self.request.segments.push(segment);
+        self
+    }
+
+    /// Sets how urgent the request is.
+    pub fn priority(mut self, priority: RequestPriority) -> Self {
+        self.request.priority = priority;
+        self
+    }
+
+    /// Lets the request fail when so much time has passed since its arrival.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.request.timeoutMillis = millis(timeout);
         self
     }
 
@@ -220,11 +259,28 @@ impl SaveSpec {
         Ok(self)
     }
 
+    /// Sets how urgent the request is.
+    pub fn priority(mut self, priority: RequestPriority) -> Self {
+        self.request.priority = priority;
+        self
+    }
+
+    /// Lets the request fail when so much time has passed since its arrival.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.request.timeoutMillis = millis(timeout);
+        self
+    }
+
     /// Adds a segment.
     pub fn segment(mut self, segment: Segment) -> Self {
         self.request.segments.push(segment);
         self
     }
+}
+
+/// A timeout as requests have it: 0 would be none.
+fn millis(timeout: Duration) -> i64 {
+    i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX).max(1)
 }
 
 fn duplicate(fd: impl AsFd) -> Result<ParcelFileDescriptor> {

@@ -113,6 +113,11 @@ impl Engine {
         page_size_bytes() as i64
     }
 
+    /// The main memory of the machine, in bytes.
+    pub fn memory_bytes() -> u64 {
+        dmabuf_uapi::memory::total_bytes()
+    }
+
     /// The heaps: those that may serve a request that names none come first, in the order in which
     /// it tries them.
     pub fn heaps(&self) -> &[Heap] {

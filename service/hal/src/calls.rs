@@ -39,15 +39,22 @@ impl Calls {
         method: Method,
         call: impl FnOnce() -> Result<T>,
     ) -> binder::Result<T> {
-        // The engine's locks stay usable after a panic, and a request shares nothing else.
-        let result = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
-            self.panics.fetch_add(1, Ordering::Relaxed);
-            Err(ServiceError::Panicked)
-        });
-        to_binder(method, result, |code, message| {
+        to_binder(method, self.catch(call), |code, message| {
             let (uid, method, code) = (ThreadState::get_calling_uid(), method.name(), code.0);
             let line = format_args!("{method} for uid {uid} failed with {code}: {message}");
             self.log.log(log::Level::Warn, uid, line);
+        })
+    }
+
+    /// Runs what may panic.
+    ///
+    /// # Errors
+    /// Those of `call`, and [`ServiceError::Panicked`].
+    pub(crate) fn catch<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T> {
+        // The engine's locks stay usable after a panic, and a request shares nothing else.
+        catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+            self.panics.fetch_add(1, Ordering::Relaxed);
+            Err(ServiceError::Panicked)
         })
     }
 

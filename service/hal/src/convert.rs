@@ -4,13 +4,14 @@
 
 use std::fmt::Display;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use binder::ParcelFileDescriptor;
 use dmabuf_engine::request::{self, FileDigest, Length, Policy, Sha256, Target};
 use dmabuf_engine::{
-    Algorithm, Buffer, Digest, Errno, Heap, HeapFacts, HeapKind as EngineHeapKind, HeapPath,
-    LoadOutcome, NotTaken, PathName, Reason, Report, SaveOutcome,
+    Algorithm, Buffer, ClientId, Context, Digest, Errno, Heap, HeapFacts,
+    HeapKind as EngineHeapKind, HeapPath, LoadOutcome, NotTaken, PathName, Priority, Reason,
+    Report, SaveOutcome,
 };
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     BufferTarget::BufferTarget,
@@ -27,6 +28,7 @@ use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     PathNotTaken::PathNotTaken,
     PathPolicy::PathPolicy,
     PathSupport::PathSupport,
+    RequestPriority::RequestPriority,
     SaveRequest::SaveRequest,
     SaveResult::SaveResult,
     Segment::{Segment, TO_END},
@@ -81,6 +83,31 @@ pub fn load_request(load: &LoadRequest) -> Result<request::LoadRequest> {
         };
     }
     Ok(request)
+}
+
+/// Makes the context of a request that has arrived now.
+///
+/// # Errors
+/// [`ServiceError::BadField`] for a negative timeout or an unknown priority.
+pub fn context(
+    client: ClientId,
+    priority: RequestPriority,
+    timeout_millis: i64,
+) -> Result<Context> {
+    let priority = match priority {
+        RequestPriority::BULK => Priority::Bulk,
+        RequestPriority::NORMAL => Priority::Normal,
+        RequestPriority::LATENCY_CRITICAL => Priority::LatencyCritical,
+        RequestPriority(other) => {
+            let problem = format!("{other} is not a RequestPriority");
+            return Err(ServiceError::bad_field("priority", problem));
+        }
+    };
+    let millis: u64 = not_negative(|| "timeoutMillis".to_owned(), timeout_millis)?;
+    // What ends after the clock does has no deadline.
+    let after = |timeout| Instant::now().checked_add(timeout);
+    let deadline = (millis > 0).then(|| after(Duration::from_millis(millis))).flatten();
+    Ok(Context { priority, deadline, ..Context::new(client) })
 }
 
 /// Converts a save request; duplicates its fds.
@@ -367,6 +394,21 @@ mod tests {
             let error = segments(&[segment], 1).unwrap_err().to_string();
             assert!(error.starts_with(&format!("segments[0].{field}: ")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_request_has_its_priority_and_deadline() {
+        let of = |priority, millis| context(ClientId(7), priority, millis);
+        let plain = of(RequestPriority::NORMAL, 0).unwrap();
+        assert_eq!((plain.client, plain.deadline), (ClientId(7), None));
+        let urgent = of(RequestPriority::LATENCY_CRITICAL, 60_000).unwrap();
+        assert_eq!(urgent.priority, Priority::LatencyCritical);
+        assert!(urgent.deadline.is_some_and(|deadline| deadline > Instant::now()));
+        assert!(of(RequestPriority::BULK, i64::MAX).is_ok());
+        let error = of(RequestPriority::BULK, -1).unwrap_err().to_string();
+        assert_eq!(error, "timeoutMillis: is -1, expected 0 or more");
+        let error = of(RequestPriority(3), 0).unwrap_err().to_string();
+        assert_eq!(error, "priority: 3 is not a RequestPriority");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 use binder::IntoBinderResult;
 use dmabuf_engine::{errno_text, verity_text, Argument, EngineError, Errno, Fault, Operation};
+use dmabuf_scheduler::ledger::QuotaExceeded;
+use dmabuf_scheduler::task::NoResult;
 use thiserror::Error;
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::LoaderError::LoaderError;
 
@@ -37,6 +39,15 @@ pub enum ServiceError {
         /// The answer of the kernel.
         errno: Errno,
     },
+    /// The service cannot start a thread.
+    #[error("the service cannot start a thread: {}", errno_text(*.0))]
+    NoThread(Errno),
+    /// The client, or all together, would hold too much.
+    #[error(transparent)]
+    Quota(#[from] QuotaExceeded),
+    /// A task has no result.
+    #[error(transparent)]
+    NoResult(#[from] NoResult),
     /// The engine refused or failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -62,18 +73,26 @@ impl ServiceError {
             Self::BadField { .. } => LoaderError::BAD_ARGUMENT,
             Self::BadFd { .. } => LoaderError::BAD_FD,
             Self::NoCopy { errno, .. } => code_of_fault(Operation::DuplicateFd.fault(*errno)),
+            // EAGAIN and ENOMEM are all that pthread_create(3) has.
+            Self::NoThread(_) => LoaderError::NO_MEMORY,
+            Self::Quota(_) => LoaderError::QUOTA_EXCEEDED,
+            Self::NoResult(reason) => match reason {
+                NoResult::NotEnded => LoaderError::NOT_ENDED,
+                NoResult::Taken => LoaderError::RESULT_TAKEN,
+                NoResult::CancelledInQueue => LoaderError::CANCELLED,
+                NoResult::LateInQueue => LoaderError::DEADLINE_EXCEEDED,
+                NoResult::Lost => LoaderError::INTERNAL,
+            },
             Self::Engine(error) => code_of(error),
             Self::Panicked => LoaderError::INTERNAL,
         }
     }
 
     /// The message that clients see.
-    fn message(&self, method: Method) -> String {
+    pub(crate) fn message(&self, method: Method) -> String {
         match self {
-            Self::BadField { .. } | Self::BadFd { .. } | Self::NoCopy { .. } | Self::Panicked => {
-                self.to_string()
-            }
             Self::Engine(error) => message_of(error, method),
+            _ => self.to_string(),
         }
     }
 }
@@ -91,6 +110,12 @@ pub enum Method {
     Load,
     /// `IDmaBufLoader.save`.
     Save,
+    /// `IDmaBufLoader.startLoad`, and what its task throws.
+    StartLoad,
+    /// `IDmaBufLoader.startSave`, and what its task throws.
+    StartSave,
+    /// `ILoadTask.waitFor`.
+    WaitFor,
 }
 
 impl Method {
@@ -101,14 +126,22 @@ impl Method {
             Self::Allocate => "allocate",
             Self::Load => "load",
             Self::Save => "save",
+            Self::StartLoad => "startLoad",
+            Self::StartSave => "startSave",
+            Self::WaitFor => "waitFor",
         }
     }
 
     /// Where its request has the fields of a new buffer.
     pub(crate) fn new_buffer_prefix(self) -> &'static str {
         match self {
-            Self::Load => "target.newBuffer.",
-            Self::GetHeaps | Self::GetCapabilities | Self::Allocate | Self::Save => "",
+            Self::Load | Self::StartLoad => "target.newBuffer.",
+            Self::GetHeaps
+            | Self::GetCapabilities
+            | Self::Allocate
+            | Self::Save
+            | Self::StartSave
+            | Self::WaitFor => "",
         }
     }
 }

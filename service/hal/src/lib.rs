@@ -21,6 +21,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod calls;
+pub mod config;
 pub mod convert;
 pub mod dump;
 #[cfg(not(soong))]
@@ -28,4 +29,6 @@ pub mod embedded;
 pub mod error;
 pub mod log_limiter;
 pub mod process_usage;
+mod requests;
 pub mod service;
+mod tasks;

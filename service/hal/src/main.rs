@@ -11,6 +11,7 @@ use std::sync::Arc;
 use anyhow::{anyhow, bail, Context};
 use binder::ProcessState;
 use dmabuf_engine::{Engine, EngineConfig};
+use dmabuf_loader_hal::config::device_limits;
 use dmabuf_loader_hal::service::{new_native_binder, SERVICE_NAME};
 use dmabuf_uapi::signals::ignore_file_size_limit;
 
@@ -59,7 +60,7 @@ fn try_main() -> anyhow::Result<()> {
     if !declared {
         bail!("{SERVICE_NAME} is not declared in the VINTF manifest");
     }
-    let service = new_native_binder(Arc::new(engine));
+    let service = new_native_binder(Arc::new(engine), device_limits());
     binder::add_service(SERVICE_NAME, (*service).as_binder())
         .map_err(|status| anyhow!("{status:?}"))
         .with_context(|| format!("cannot register {SERVICE_NAME}"))?;

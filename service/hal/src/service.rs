@@ -6,34 +6,52 @@ use std::sync::Arc;
 use binder::{Interface, Strong, ThreadState};
 use dmabuf_engine::request::{MAX_FILES, MAX_SEGMENTS};
 use dmabuf_engine::{ClientId, Context, Engine};
+use dmabuf_scheduler::ledger::Limits;
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     Capabilities::Capabilities,
     DmaBuf::DmaBuf,
     HeapInfo::HeapInfo,
     IDmaBufLoader::{BnDmaBufLoader, IDmaBufLoader},
+    ILoadCallback::ILoadCallback,
+    ILoadTask::ILoadTask,
     LoadRequest::LoadRequest,
     LoadResult::LoadResult,
     NewBuffer::NewBuffer,
     SaveRequest::SaveRequest,
     SaveResult::SaveResult,
+    TaskResult::TaskResult,
 };
 
 use crate::calls::Calls;
 use crate::convert;
 use crate::dump;
-use crate::error::Method;
+use crate::error::{Method, Result};
+use crate::requests::Requests;
+use crate::tasks::Tasks;
 
 /// The name under which devices declare the service.
 pub const SERVICE_NAME: &str = "vendor.dmabuf.loader.IDmaBufLoader/default";
 
 struct LoaderService {
-    engine: Arc<Engine>,
-    calls: Calls,
+    requests: Requests,
+    tasks: Tasks,
+    calls: Arc<Calls>,
 }
 
-/// Makes the binder object that serves an engine.
-pub fn new_native_binder(engine: Arc<Engine>) -> Strong<dyn IDmaBufLoader> {
-    let service = LoaderService { engine, calls: Calls::default() };
+impl LoaderService {
+    fn new(engine: Arc<Engine>, limits: Limits) -> Self {
+        let (requests, calls) = (Requests::new(engine, limits), Arc::new(Calls::default()));
+        Self { tasks: Tasks::new(requests.clone(), Arc::clone(&calls)), requests, calls }
+    }
+
+    fn engine(&self) -> &Engine {
+        self.requests.engine()
+    }
+}
+
+/// Makes the binder object that serves an engine, to clients within these limits.
+pub fn new_native_binder(engine: Arc<Engine>, limits: Limits) -> Strong<dyn IDmaBufLoader> {
+    let service = LoaderService::new(engine, limits);
     #[cfg(soong)]
     return BnDmaBufLoader::new_binder(service, binder::BinderFeatures::default());
     #[cfg(not(soong))]
@@ -41,8 +59,8 @@ pub fn new_native_binder(engine: Arc<Engine>) -> Strong<dyn IDmaBufLoader> {
 }
 
 /// The client of a call, from the binder thread: requests carry no identity.
-fn calling_context() -> Context {
-    Context::new(ClientId(ThreadState::get_calling_uid()))
+fn calling_client() -> ClientId {
+    ClientId(ThreadState::get_calling_uid())
 }
 
 impl Interface for LoaderService {
@@ -52,7 +70,7 @@ impl Interface for LoaderService {
         writer: &mut dyn std::io::Write,
         _: &[&std::ffi::CStr],
     ) -> std::result::Result<(), binder::StatusCode> {
-        dump::write(&self.engine, self.calls.stats(), writer)
+        dump::write(self.engine(), self.calls.stats(), writer)
             .or(Err(binder::StatusCode::UNKNOWN_ERROR))
     }
 
@@ -62,21 +80,21 @@ impl Interface for LoaderService {
         writer: &mut dyn std::io::Write,
         _: &[String],
     ) -> std::result::Result<(), binder::StatusCode> {
-        Ok(dump::write(&self.engine, self.calls.stats(), writer)?)
+        Ok(dump::write(self.engine(), self.calls.stats(), writer)?)
     }
 }
 
 impl IDmaBufLoader for LoaderService {
     fn getHeaps(&self) -> binder::Result<Vec<HeapInfo>> {
         self.calls.run(Method::GetHeaps, || {
-            Ok(self.engine.heaps().iter().map(convert::heap_info).collect())
+            Ok(self.engine().heaps().iter().map(convert::heap_info).collect())
         })
     }
 
     fn getCapabilities(&self) -> binder::Result<Capabilities> {
         self.calls.run(Method::GetCapabilities, || {
             Ok(Capabilities {
-                paths: self.engine.paths().iter().map(convert::path_support).collect(),
+                paths: self.engine().paths().iter().map(convert::path_support).collect(),
                 maxSegments: MAX_SEGMENTS as i32,
                 maxFiles: MAX_FILES as i32,
                 pageBytes: Engine::page_bytes(),
@@ -87,34 +105,79 @@ impl IDmaBufLoader for LoaderService {
     fn allocate(&self, request: &NewBuffer) -> binder::Result<DmaBuf> {
         self.calls.run(Method::Allocate, || {
             let new = convert::new_buffer(Method::Allocate, request)?;
-            Ok(convert::dma_buf(self.engine.allocate(&new, &calling_context())?))
+            let context = Context::new(calling_client());
+            Ok(convert::dma_buf(self.engine().allocate(&new, &context)?))
         })
     }
 
     fn load(&self, request: &LoadRequest) -> binder::Result<LoadResult> {
         self.calls.run(Method::Load, || {
+            let context = load_context(request)?;
             let load = convert::load_request(request)?;
-            Ok(convert::load_result(self.engine.load(load, &calling_context())?))
+            Ok(convert::load_result(self.requests.load(load, &context, |_| {})?))
         })
     }
 
     fn save(&self, request: &SaveRequest) -> binder::Result<SaveResult> {
         self.calls.run(Method::Save, || {
+            let context = save_context(request)?;
             let save = convert::save_request(request)?;
-            Ok(convert::save_result(self.engine.save(save, &calling_context())?))
+            Ok(convert::save_result(self.requests.save(save, &context, |_| {})?))
         })
     }
+
+    fn startLoad(
+        &self,
+        request: &LoadRequest,
+        callback: Option<&Strong<dyn ILoadCallback>>,
+    ) -> binder::Result<Strong<dyn ILoadTask>> {
+        self.calls.run(Method::StartLoad, || {
+            let context = load_context(request)?;
+            let load = convert::load_request(request)?;
+            let work = move |requests: &Requests, context: &Context, sized: &dyn Fn(u64)| {
+                let outcome = requests.load(load, context, sized)?;
+                Ok(TaskResult::Load(convert::load_result(outcome)))
+            };
+            self.tasks.start(Method::StartLoad, context, callback.cloned(), Box::new(work))
+        })
+    }
+
+    fn startSave(
+        &self,
+        request: &SaveRequest,
+        callback: Option<&Strong<dyn ILoadCallback>>,
+    ) -> binder::Result<Strong<dyn ILoadTask>> {
+        self.calls.run(Method::StartSave, || {
+            let context = save_context(request)?;
+            let save = convert::save_request(request)?;
+            let work = move |requests: &Requests, context: &Context, sized: &dyn Fn(u64)| {
+                let outcome = requests.save(save, context, sized)?;
+                Ok(TaskResult::Save(convert::save_result(outcome)))
+            };
+            self.tasks.start(Method::StartSave, context, callback.cloned(), Box::new(work))
+        })
+    }
+}
+
+fn load_context(request: &LoadRequest) -> Result<Context> {
+    convert::context(calling_client(), request.priority, request.timeoutMillis)
+}
+
+fn save_context(request: &SaveRequest) -> Result<Context> {
+    convert::context(calling_client(), request.priority, request.timeoutMillis)
 }
 
 #[cfg(test)]
 mod tests {
     use dmabuf_engine::{EngineConfig, PoolConfig};
 
+    use crate::config::default_limits;
+
     use super::*;
 
     fn dumped(pool: PoolConfig) -> String {
         let engine = Engine::new(EngineConfig::new(true, pool));
-        let service = LoaderService { engine: Arc::new(engine), calls: Calls::default() };
+        let service = LoaderService::new(Arc::new(engine), default_limits());
         let mut text = Vec::new();
         service.dump(&mut text, &[]).unwrap();
         String::from_utf8(text).unwrap()

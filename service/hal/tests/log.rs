@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use dmabuf_engine::{Engine, EngineConfig, PoolConfig};
+use dmabuf_loader_hal::config::default_limits;
 use dmabuf_loader_hal::service::new_native_binder;
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::NewBuffer::NewBuffer;
 
@@ -28,8 +29,8 @@ fn refused_calls_do_not_fill_the_log() {
     let lines = Lines::default();
     log::set_boxed_logger(Box::new(lines.clone())).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
-    let service =
-        new_native_binder(Arc::new(Engine::new(EngineConfig::new(true, PoolConfig::OFF))));
+    let engine = Engine::new(EngineConfig::new(true, PoolConfig::OFF));
+    let service = new_native_binder(Arc::new(engine), default_limits());
     lines.0.lock().unwrap().clear();
 
     let heap = "\u{1b}[2J\n".repeat(1 << 18);

@@ -32,6 +32,7 @@ mod policy;
 mod save;
 mod scatter;
 mod service_state;
+mod tasks;
 mod verity;
 mod virtual_device;
 mod wrong_fds;
@@ -88,6 +89,7 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("leaks", leaks::TESTS),
         ("service_state", service_state::TESTS),
         ("dump", dump::TESTS),
+        ("tasks", tasks::TESTS),
     ];
     if virtual_device::is_selected() {
         topics.push(("virtual_device", virtual_device::TESTS));

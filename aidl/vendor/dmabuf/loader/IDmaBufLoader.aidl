@@ -4,6 +4,8 @@ package vendor.dmabuf.loader;
 import vendor.dmabuf.loader.Capabilities;
 import vendor.dmabuf.loader.DmaBuf;
 import vendor.dmabuf.loader.HeapInfo;
+import vendor.dmabuf.loader.ILoadCallback;
+import vendor.dmabuf.loader.ILoadTask;
 import vendor.dmabuf.loader.LoadRequest;
 import vendor.dmabuf.loader.LoadResult;
 import vendor.dmabuf.loader.NewBuffer;
@@ -84,4 +86,28 @@ interface IDmaBufLoader {
      *     DIGEST_MISMATCH. After an error a file may hold part of the data.
      */
     SaveResult save(in SaveRequest request);
+
+    /**
+     * Starts a load and returns while it waits or runs.
+     *
+     * @param request as for load().
+     * @param callback is told of progress and of the end; null for nobody.
+     * @return the task.
+     * @throws ServiceSpecificException with
+     *     LoaderError.BAD_ARGUMENT, LoaderError.BAD_FD or LoaderError.NO_MEMORY if the request
+     *     itself is wrong or its fds cannot be duplicated; what concerns the files, the buffer and
+     *     the transfer is thrown by ILoadTask.takeResult();
+     *     LoaderError.QUOTA_EXCEEDED if too many requests wait or too many tasks are open.
+     */
+    ILoadTask startLoad(in LoadRequest request, in @nullable ILoadCallback callback);
+
+    /**
+     * Starts a save and returns while it waits or runs.
+     *
+     * @param request as for save().
+     * @param callback is told of progress and of the end; null for nobody.
+     * @return the task.
+     * @throws ServiceSpecificException as for startLoad().
+     */
+    ILoadTask startSave(in SaveRequest request, in @nullable ILoadCallback callback);
 }

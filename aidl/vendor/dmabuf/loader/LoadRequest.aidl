@@ -5,6 +5,7 @@ import vendor.dmabuf.loader.BufferTarget;
 import vendor.dmabuf.loader.DigestRequest;
 import vendor.dmabuf.loader.LoadPath;
 import vendor.dmabuf.loader.PathPolicy;
+import vendor.dmabuf.loader.RequestPriority;
 import vendor.dmabuf.loader.Segment;
 
 /**
@@ -40,4 +41,13 @@ parcelable LoadRequest {
      * The digests to compare and to report; null for none.
      */
     @nullable DigestRequest digests;
+    /**
+     * How urgent the request is.
+     */
+    RequestPriority priority = RequestPriority.NORMAL;
+    /**
+     * The time from the arrival of the request after which it fails with
+     * LoaderError.DEADLINE_EXCEEDED, in milliseconds; 0 for no limit.
+     */
+    long timeoutMillis = 0;
 }

@@ -89,4 +89,18 @@ enum LoaderError {
      * mean a lack of memory.
      */
     INTERNAL = 14,
+    /**
+     * The client, or all clients together, would hold more than the device permits: requests that
+     * wait, bytes in flight, or tasks that are not dropped. The message has what was asked for,
+     * what is held and the limit.
+     */
+    QUOTA_EXCEEDED = 15,
+    /**
+     * ILoadTask.takeResult() only: the task has not ended.
+     */
+    NOT_ENDED = 16,
+    /**
+     * ILoadTask.takeResult() only: the outcome was handed out before.
+     */
+    RESULT_TAKEN = 17,
 }

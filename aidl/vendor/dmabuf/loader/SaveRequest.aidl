@@ -3,6 +3,7 @@ package vendor.dmabuf.loader;
 
 import vendor.dmabuf.loader.LoadPath;
 import vendor.dmabuf.loader.PathPolicy;
+import vendor.dmabuf.loader.RequestPriority;
 import vendor.dmabuf.loader.Segment;
 
 /**
@@ -32,4 +33,13 @@ parcelable SaveRequest {
      * The path for PathPolicy.NAMED; other policies ignore it.
      */
     LoadPath namedPath = LoadPath.COPY_FILE_RANGE;
+    /**
+     * How urgent the request is.
+     */
+    RequestPriority priority = RequestPriority.NORMAL;
+    /**
+     * The time from the arrival of the request after which it fails with
+     * LoaderError.DEADLINE_EXCEEDED, in milliseconds; 0 for no limit.
+     */
+    long timeoutMillis = 0;
 }

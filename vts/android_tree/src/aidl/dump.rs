@@ -168,6 +168,8 @@ mod tests {
         let expected =
             "package a;\ninterface I {\n  a.P f(in a.P p, int n);\n  oneway void g();\n}\n";
         assert_eq!(dumped(source), expected);
+        let source = "package a; oneway interface I { void g(); }";
+        assert_eq!(dumped(source), "package a;\ninterface I {\n  oneway void g();\n}\n");
         let source = "// L\npackage a; @Backing(type=\"int\") enum E { A = 1, B }";
         let expected = "// L\npackage a;\n@Backing(type=\"int\")\nenum E {\n  A = 1,\n  B,\n}\n";
         assert_eq!(dumped(source), expected);

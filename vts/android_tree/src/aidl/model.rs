@@ -90,6 +90,17 @@ pub struct Member {
     pub kind: MemberKind,
 }
 
+impl Member {
+    /// The same method, for which callers do not wait.
+    #[must_use]
+    pub fn oneway(mut self) -> Self {
+        if let MemberKind::Method { oneway, .. } = &mut self.kind {
+            *oneway = true;
+        }
+        self
+    }
+}
+
 /// What a member is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemberKind {

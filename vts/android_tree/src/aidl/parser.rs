@@ -95,6 +95,7 @@ fn annotation(input: &mut &str) -> winnow::Result<String> {
 fn declaration(input: &mut &str) -> winnow::Result<Declaration> {
     let doc = doc.parse_next(input)?;
     let annotations = repeat(0.., annotation).parse_next(input)?;
+    let oneway = opt(keyword("oneway")).parse_next(input)?.is_some();
     let kind = alt((
         keyword("interface").value(Kind::Interface),
         keyword("parcelable").value(Kind::Parcelable),
@@ -105,7 +106,13 @@ fn declaration(input: &mut &str) -> winnow::Result<Declaration> {
     let name = word.parse_next(input)?;
     let members = match kind {
         Kind::Interface => {
-            delimited(symbol("{"), repeat(0.., method), symbol("}")).parse_next(input)?
+            let methods: Vec<Member> =
+                delimited(symbol("{"), repeat(0.., method), symbol("}")).parse_next(input)?;
+            // As the compiler has it: of such an interface each method is oneway.
+            methods
+                .into_iter()
+                .map(|method| if oneway { method.oneway() } else { method })
+                .collect()
         }
         Kind::Parcelable | Kind::Union => {
             delimited(symbol("{"), repeat(0.., alt((constant, field))), symbol("}"))

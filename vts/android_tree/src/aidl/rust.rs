@@ -3,15 +3,38 @@
 //! signatures, without the code that sends and receives.
 
 use std::fmt::Write as _;
+use std::ops::Deref;
 
 use anyhow::{bail, ensure, Context, Result};
 
 use super::model::{Declaration, Expression, File, Kind, MemberKind, Type};
 
+/// A file, and what its names refer to.
+struct Scope<'f> {
+    file: &'f File,
+    files: &'f [File],
+}
+
+impl Deref for Scope<'_> {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        self.file
+    }
+}
+
+impl Scope<'_> {
+    /// What a type of the package is.
+    fn kind(&self, name: &str) -> Option<Kind> {
+        let found = self.files.iter().find(|file| file.declaration.name == name);
+        found.map(|file| file.declaration.kind)
+    }
+}
+
 /// The crate of an interface whose types are all in one package.
 ///
 /// # Errors
-/// What the generator does not cover: types of another package, arguments that are not parcelables.
+/// What the generator does not cover: types of another package, arguments that are arrays.
 pub fn generate(files: &[File]) -> Result<String> {
     let package = &files.first().context("no .aidl file")?.package;
     let mut text =
@@ -21,7 +44,8 @@ pub fn generate(files: &[File]) -> Result<String> {
     for module in &modules {
         writeln!(text, "pub mod {module} {{")?;
     }
-    for file in files {
+    for file in files.iter().map(|file| Scope { file, files }) {
+        let file = &file;
         ensure!(file.package == *package, "{} is not in {package}", file.declaration.name);
         let name = &file.declaration.name;
         writeln!(text, "pub mod {name} {{")?;
@@ -38,7 +62,7 @@ pub fn generate(files: &[File]) -> Result<String> {
     Ok(text)
 }
 
-fn constants(text: &mut String, file: &File) -> Result<()> {
+fn constants(text: &mut String, file: &Scope<'_>) -> Result<()> {
     for member in &file.declaration.members {
         if let MemberKind::Constant(r#type, value) = &member.kind {
             let (r#type, value) = (rust_type(file, r#type)?, rust_value(value));
@@ -72,7 +96,7 @@ fn enumeration(text: &mut String, declaration: &Declaration) -> Result<()> {
     Ok(())
 }
 
-fn parcelable(text: &mut String, file: &File) -> Result<()> {
+fn parcelable(text: &mut String, file: &Scope<'_>) -> Result<()> {
     let name = &file.declaration.name;
     let mut defaults = String::new();
     writeln!(text, "#[derive(Debug)]\npub struct {name} {{")?;
@@ -97,7 +121,7 @@ fn parcelable(text: &mut String, file: &File) -> Result<()> {
     Ok(())
 }
 
-fn union(text: &mut String, file: &File) -> Result<()> {
+fn union(text: &mut String, file: &Scope<'_>) -> Result<()> {
     let name = &file.declaration.name;
     let mut first = None;
     writeln!(text, "#[derive(Debug)]\npub enum {name} {{")?;
@@ -114,7 +138,7 @@ fn union(text: &mut String, file: &File) -> Result<()> {
     Ok(())
 }
 
-fn interface(text: &mut String, file: &File) -> Result<()> {
+fn interface(text: &mut String, file: &Scope<'_>) -> Result<()> {
     let name = &file.declaration.name;
     let base = name.strip_prefix('I').context("an interface's name begins with I")?;
     writeln!(text, "pub trait {name}: binder::Interface + Send {{")?;
@@ -127,10 +151,9 @@ fn interface(text: &mut String, file: &File) -> Result<()> {
         let MemberKind::Method { returns, arguments, .. } = &member.kind else { continue };
         let mut signature = String::from("&self");
         for argument in arguments {
-            let r#type = rust_type(file, &argument.r#type)?;
-            let is_parcelable = r#type.starts_with("super::");
-            ensure!(is_parcelable, "{}: argument {}", member.name, argument.name);
-            write!(signature, ", _arg_{}: &{type}", argument.name)?;
+            let r#type = argument_type(file, &argument.r#type)
+                .with_context(|| format!("{}: argument {}", member.name, argument.name))?;
+            write!(signature, ", _arg_{}: {type}", argument.name)?;
         }
         let returns = match returns.name.as_str() {
             "void" => "()".to_owned(),
@@ -146,14 +169,26 @@ fn interface(text: &mut String, file: &File) -> Result<()> {
     Ok(())
 }
 
+/// The type of an `in` argument.
+fn argument_type(file: &Scope<'_>, r#type: &Type) -> Result<String> {
+    ensure!(!r#type.is_array, "is an array");
+    let plain = Type { annotations: Vec::new(), ..r#type.clone() };
+    let name = match (r#type.name.as_str(), file.kind(&r#type.name)) {
+        ("String", _) => "&str".to_owned(),
+        (_, Some(Kind::Enum) | None) => rust_type(file, &plain)?,
+        _ => format!("&{}", rust_type(file, &plain)?),
+    };
+    Ok(if r#type.has("@nullable") { format!("Option<{name}>") } else { name })
+}
+
 /// The type of a field: an fd has no default and is optional.
-fn field_type(file: &File, r#type: &Type) -> Result<String> {
+fn field_type(file: &Scope<'_>, r#type: &Type) -> Result<String> {
     let name = rust_type(file, r#type)?;
     let is_fd = r#type.name == "ParcelFileDescriptor" && !r#type.is_array;
     Ok(if is_fd && !r#type.has("@nullable") { format!("Option<{name}>") } else { name })
 }
 
-fn rust_type(file: &File, r#type: &Type) -> Result<String> {
+fn rust_type(file: &Scope<'_>, r#type: &Type) -> Result<String> {
     let name = match (r#type.name.as_str(), r#type.is_array) {
         ("boolean", _) => "bool".to_owned(),
         ("byte", true) => "u8".to_owned(),
@@ -171,7 +206,10 @@ fn rust_type(file: &File, r#type: &Type) -> Result<String> {
                 .map(|(package, name)| (package.to_owned(), name.to_owned()))
                 .with_context(|| format!("unknown type {name}"))?;
             ensure!(package == file.package, "{name} is of another package");
-            format!("super::{name}::{name}")
+            match file.kind(name) {
+                Some(Kind::Interface) => format!("binder::Strong<dyn super::{name}::{name}>"),
+                _ => format!("super::{name}::{name}"),
+            }
         }
     };
     let name = if r#type.is_array { format!("Vec<{name}>") } else { name };
@@ -219,10 +257,23 @@ mod tests {
 
     #[test]
     fn methods_take_parcelables_by_reference() {
-        let text = generated("interface IFoo { P[] f(in P p); void g(); }");
-        assert!(
-            text.contains("fn f(&self, _arg_p: &super::P::P) -> binder::Result<Vec<super::P::P>>;")
-        );
+        let sources = [
+            "interface IFoo { P[] f(in P p); void g(); IBar h(in @nullable IBar b); }",
+            "oneway interface IBar { void f(long l, in E e, in @utf8InCpp String s); }",
+            "parcelable P { }",
+            "enum E { A = 1 }",
+        ];
+        let files = sources.map(|source| parse(&format!("package a.b; {source}")).unwrap());
+        let text = generate(&files).unwrap();
+        let bar = "binder::Strong<dyn super::IBar::IBar>";
+        for line in [
+            "fn f(&self, _arg_p: &super::P::P) -> binder::Result<Vec<super::P::P>>;".to_owned(),
+            format!("fn h(&self, _arg_b: Option<&{bar}>) -> binder::Result<{bar}>;"),
+            "fn f(&self, _arg_l: i64, _arg_e: super::E::E, _arg_s: &str) -> binder::Result<()>;"
+                .to_owned(),
+        ] {
+            assert!(text.contains(&line), "{line} in {text}");
+        }
         assert!(text.contains("fn g(&self) -> binder::Result<()>;"));
         assert!(text.contains("{ IFoo, BnFoo, BpFoo }"));
     }

@@ -26,4 +26,6 @@ parcelable LoadRequest {
   vendor.dmabuf.loader.PathPolicy policy = vendor.dmabuf.loader.PathPolicy.AUTO;
   vendor.dmabuf.loader.LoadPath namedPath = vendor.dmabuf.loader.LoadPath.COPY_FILE_RANGE;
   @nullable vendor.dmabuf.loader.DigestRequest digests;
+  vendor.dmabuf.loader.RequestPriority priority = vendor.dmabuf.loader.RequestPriority.NORMAL;
+  long timeoutMillis = 0;
 }

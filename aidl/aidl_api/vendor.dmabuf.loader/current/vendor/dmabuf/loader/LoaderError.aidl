@@ -34,4 +34,7 @@ enum LoaderError {
   DEADLINE_EXCEEDED = 12,
   NO_SPACE = 13,
   INTERNAL = 14,
+  QUOTA_EXCEEDED = 15,
+  NOT_ENDED = 16,
+  RESULT_TAKEN = 17,
 }

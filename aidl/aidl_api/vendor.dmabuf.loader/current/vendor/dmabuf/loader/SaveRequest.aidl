@@ -25,4 +25,6 @@ parcelable SaveRequest {
   vendor.dmabuf.loader.Segment[] segments;
   vendor.dmabuf.loader.PathPolicy policy = vendor.dmabuf.loader.PathPolicy.AUTO;
   vendor.dmabuf.loader.LoadPath namedPath = vendor.dmabuf.loader.LoadPath.COPY_FILE_RANGE;
+  vendor.dmabuf.loader.RequestPriority priority = vendor.dmabuf.loader.RequestPriority.NORMAL;
+  long timeoutMillis = 0;
 }
