@@ -14,12 +14,15 @@ use dmabuf_loader_client::aidl::{
     DmaBuf::DmaBuf,
     HeapInfo::HeapInfo,
     IDmaBufLoader::{BnDmaBufLoader, IDmaBufLoader},
+    ILoadCallback::ILoadCallback,
+    ILoadTask::ILoadTask,
     LoadRequest::LoadRequest,
     LoadResult::LoadResult,
     NewBuffer::NewBuffer,
     SaveRequest::SaveRequest,
     SaveResult::SaveResult,
 };
+use dmabuf_loader_hal::config::default_limits;
 use dmabuf_loader_hal::service::{new_native_binder, SERVICE_NAME};
 use nix::pty::openpty;
 
@@ -70,6 +73,24 @@ impl IDmaBufLoader for Recorder {
         self.record(format!("save {:?}", request.segments));
         self.service.save(request)
     }
+
+    fn startLoad(
+        &self,
+        request: &LoadRequest,
+        callback: Option<&Strong<dyn ILoadCallback>>,
+    ) -> binder::Result<Strong<dyn ILoadTask>> {
+        self.record(format!("startLoad {:?}", request.segments));
+        self.service.startLoad(request, callback)
+    }
+
+    fn startSave(
+        &self,
+        request: &SaveRequest,
+        callback: Option<&Strong<dyn ILoadCallback>>,
+    ) -> binder::Result<Strong<dyn ILoadTask>> {
+        self.record(format!("startSave {:?}", request.segments));
+        self.service.startSave(request, callback)
+    }
 }
 
 const FILE_BYTES: u64 = 100 << 20;
@@ -81,7 +102,7 @@ fn a_terminal_changes_no_call() {
     File::create(&file).unwrap().set_len(FILE_BYTES).unwrap();
     let engine = Engine::new(EngineConfig::new(true, PoolConfig::OFF));
     let calls = Calls::default();
-    let service = new_native_binder(Arc::new(engine));
+    let service = new_native_binder(Arc::new(engine), default_limits());
     let recorder = BnDmaBufLoader::new_binder(Recorder { service, calls: Arc::clone(&calls) });
     let _server =
         serve_unix(&socket, SERVICE_NAME, recorder.as_binder(), Limits::default()).unwrap();
