@@ -28,6 +28,8 @@
 mod allocator;
 mod buffer;
 mod capabilities;
+#[cfg(test)]
+mod client_file_tests;
 mod context;
 mod engine;
 mod error;
