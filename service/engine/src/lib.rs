@@ -30,6 +30,8 @@ mod admission;
 mod allocator;
 mod buffer;
 mod capabilities;
+#[cfg(test)]
+mod client_file_tests;
 mod context;
 mod engine;
 mod error;

@@ -60,7 +60,7 @@ fn saves_while_the_flag_changes(policy: Policy, mode: Mode) -> Result<()> {
             }
             // A save that has seen the flag, and copy_file_range, which the kernel refuses then.
             Err(EngineError::BadFd { .. } | EngineError::Io { errno: Errno::BADF, .. }) => {}
-            Err(error @ EngineError::PathUnavailable { .. }) if number == 0 => {
+            Err(error @ EngineError::PathUnavailable { .. }) if saved_whole == 0 => {
                 return Err(skip(error.to_string()));
             }
             Err(error) => bail!("save {number}: {error}"),

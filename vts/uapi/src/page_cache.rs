@@ -3,10 +3,11 @@
 //!
 //! Source: `include/uapi/linux/mman.h` of Linux 6.5 and later (`cachestat(2)`).
 
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 
 use dmabuf_uapi::last_errno;
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
 
 /// `SYS_cachestat`: the same number on every architecture.
 const SYS_CACHESTAT: libc::c_long = 451;
@@ -32,11 +33,27 @@ struct Cachestat {
 /// Counts the pages of the whole file that are in the page cache.
 ///
 /// # Errors
+/// As for [`cached_pages_in`].
+pub fn cached_pages(file: impl AsFd) -> Result<u64> {
+    // A length of 0 means up to the end of the file.
+    count(file, CachestatRange { off: 0, len: 0 })
+}
+
+/// Counts the pages of a range of a file that are in the page cache, and brings none in.
+///
+/// # Errors
+/// - `INVAL`: the range is empty.
 /// - `NOSYS`: the kernel is older than 6.5.
 /// - `PERM`: the caller may not write the file and does not own it.
 /// - `OPNOTSUPP`: the file has no page cache (hugetlbfs).
-pub fn cached_pages(file: impl AsFd) -> Result<u64> {
-    let mut range = CachestatRange { off: 0, len: 0 };
+pub fn cached_pages_in(file: impl AsFd, range: Range<u64>) -> Result<u64> {
+    if range.is_empty() {
+        return Err(Errno::INVAL);
+    }
+    count(file, CachestatRange { off: range.start, len: range.end - range.start })
+}
+
+fn count(file: impl AsFd, mut range: CachestatRange) -> Result<u64> {
     let mut stat = Cachestat::default();
     let flags: libc::c_uint = 0;
     // SAFETY: cachestat reads one `struct cachestat_range` and fills one `struct cachestat`; both
@@ -55,7 +72,6 @@ pub fn cached_pages(file: impl AsFd) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::io::Errno;
     use std::io::Write;
 
     #[test]
@@ -73,6 +89,9 @@ mod tests {
             before => assert_eq!(before, Ok(0)),
         }
         file.write_all(&[1; 8192]).unwrap();
-        assert_eq!(cached_pages(&file), Ok((8192 / dmabuf_uapi::page_size_bytes()) as u64));
+        let page_bytes = dmabuf_uapi::page_size_bytes() as u64;
+        assert_eq!(cached_pages(&file), Ok(8192_u64.div_ceil(page_bytes)));
+        assert_eq!(cached_pages_in(&file, 0..page_bytes), Ok(1));
+        assert_eq!(cached_pages_in(&file, 0..0), Err(Errno::INVAL));
     }
 }

@@ -156,7 +156,7 @@ mount -t configfs configfs /sys/kernel/config || exit
 mount -t f2fs /dev/nullb1 zoned || exit
 export DMABUF_TEST_ZONED_DIR=$PWD/zoned
 {MAKE_SLOW_DISK}
-mke2fs -F /dev/nullb2 > /dev/null || exit
+mke2fs -F -b 4096 /dev/nullb2 > /dev/null || exit
 mount -t ext4 /dev/nullb2 slow || exit
 export DMABUF_TEST_SLOW_DIR=$PWD/slow
 "
@@ -179,8 +179,9 @@ make_disk() {
 }
 make_disk nullb1 size=512 zoned=1 zone_size=4 zone_nr_conv=16";
 
-/// A disk of 128 MiB in memory that answers each request after 5 ms, up to 64 at a time.
-const MAKE_SLOW_DISK: &str = "make_disk nullb2 size=128 irqmode=2 completion_nsec=5000000";
+/// A disk of 128 MiB in memory that answers requests of up to 128 KiB after 5 ms, 64 at a time.
+const MAKE_SLOW_DISK: &str =
+    "make_disk nullb2 size=128 max_sectors=256 irqmode=2 completion_nsec=5000000";
 
 /// While they are mounted, /data, which holds them, cannot be unmounted.
 const UNMOUNT_MORE: &str = "\
