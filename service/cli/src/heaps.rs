@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `dmabufload heaps`: lists the heaps and their paths as text or JSON.
 
+use dmabuf_loader_client::aidl::HeapFact::HeapFact;
 use serde::Serialize;
 
 use crate::args::{HeapsArgs, ServiceArgs};
@@ -14,6 +15,11 @@ struct HeapLine {
     kind: &'static str,
     device_shareable: bool,
     max_buffer_bytes: i64,
+    serves_any_heap: bool,
+    cpu_cached: Option<bool>,
+    contiguous: Option<bool>,
+    cpu_protected: Option<bool>,
+    huge_pages: Option<bool>,
     paths: Vec<PathLine>,
 }
 
@@ -23,6 +29,34 @@ struct PathLine {
     path: &'static str,
     supported: bool,
     detail: String,
+}
+
+impl HeapLine {
+    /// What is known about the memory, in words.
+    fn facts(&self) -> String {
+        let facts = [
+            ("cached", self.cpu_cached),
+            ("contiguous", self.contiguous),
+            ("protected", self.cpu_protected),
+            ("in huge pages", self.huge_pages),
+        ];
+        let words = facts.into_iter().map(|(what, fact)| match fact {
+            None => format!("{what}: unknown"),
+            Some(false) => format!("not {what}"),
+            Some(true) => what.to_owned(),
+        });
+        let named =
+            if self.serves_any_heap { vec![] } else { vec!["by its name alone".to_owned()] };
+        words.chain(named).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn known(fact: HeapFact) -> Option<bool> {
+    match fact {
+        HeapFact::NO => Some(false),
+        HeapFact::YES => Some(true),
+        _ => None,
+    }
 }
 
 /// Lists the heaps.
@@ -37,6 +71,11 @@ pub fn run(service: &ServiceArgs, args: &HeapsArgs) -> anyhow::Result<()> {
             kind: heap_kind(heap.kind),
             device_shareable: heap.deviceShareable,
             max_buffer_bytes: heap.maxBufferBytes,
+            serves_any_heap: heap.servesAnyHeap,
+            cpu_cached: known(heap.cpuCached),
+            contiguous: known(heap.contiguous),
+            cpu_protected: known(heap.cpuProtected),
+            huge_pages: known(heap.hugePages),
             paths: capabilities
                 .paths
                 .iter()
@@ -56,10 +95,36 @@ pub fn run(service: &ServiceArgs, args: &HeapsArgs) -> anyhow::Result<()> {
     for heap in &lines {
         let shareable = if heap.device_shareable { "" } else { ", not device-shareable" };
         println!("{}: {}, up to {} bytes{shareable}", heap.name, heap.kind, heap.max_buffer_bytes);
+        println!("    {}", heap.facts());
         for path in &heap.paths {
             let mark = if path.supported { "yes" } else { "no" };
             println!("    {}: {mark} ({})", path.path, path.detail);
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_about_a_heap_is_put_in_words() {
+        let mut heap = HeapLine {
+            name: "system".to_owned(),
+            kind: "DMABUF",
+            device_shareable: true,
+            max_buffer_bytes: 4096,
+            serves_any_heap: true,
+            cpu_cached: Some(true),
+            contiguous: Some(false),
+            cpu_protected: Some(false),
+            huge_pages: None,
+            paths: Vec::new(),
+        };
+        let words = "cached, not contiguous, not protected, in huge pages: unknown";
+        assert_eq!(heap.facts(), words);
+        heap.serves_any_heap = false;
+        assert_eq!(heap.facts(), format!("{words}, by its name alone"));
+    }
 }

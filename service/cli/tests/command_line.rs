@@ -187,4 +187,10 @@ fn heaps_lists_each_heap_with_its_paths() {
     let memfd = heaps.as_array().unwrap().iter().find(|heap| heap["name"] == "memfd").unwrap();
     assert_eq!(memfd["kind"], "MEMFD");
     assert_eq!(memfd["paths"].as_array().unwrap().len(), 4);
+    for fact in ["servesAnyHeap", "cpuCached", "hugePages"] {
+        assert_eq!(memfd[fact], true, "{fact}");
+    }
+    for fact in ["contiguous", "cpuProtected"] {
+        assert_eq!(memfd[fact], false, "{fact}");
+    }
 }

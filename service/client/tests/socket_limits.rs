@@ -38,14 +38,21 @@ fn half_open_connections_do_not_keep_others_out() {
     let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("socket");
-    let limits = Limits { connections: 32, ..Limits::default() };
+    let handshake = Duration::from_secs(1);
+    let limits = Limits { connections: 32, handshake, ..Limits::default() };
     let _server = serve_with(&socket, limits).unwrap();
     let half_open: Vec<UnixStream> =
         (0..500).map(|_| UnixStream::connect(&socket).unwrap()).collect();
     let begin = Instant::now();
     let loader = std::thread::spawn({
         let socket = socket.clone();
-        move || Loader::connect_unix(&socket).unwrap().heaps().unwrap().len()
+        move || loop {
+            // On a busy machine this client, too, may be late with its handshake.
+            match Loader::connect_unix(&socket).and_then(|loader| loader.heaps()) {
+                Ok(heaps) => break heaps.len(),
+                Err(error) => println!("{:?}: {error}", begin.elapsed()),
+            }
+        }
     });
     let mut most = 0;
     while !loader.is_finished() {
@@ -56,7 +63,7 @@ fn half_open_connections_do_not_keep_others_out() {
     // A thread and a deadline for each connection, and the one that accepts; a thread that ends
     // has returned its permit already.
     assert!((1..=3 * limits.connections).contains(&most), "{most} threads");
-    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(100), "{:?}", begin.elapsed());
     drop(half_open);
 }
 
@@ -65,7 +72,8 @@ fn a_connection_too_many_is_closed() {
     let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("socket");
-    let limits = Limits { connections: 2, ..Limits::default() };
+    let handshake = Duration::from_secs(3);
+    let limits = Limits { connections: 2, handshake, ..Limits::default() };
     let _server = serve_with(&socket, limits).unwrap();
     let clients: Vec<Loader> = (0..2).map(|_| Loader::connect_unix(&socket).unwrap()).collect();
     let error = Loader::connect_unix(&socket).map(drop).unwrap_err();
@@ -96,11 +104,11 @@ fn an_idle_connection_is_closed() {
     let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("socket");
-    let limits = Limits { idle: Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits { idle: Duration::from_secs(2), ..Limits::default() };
     let _server = serve_with(&socket, limits).unwrap();
     let client = Loader::connect_unix(&socket).unwrap();
     assert!(client.heaps().is_ok());
-    std::thread::sleep(Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(6));
     assert!(client.heaps().is_err());
     assert_eq!(threads_of_connections(), 1, "only the one that accepts");
     assert!(Loader::connect_unix(&socket).unwrap().heaps().is_ok());

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the kernel can do with the buffers of each heap, found out by trying it once.
 
-use dmabuf_uapi::page_size_bytes;
-
-use crate::buffer::{BufferKind, BufferName, PageKind};
-use crate::heap::{Heap, HeapKind, Heaps, Purpose};
+use crate::buffer::BufferKind;
+use crate::heap::{Heap, Heaps};
 use crate::io_path::{PathName, Support};
 use crate::path;
 
@@ -54,17 +52,17 @@ impl Capabilities {
 }
 
 fn probe_heap(heap: &Heap) -> Vec<HeapPath> {
-    let size_bytes = page_size_bytes() as u64;
-    let pages = (heap.kind != HeapKind::DmaHeap).then_some(PageKind::Base);
-    let sample = BufferName::new("", "dmabuf-loader-probe")
-        .and_then(|name| heap.allocate(size_bytes, pages, &name, Purpose::Fill));
+    let sample = heap.sample();
     PathName::ALL
         .into_iter()
         .map(|path| {
-            let support = match &sample {
+            let mut support = match &sample {
                 Ok(allocated) => path::probe(path, &allocated.view()),
                 Err(error) => Support { supported: false, detail: error.to_string().into() },
             };
+            if let (PathName::UdmabufDirect, Some(why)) = (path, &heap.no_huge_pages) {
+                support.detail = format!("{}; {why}", support.detail).into();
+            }
             log::info!("heap {}, {path}: {}", heap.name, support.detail);
             HeapPath { heap: heap.name.to_string(), path, support }
         })

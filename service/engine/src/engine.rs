@@ -12,9 +12,9 @@ use crate::buffer::{Buffer, CpuView};
 use crate::capabilities::HeapPath;
 use crate::context::Context;
 use crate::error::Result;
-use crate::heap::{Heap, Heaps};
-use crate::io_path::Direction;
-use crate::path::{BounceMemory, IoResources};
+use crate::heap::{Heap, HeapConfig, Heaps};
+use crate::io_path::{Direction, PathName};
+use crate::path::{self, BounceMemory, IoResources};
 use crate::plan::Step;
 use crate::pool::{AllocRequest, PoolConfig, PoolStats};
 use crate::prepare::{self, PreparedLoad, PreparedSave, PreparedTarget};
@@ -25,8 +25,10 @@ use crate::threads::Threads;
 use crate::transfer::{load_and_digest, Report, Transfer};
 
 /// What the embedder decides.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct EngineConfig {
+    /// What the device says about heaps.
+    pub heaps: HeapConfig,
     /// Whether bare memfds stand in where there are no dma-bufs.
     pub allow_memfd: bool,
     /// The largest buffer, in bytes.
@@ -43,7 +45,8 @@ impl EngineConfig {
     /// loads at a time.
     pub fn new(allow_memfd: bool, pool: PoolConfig) -> Self {
         let max_buffer_bytes = dmabuf_uapi::memory::total_bytes() / 2;
-        Self { allow_memfd, max_buffer_bytes, pool, max_helper_threads: 16 }
+        let heaps = HeapConfig::default();
+        Self { heaps, allow_memfd, max_buffer_bytes, pool, max_helper_threads: 16 }
     }
 }
 
@@ -88,10 +91,14 @@ impl Engine {
         if let Err(errno) = prepare_process() {
             log::warn!("a client can hold a thread by fences: {errno}");
         }
-        let heaps = Heaps::discover(config.max_buffer_bytes, config.allow_memfd);
+        let copies_files =
+            |sample: &BufferView<'_>| path::probe(PathName::CopyFileRange, sample).supported;
+        let EngineConfig { max_buffer_bytes, allow_memfd, .. } = config;
+        let heaps = Heaps::discover(&config.heaps, max_buffer_bytes, allow_memfd, copies_files);
         let threads = Threads::new(config.max_helper_threads);
         let resources = IoResources { threads, bounce_memory: BounceMemory::default() };
-        Self { config, allocator: Allocator::new(heaps, config.pool), resources }
+        let allocator = Allocator::new(heaps, config.pool);
+        Self { config, allocator, resources }
     }
 
     /// The page size of the kernel, in bytes: the granularity of buffer sizes.
@@ -99,7 +106,8 @@ impl Engine {
         page_size_bytes() as i64
     }
 
-    /// The heaps, in the order in which a request that names none tries them.
+    /// The heaps: those that may serve a request that names none come first, in the order in which
+    /// it tries them.
     pub fn heaps(&self) -> &[Heap] {
         self.allocator.heaps().all()
     }
@@ -115,7 +123,7 @@ impl Engine {
     }
 
     /// Allocates a zeroed buffer, from the heap of that name, or for an empty name from the first
-    /// of [`Engine::heaps`] that can hold it and has the memory.
+    /// of [`Engine::heaps`] that serves any request, can hold it and has the memory.
     ///
     /// # Errors
     /// [`EngineError::BadArgument`], [`EngineError::HeapUnknown`], [`EngineError::NoMemory`].

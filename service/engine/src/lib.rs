@@ -36,6 +36,8 @@ mod heap;
 mod io_path;
 mod meminfo;
 mod operation;
+#[cfg(test)]
+mod panic_tests;
 mod path;
 mod plan;
 mod pool;
@@ -53,7 +55,7 @@ pub use dmabuf_uapi::Errno;
 pub use engine::{Engine, EngineConfig, LoadOutcome, SaveOutcome};
 pub use error::{errno_text, verity_text, Argument, EngineError, Result};
 pub use file::fs_verity::{Algorithm, Digest};
-pub use heap::{Heap, HeapKind};
+pub use heap::{Heap, HeapConfig, HeapFacts, HeapKind, HugeUdmabufs};
 pub use io_path::{Detail, Direction, IoPath, NotTaken, PathName, Reason, Refusal, Support};
 pub use operation::{Fault, Operation};
 pub use pool::{PoolConfig, PoolStats, PressureWatch};

@@ -9,13 +9,14 @@ use std::time::Duration;
 use binder::ParcelFileDescriptor;
 use dmabuf_engine::request::{self, FileDigest, Length, Policy, Sha256, Target};
 use dmabuf_engine::{
-    Algorithm, Buffer, Digest, Errno, Heap, HeapKind as EngineHeapKind, HeapPath, LoadOutcome,
-    NotTaken, PathName, Reason, Report, SaveOutcome,
+    Algorithm, Buffer, Digest, Errno, Heap, HeapFacts, HeapKind as EngineHeapKind, HeapPath,
+    LoadOutcome, NotTaken, PathName, Reason, Report, SaveOutcome,
 };
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     BufferTarget::BufferTarget,
     Digests::Digests,
     DmaBuf::DmaBuf,
+    HeapFact::HeapFact,
     HeapInfo::HeapInfo,
     HeapKind::HeapKind,
     LoadPath::LoadPath,
@@ -250,8 +251,17 @@ fn wire_nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
+fn wire_fact(fact: Option<bool>) -> HeapFact {
+    match fact {
+        None => HeapFact::UNKNOWN,
+        Some(false) => HeapFact::NO,
+        Some(true) => HeapFact::YES,
+    }
+}
+
 /// Converts a heap to AIDL.
 pub fn heap_info(heap: &Heap) -> HeapInfo {
+    let HeapFacts { cached, contiguous, protected } = heap.facts;
     HeapInfo {
         name: heap.name.to_string(),
         kind: match heap.kind {
@@ -261,6 +271,11 @@ pub fn heap_info(heap: &Heap) -> HeapInfo {
         },
         deviceShareable: heap.kind.device_shareable(),
         maxBufferBytes: wire_size(heap.max_buffer_bytes),
+        servesAnyHeap: heap.serves_any,
+        cpuCached: wire_fact(cached),
+        contiguous: wire_fact(contiguous),
+        cpuProtected: wire_fact(protected),
+        hugePages: wire_fact(heap.has_huge_pages()),
     }
 }
 

@@ -7,10 +7,10 @@
 //! `dumpsys` text, in part by [`process_usage`]. [`embedded`] serves the same object on a unix socket.
 //!
 //! # Threading and lifetime
-//! The binder object shares an engine and keeps no state of its own. Binder calls it from any of
-//! its threads, several at a time; a call blocks its thread until the engine has finished, so the
-//! number of binder threads limits the requests in progress. The fds of a request are duplicated,
-//! and closed when the call returns. The fd of a new buffer belongs to the client; the pool may
+//! The binder object shares an engine; of its own it has the counters of its calls and of their
+//! log. Binder calls it from any of its threads, several at a time; a call blocks its thread until
+//! the engine has finished, so the number of binder threads limits the requests in progress. The
+//! fds of a request are duplicated, and closed when the call returns. The fd of a new buffer belongs to the client; the pool may
 //! hold another fd of the same buffer. The engine, its pool and the pool's thread end with the last
 //! reference to the engine; the object holds one.
 

@@ -32,11 +32,13 @@ pub mod file_attributes;
 pub mod fs_verity;
 pub mod interruption;
 mod kernel_copy;
+pub mod kernel;
 pub mod mapped_buffer;
 pub mod mapped_range;
 pub mod mapping;
 pub mod memfd;
 pub mod memory;
+pub mod page_references;
 pub mod signals;
 pub mod udmabuf;
 

@@ -145,6 +145,16 @@ impl Mapping {
         let _ = unsafe { madvise(self.address.as_ptr(), self.len_bytes, Advice::LinuxHugepage) };
     }
 
+    /// Asks for pages of the kernel's own size where the mapping is populated from now on, whatever
+    /// the system's settings for this kind of memory say. Advice: without effect on a kernel that
+    /// has no others.
+    ///
+    /// See `MADV_NOHUGEPAGE` in `madvise(2)`.
+    pub fn advise_base_pages(&self) {
+        // SAFETY: the range is this mapping; the advice changes no content.
+        let _ = unsafe { madvise(self.address.as_ptr(), self.len_bytes, Advice::LinuxNoHugepage) };
+    }
+
     /// Moves the memory of each whole, aligned huge page of the mapping into a huge page. Memory
     /// that is not allocated yet becomes zero. The kernel does so for a memfd even where
     /// `shmem_enabled` would give it small pages, unless that says `deny`.
@@ -270,6 +280,24 @@ impl Mapping {
     fn range_at(offset_bytes: usize, len_bytes: usize) -> Result<Range<usize>> {
         let end = offset_bytes.checked_add(len_bytes).ok_or(Errno::OVERFLOW)?;
         Ok(offset_bytes..end)
+    }
+
+    /// Puts the first page into a pipe, which holds the page itself and not a copy, even when the
+    /// mapping is gone.
+    ///
+    /// See `vmsplice(2)`.
+    ///
+    /// # Errors
+    /// `FAULT`: the kernel lets nobody take references to the pages of this mapping.
+    pub(crate) fn splice_first_page(&self, pipe: impl AsFd) -> Result<()> {
+        let range = 0..page_size_bytes().min(self.len_bytes);
+        let start = self.pointer_to(&range, false)?;
+        let page = libc::iovec { iov_base: start.cast(), iov_len: range.len() };
+        // SAFETY: `page` is one iovec about memory of this mapping, which the kernel only reads;
+        // both live across the call. What the pipe holds afterwards are bytes that may change at
+        // any time, as any of a shared mapping.
+        let spliced = unsafe { libc::vmsplice(pipe.as_fd().as_raw_fd(), &page, 1, 0) };
+        to_count(spliced).map(drop)
     }
 
     /// Copies bytes out of the mapping.
@@ -474,6 +502,7 @@ mod tests {
         let memfd = crate::memfd::create_sealed(c"test", len_bytes as u64).unwrap();
         let mapping = Mapping::shared_huge_aligned(&memfd, len_bytes).unwrap();
         mapping.advise_huge_pages();
+        mapping.advise_base_pages();
         mapping.populate().unwrap();
         mapping.write(len_bytes - 3, b"end").unwrap();
         let mut seen = [0; 3];

@@ -13,8 +13,8 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use dmabuf_engine::request::{Length, LoadRequest, NewBuffer, Policy, Segment, Target};
 use dmabuf_engine::{
-    Buffer, ClientId, Context as RequestContext, Engine, EngineConfig, EngineError, LoadOutcome,
-    PathName, PoolConfig,
+    Buffer, ClientId, Context as RequestContext, Engine, EngineConfig, EngineError, HugeUdmabufs,
+    LoadOutcome, PathName, PoolConfig,
 };
 use vts_bench_record::{Cost, Direction, Kind, Phases};
 use vts_support::files::Mode;
@@ -55,7 +55,10 @@ pub fn run(bench: &mut Bench) -> Result<()> {
                 continue;
             }
         };
-        let engine = Arc::clone(&bench.setup.engine);
+        let engine = match pages {
+            Pages::Small => Arc::clone(&bench.setup.engine),
+            _ => Arc::new(engine_with(PoolConfig::OFF, pages)),
+        };
         for entry in engine.paths() {
             let name = format!("{} {}", entry.heap, entry.path);
             if pages != Pages::Small && entry.heap != UDMABUF {
@@ -84,9 +87,14 @@ pub const SYSTEM_HEAP: &str = "system";
 /// The name of the heap of udmabufs.
 pub const UDMABUF: &str = "udmabuf";
 
-/// Makes an engine with a pool.
-pub fn engine_with(pool: PoolConfig) -> Engine {
-    Engine::new(EngineConfig::new(false, pool))
+/// Makes an engine with a pool. To measure udmabufs in huge pages it is told that the kernel shows
+/// importers the right bytes of them, as a kernel with the mends of udmabuf does.
+pub fn engine_with(pool: PoolConfig, pages: Pages) -> Engine {
+    let mut config = EngineConfig::new(false, pool);
+    if pages != Pages::Small {
+        config.heaps.huge_udmabufs = HugeUdmabufs::Yes;
+    }
+    Engine::new(config)
 }
 
 impl Workload {

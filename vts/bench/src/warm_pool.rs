@@ -40,7 +40,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
                 continue;
             }
         };
-        let engine = engine_with(PoolConfig::of_bytes(2 * bytes));
+        let engine = engine_with(PoolConfig::of_bytes(2 * bytes), pages);
         let case = Case::new(Kind::Engine, loading, Direction::Load, bytes, buffers);
         bench.measure(case, |setup| load_from_pool(setup, &engine, &workload))?;
         let case = Case::new(Kind::Allocation, zeroing, Direction::None, bytes, buffers);

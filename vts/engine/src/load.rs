@@ -6,13 +6,22 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
 use dmabuf_engine::request::{LoadRequest, NewBuffer, Policy, Segment, Target};
-use dmabuf_engine::{Buffer, ClientId, Context, Engine, EngineConfig, LoadOutcome, PoolConfig};
+use dmabuf_engine::{
+    Buffer, ClientId, Context, Engine, EngineConfig, HugeUdmabufs, LoadOutcome, PoolConfig,
+};
 use dmabuf_uapi::dma_buf::CpuAccess;
 use dmabuf_uapi::mapped_buffer::MappedBuffer;
 
 /// Makes an engine with this pool on the heaps of the device.
 pub fn engine(pool: PoolConfig) -> Engine {
     Engine::new(EngineConfig::new(false, pool))
+}
+
+/// Makes an engine without a pool that is told whether udmabufs are of huge pages.
+pub fn engine_with_huge_udmabufs(huge_udmabufs: HugeUdmabufs) -> Engine {
+    let mut config = EngineConfig::new(false, PoolConfig::OFF);
+    config.heaps.huge_udmabufs = huge_udmabufs;
+    Engine::new(config)
 }
 
 /// A request for a new buffer of a heap; if `size_bytes` is 0, of the size that the segments need.

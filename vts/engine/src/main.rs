@@ -14,6 +14,8 @@ mod errors;
 mod fd_kinds;
 mod fences;
 mod file_kinds;
+mod heaps;
+mod importer;
 mod kind_files;
 mod load;
 mod memory;
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         fd_kinds::trials(),
         fences::trials(),
         file_kinds::trials(),
+        heaps::trials(),
+        importer::trials(),
         memory::trials(),
         pool::trials(),
         random::trials(),

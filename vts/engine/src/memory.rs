@@ -4,13 +4,15 @@
 
 use anyhow::{ensure, Context, Result};
 use dmabuf_engine::request::Policy;
-use dmabuf_engine::{ClientId, IoPath, PathName, PoolConfig};
+use dmabuf_engine::{ClientId, HugeUdmabufs, IoPath, PathName, PoolConfig};
 use libtest_mimic::Trial;
 use vts_support::files::{Files, TestFile};
 use vts_support::outcome::{skip, trial};
 use vts_support::pattern::assert_same;
 
-use crate::load::{allocate, contents, engine, load, made, new_buffer, WHOLE};
+use crate::load::{
+    allocate, contents, engine, engine_with_huge_udmabufs, load, made, new_buffer, WHOLE,
+};
 
 const CLIENT: ClientId = ClientId(1000);
 const HUGE_PAGE_BYTES: u64 = dmabuf_uapi::mapping::HUGE_PAGE_BYTES as u64;
@@ -38,7 +40,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// Returns a value of /proc/meminfo, without its unit.
-fn meminfo(key: &str) -> Result<u64> {
+pub fn meminfo(key: &str) -> Result<u64> {
     figure("/proc/meminfo", key)
 }
 
@@ -64,7 +66,7 @@ fn hugetlb_pages_are_used() -> Result<()> {
     let size_bytes = 8 * HUGE_PAGE_BYTES - 4096 - 77;
     let file = files.patterned("f", 1, size_bytes)?;
     let policy = Policy::Named(PathName::UdmabufDirect);
-    let engine = engine(PoolConfig::OFF);
+    let engine = engine_with_huge_udmabufs(HugeUdmabufs::Yes);
     let new = new_buffer("udmabuf", 0);
     let outcome = load(&engine, CLIENT, new, policy, &file.direct()?, &[WHOLE])?;
     let during = meminfo("HugePages_Free")?;
@@ -81,7 +83,7 @@ fn hugetlb_pages_are_used() -> Result<()> {
 
 fn a_dropped_buffer_frees_its_huge_pages() -> Result<()> {
     let before = free_huge_pages(4)?;
-    let engine = engine(PoolConfig::OFF);
+    let engine = engine_with_huge_udmabufs(HugeUdmabufs::Yes);
     for _ in 0..10 {
         drop(allocate(&engine, CLIENT, &new_buffer("udmabuf", 4 * HUGE_PAGE_BYTES))?);
     }
@@ -92,7 +94,7 @@ fn a_dropped_buffer_frees_its_huge_pages() -> Result<()> {
 
 fn base_pages_replace_missing_huge_pages() -> Result<()> {
     let free = free_huge_pages(1)?;
-    let engine = engine(PoolConfig::OFF);
+    let engine = engine_with_huge_udmabufs(HugeUdmabufs::Yes);
     let new = new_buffer("udmabuf", (free + 1) * HUGE_PAGE_BYTES);
     let buffer = allocate(&engine, CLIENT, &new)?;
     ensure!(meminfo("HugePages_Free")? == free);
@@ -102,23 +104,49 @@ fn base_pages_replace_missing_huge_pages() -> Result<()> {
 
 /// Counts the huge pages ever made for files of tmpfs. The kernel updates the number of current
 /// ones only after a delay.
-fn transparent_huge_pages_made() -> Result<u64> {
+pub fn transparent_huge_pages_made() -> Result<u64> {
     let text = std::fs::read_to_string("/proc/vmstat")?;
     let count = text.lines().find_map(|line| line.strip_prefix("thp_file_alloc "));
     Ok(count.context("no thp_file_alloc in /proc/vmstat")?.parse()?)
 }
 
+const SHMEM_ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+
+/// The system's setting of transparent huge pages for memfds, restored on drop.
+pub struct ShmemEnabled {
+    before: String,
+}
+
+impl ShmemEnabled {
+    /// Changes the setting.
+    pub fn set(choice: &str) -> Result<Self> {
+        let text = std::fs::read_to_string(SHMEM_ENABLED)?;
+        let chosen = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+        let before = chosen.with_context(|| format!("{SHMEM_ENABLED}: {text}"))?.0.to_owned();
+        std::fs::write(SHMEM_ENABLED, choice)
+            .map_err(|error| skip(format!("{SHMEM_ENABLED} cannot be changed: {error}")))?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for ShmemEnabled {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::write(SHMEM_ENABLED, &self.before) {
+            eprintln!("{SHMEM_ENABLED} cannot be restored to {}: {error}", self.before);
+        }
+    }
+}
+
 /// Loads a size for which hugetlb pages would waste too much memory.
 fn transparent_huge_pages_are_used() -> Result<()> {
-    let enabled = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
-    if !std::fs::read_to_string(enabled)?.contains("[advise]") {
-        return Err(skip(format!("{enabled} is not [advise]")));
+    if !std::fs::read_to_string(SHMEM_ENABLED)?.contains("[advise]") {
+        return Err(skip(format!("{SHMEM_ENABLED} is not [advise]")));
     }
     let files = Files::new()?;
     let size_bytes = 3 * HUGE_PAGE_BYTES + 8192;
     let file = files.patterned("f", 2, size_bytes)?;
     let policy = Policy::Named(PathName::UdmabufDirect);
-    let engine = engine(PoolConfig::OFF);
+    let engine = engine_with_huge_udmabufs(HugeUdmabufs::Yes);
     let before = transparent_huge_pages_made()?;
     let new = new_buffer("udmabuf", 0);
     let outcome = load(&engine, CLIENT, new, policy, &file.direct()?, &[WHOLE])?;

@@ -2,6 +2,7 @@
 //! Tests of the pool: released buffers are reclaimed, and no client sees the bytes of another.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +12,8 @@ use anyhow::{ensure, Context, Result};
 use dmabuf_engine::request::Policy;
 use dmabuf_engine::{Buffer, ClientId, Engine, PathName, PoolConfig, PoolStats};
 use dmabuf_uapi::mapping::{Mapping, MappingAccess};
+use dmabuf_uapi::page_references::hold_first_page;
+use dmabuf_uapi::Errno;
 use libtest_mimic::Trial;
 use vts_support::files::{Files, TestFile};
 use vts_support::outcome::{skip, trial};
@@ -32,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 type Test = fn(&str) -> Result<()>;
 
 pub fn trials() -> Vec<Trial> {
-    let tests: [(&str, Test); 11] = [
+    let tests: [(&str, Test); 12] = [
         ("a_client_gets_its_released_buffer_again", a_client_gets_its_released_buffer_again),
         ("a_released_buffer_is_found_at_once", a_released_buffer_is_found_at_once),
         ("a_buffer_in_use_is_not_reused", a_buffer_in_use_is_not_reused),
@@ -40,6 +43,7 @@ pub fn trials() -> Vec<Trial> {
         ("no_client_sees_the_bytes_of_another", no_client_sees_the_bytes_of_another),
         ("a_mapped_or_held_buffer_is_not_reclaimed", a_mapped_or_held_buffer_is_not_reclaimed),
         ("an_attached_buffer_is_not_reclaimed", an_attached_buffer_is_not_reclaimed),
+        ("held_pages_show_nothing_of_another_client", held_pages_show_nothing_of_another_client),
         ("the_cap_holds", the_cap_holds),
         ("small_buffers_return_to_their_client_only", small_buffers_return_to_their_client_only),
         ("an_idle_pool_frees_everything", an_idle_pool),
@@ -201,6 +205,37 @@ fn an_attached_buffer_is_not_reclaimed(heap: &str) -> Result<()> {
     expect_not_reclaimed(&engine, "attached")?;
     drop(attachment);
     wait_until(&engine, "the buffer is back", |stats| stats.reclaimed == 1)
+}
+
+/// A client holds a page of its buffer, ends its mapping and closes the buffer. Where the kernel
+/// permits that, the pool gives the buffer to nobody else.
+fn held_pages_show_nothing_of_another_client(heap: &str) -> Result<()> {
+    let files = Files::new()?;
+    let engine = engine(POOL);
+    let (first, second) = (patterned(&files, 1)?, patterned(&files, 2)?);
+    let buffer = load_whole(&engine, CAMERA, heap, &first.direct()?)?;
+    let mapping = Mapping::shared(&buffer.fd, SIZE_BYTES as usize, MappingAccess::Read)?;
+    let held = hold_first_page(&mapping);
+    drop(mapping);
+    drop(buffer);
+    wait_until(&engine, "the buffer is back", |stats| stats.reclaimed == 1)?;
+    let held = match held {
+        Err(errno) => {
+            ensure!(errno == Errno::FAULT, "the kernel answers {errno}");
+            println!("INFO: the kernel lets nobody hold pages of these buffers");
+            wait_until(&engine, "the pool zeroes it", |stats| stats.zeroed_bytes >= SIZE_BYTES)?;
+            return Ok(());
+        }
+        Ok(held) => held,
+    };
+    wait_until(&engine, "the pool frees it", |stats| stats.freed == 1 && stats.free == 0)?;
+    let loads = (0..4).map(|_| load_whole(&engine, OTHER, heap, &second.direct()?));
+    let _loaded = loads.collect::<Result<Vec<Buffer>>>()?;
+    let mut page = vec![0; 4096];
+    File::from(held.pipe).read_exact(&mut page)?;
+    ensure!(page != second.expected(0, page.len()), "the page holds bytes of another client");
+    ensure!(stats(&engine)?.hits == 0, "{:?}", stats(&engine)?);
+    Ok(())
 }
 
 fn the_cap_holds(heap: &str) -> Result<()> {

@@ -7,6 +7,8 @@ use dmabuf_loader_client::aidl::{
     NewBuffer::NewBuffer,
 };
 use dmabuf_loader_client::{ClientError, LoadSpec, Loader};
+use dmabuf_uapi::file_attributes::file_attributes;
+use vts_support::files::Files;
 use vts_support::outcome::skip;
 
 /// A test for one instance.
@@ -57,6 +59,17 @@ impl Client {
     /// Loads; a failure carries the service's message.
     pub fn load(&self, spec: LoadSpec) -> Result<LoadResult> {
         self.loader.load(spec).context("load")
+    }
+}
+
+/// Skips the test unless the file system of the test files does direct I/O on them.
+pub fn require_direct_io(files: &Files) -> Result<()> {
+    let probe = files.patterned("direct-io-probe", 1, 1 << 20)?.buffered()?;
+    let align = file_attributes(&probe)?.direct_io_align;
+    if align.is_some_and(|align| align.memory_bytes > 0 && align.offset_bytes > 0) {
+        Ok(())
+    } else {
+        Err(skip("the file system of the test files does no direct I/O on them"))
     }
 }
 

@@ -14,7 +14,7 @@ use vts_support::outcome::skip;
 use vts_uapi::page_cache::cached_pages;
 
 use crate::buffer::{fd, View};
-use crate::client::{new_buffer, Client, NamedTest};
+use crate::client::{new_buffer, require_direct_io, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
     ("a_300_mib_file_moves_direct", a_300_mib_file_moves_direct),
@@ -38,6 +38,7 @@ fn expect_direct(report: &TransferReport, bytes: i64) -> Result<()> {
 fn load_direct(client: &Client, heap: &str, size_bytes: u64) -> Result<()> {
     client.require_copy_file_range(heap)?;
     let files = Files::new()?;
+    require_direct_io(&files)?;
     let file = files.patterned("f", 1, size_bytes)?;
     let watched = file.buffered()?;
     drop_cache(&watched)?;
@@ -100,6 +101,7 @@ fn a_save_moves_direct(client: &Client) -> Result<()> {
     let heap = client.best_heap()?.name;
     client.require_copy_file_range(&heap)?;
     let files = Files::new()?;
+    require_direct_io(&files)?;
     let file = files.patterned("f", 2, 8 << 20)?;
     let source = open_for_load(file.path())?;
     let loaded = client.load(LoadSpec::whole_file(&source)?.into_new(new_buffer(&heap)))?;
@@ -115,6 +117,7 @@ fn a_file_opened_buffered_is_reported(client: &Client) -> Result<()> {
     let heap = client.best_heap()?.name;
     client.require_copy_file_range(&heap)?;
     let files = Files::new()?;
+    require_direct_io(&files)?;
     let file = files.patterned("f", 3, 4 << 20)?;
     let result =
         client.load(LoadSpec::whole_file(file.buffered()?)?.into_new(new_buffer(&heap)))?;
@@ -137,6 +140,7 @@ fn a_file_opened_buffered_is_reported(client: &Client) -> Result<()> {
 /// For so few bytes a buffered read costs less than opening the file again, on every kernel.
 fn a_small_file_is_not_reopened_for_direct(client: &Client) -> Result<()> {
     let files = Files::new()?;
+    require_direct_io(&files)?;
     let file = files.patterned("f", 5, 8 << 10)?;
     let result = client.load(LoadSpec::whole_file(file.buffered()?)?)?;
     let report = &result.report;
@@ -153,6 +157,7 @@ fn an_unaligned_buffer_offset_is_reported(client: &Client) -> Result<()> {
     let heap = client.best_heap()?.name;
     client.require_copy_file_range(&heap)?;
     let files = Files::new()?;
+    require_direct_io(&files)?;
     let file = files.patterned("f", 4, 1 << 20)?;
     let segment = Segment { bufferOffsetBytes: 1, ..Default::default() };
     let spec =

@@ -4,14 +4,19 @@
 use std::collections::HashSet;
 
 use anyhow::{ensure, Context, Result};
-use dmabuf_loader_client::aidl::{HeapKind::HeapKind, LoadPath::LoadPath};
+use dmabuf_loader_client::aidl::{HeapFact::HeapFact, HeapKind::HeapKind, LoadPath::LoadPath};
+use dmabuf_loader_client::{open_for_load, LoadSpec};
+use vts_support::files::Files;
 
-use crate::client::{Client, NamedTest};
+use crate::client::{sized_buffer, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
     ("the_system_heap_comes_first_and_is_shareable", the_system_heap_comes_first),
     ("heaps_have_unique_names_and_limits", heaps_have_unique_names_and_limits),
     ("a_device_offers_no_bare_memfd", a_device_offers_no_bare_memfd),
+    ("heaps_that_serve_any_request_come_first", heaps_that_serve_any_request_come_first),
+    ("no_other_heap_serves_an_unnamed_request", no_other_heap_serves_an_unnamed_request),
+    ("documented_heaps_have_known_facts", documented_heaps_have_known_facts),
     ("capabilities_cover_every_path_of_every_heap", capabilities_cover_every_path),
 ];
 
@@ -33,6 +38,45 @@ fn heaps_have_unique_names_and_limits(client: &Client) -> Result<()> {
 fn a_device_offers_no_bare_memfd(client: &Client) -> Result<()> {
     let heaps = client.heaps()?;
     ensure!(heaps.iter().all(|heap| heap.kind != HeapKind::MEMFD), "{heaps:?}");
+    Ok(())
+}
+
+fn heaps_that_serve_any_request_come_first(client: &Client) -> Result<()> {
+    let heaps = client.heaps()?;
+    ensure!(heaps.is_sorted_by_key(|heap| !heap.servesAnyHeap), "{heaps:?}");
+    ensure!(heaps.iter().any(|heap| heap.servesAnyHeap), "{heaps:?}");
+    Ok(())
+}
+
+fn no_other_heap_serves_an_unnamed_request(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let heaps = client.heaps()?;
+    let serves_any = |name: &str| heaps.iter().any(|heap| heap.name == name && heap.servesAnyHeap);
+    for size in [4096, 3 << 20] {
+        let allocated = client.loader.allocate(&sized_buffer("", size))?;
+        ensure!(serves_any(&allocated.heap), "allocated from {}", allocated.heap);
+        let file = files.patterned("f", 1, size as u64)?;
+        let source = open_for_load(file.path())?;
+        let loaded = client.load(LoadSpec::whole_file(&source)?)?.buffer.context("no buffer")?;
+        ensure!(serves_any(&loaded.heap), "loaded into {}", loaded.heap);
+    }
+    // A heap that does not serve any request still serves those that name it.
+    for heap in heaps.iter().filter(|heap| heap.cpuProtected != HeapFact::YES) {
+        let allocated = client.loader.allocate(&sized_buffer(&heap.name, 4096));
+        ensure!(allocated.with_context(|| heap.name.clone())?.heap == heap.name);
+    }
+    Ok(())
+}
+
+fn documented_heaps_have_known_facts(client: &Client) -> Result<()> {
+    for heap in client.heaps()? {
+        let facts = (heap.cpuCached, heap.contiguous, heap.cpuProtected);
+        if ["system", "udmabuf"].contains(&heap.name.as_str()) {
+            ensure!(facts == (HeapFact::YES, HeapFact::NO, HeapFact::NO), "{heap:?}");
+        }
+        let is_known = [HeapFact::YES, HeapFact::NO].contains(&heap.hugePages);
+        ensure!(is_known == (heap.kind != HeapKind::DMABUF), "{heap:?}");
+    }
     Ok(())
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tests that the service makes udmabufs of hugetlb pages, which SELinux must let it map.
+//! Tests that the service makes udmabufs of hugetlb pages, which SELinux must let it map, where it
+//! says so, and of none where it says that importers would see wrong bytes.
 
 use std::time::Duration;
 
-use anyhow::{ensure, Context, Result};
-use dmabuf_loader_client::aidl::LoadPath::LoadPath;
+use anyhow::{bail, ensure, Context, Result};
+use dmabuf_loader_client::aidl::{HeapFact::HeapFact, LoadPath::LoadPath};
 use dmabuf_loader_client::{open_for_load, LoadSpec};
 use vts_support::files::Files;
 use vts_support::outcome::skip;
@@ -14,7 +15,7 @@ use crate::buffer::View;
 use crate::client::{new_buffer, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] =
-    &[("a_udmabuf_is_made_of_hugetlb_pages", a_udmabuf_is_made_of_hugetlb_pages)];
+    &[("a_udmabuf_has_huge_pages_as_its_heap_says", a_udmabuf_has_huge_pages_as_its_heap_says)];
 
 const HEAP: &str = "udmabuf";
 const HUGE_PAGE_BYTES: u64 = 2 << 20;
@@ -34,10 +35,15 @@ fn free_pages() -> Result<u64> {
     Ok(figure("HugePages_Free:").filter(|_| fits).unwrap_or(0))
 }
 
-fn a_udmabuf_is_made_of_hugetlb_pages(client: &Client) -> Result<()> {
-    if !client.heaps()?.iter().any(|heap| heap.name == HEAP) {
-        return Err(skip("no heap \"udmabuf\""));
-    }
+fn a_udmabuf_has_huge_pages_as_its_heap_says(client: &Client) -> Result<()> {
+    let heap = client.heaps()?.into_iter().find(|heap| heap.name == HEAP);
+    let heap = heap.ok_or_else(|| skip("no heap \"udmabuf\""))?;
+    let expected = match heap.hugePages {
+        HeapFact::YES => PAGES,
+        HeapFact::NO => 0,
+        fact => bail!("hugePages is {fact:?}"),
+    };
+    println!("INFO: udmabufs are of huge pages: {}", expected > 0);
     let before = free_pages()?;
     if before < PAGES {
         return Err(skip(format!("the hugetlb pool has {before} free pages of 2 MiB")));
@@ -48,7 +54,7 @@ fn a_udmabuf_is_made_of_hugetlb_pages(client: &Client) -> Result<()> {
     let source = open_for_load(file.path())?;
     let result = client.load(LoadSpec::whole_file(&source)?.into_new(new_buffer(HEAP)))?;
     let during = free_pages()?;
-    ensure!(during + PAGES == before, "{before} pages free before the load, {during} after it");
+    ensure!(during + expected == before, "{before} pages free before the load, {during} after it");
     // The kernel's copy_file_range(2) is cheaper where it takes such buffers.
     let direct = [LoadPath::UDMABUF_DIRECT, LoadPath::COPY_FILE_RANGE];
     let report = &result.report;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! VtsHalDmaBufLoaderTargetTest: tests of the loader HAL as its clients call it.
 //!
-//! Every test runs once for each instance that the VINTF manifest declares. Files are made in
-//! `$DMABUF_TEST_DIR`, by default `/data/vendor/dmabuf_loader`, which should be on the file system
-//! that holds the models on a device (F2FS). A test that cannot run prints `SKIPPED: reason`.
+//! Every test runs once for each instance that the VINTF manifest declares. Files are made in a
+//! directory that the module makes and removes: in `$DMABUF_TEST_DIR`, by default in
+//! `/data/vendor/dmabuf_loader` if the device has that, else beside the module's binary. It should be
+//! on the file system that holds the models on a device. A test that cannot run prints
+//! `SKIPPED: reason`.
 
 // The target is named after the VTS module, as Soong names it.
 #![allow(non_snake_case)]
@@ -22,6 +24,7 @@ mod hostile_fences;
 mod hostile_files;
 mod hostile_memory;
 mod huge_pages;
+mod importer;
 mod leaks;
 mod load;
 mod paths;
@@ -30,6 +33,7 @@ mod save;
 mod scatter;
 mod service_state;
 mod verity;
+mod virtual_device;
 mod wrong_fds;
 
 use std::process::ExitCode;
@@ -61,11 +65,12 @@ fn main() -> ExitCode {
 
 /// The tests of one instance.
 fn trials(instance: &str) -> Vec<Trial> {
-    let topics: [(&str, &[client::NamedTest]); 21] = [
+    let mut topics: Vec<(&str, &[client::NamedTest])> = vec![
         ("environment", environment::TESTS),
         ("heaps", heaps::TESTS),
         ("allocation", allocation::TESTS),
         ("huge_pages", huge_pages::TESTS),
+        ("importer", importer::TESTS),
         ("load", load::TESTS),
         ("scatter", scatter::TESTS),
         ("save", save::TESTS),
@@ -84,6 +89,9 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("service_state", service_state::TESTS),
         ("dump", dump::TESTS),
     ];
+    if virtual_device::is_selected() {
+        topics.push(("virtual_device", virtual_device::TESTS));
+    }
     topics
         .into_iter()
         .flat_map(|(topic, tests)| tests.iter().map(move |test| (topic, *test)))

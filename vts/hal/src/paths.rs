@@ -15,7 +15,9 @@ use vts_support::pattern;
 use vts_uapi::page_cache::cached_pages;
 
 use crate::buffer::{fd, View};
-use crate::client::{expect_refusal, new_buffer, sized_buffer, Client, NamedTest};
+use crate::client::{
+    expect_refusal, new_buffer, require_direct_io, sized_buffer, Client, NamedTest,
+};
 
 pub const TESTS: &[NamedTest] = &[
     ("every_path_of_every_heap_loads_every_byte", every_path_of_every_heap_loads_every_byte),
@@ -65,6 +67,7 @@ fn view(result: &LoadResult) -> Result<View<'_>> {
 
 fn every_path_of_every_heap_loads_every_byte(client: &Client) -> Result<()> {
     let files = Files::new()?;
+    require_direct_io(&files)?;
     // Sizes around a block, a huge page and a bounce buffer, and one of several of each.
     let sizes = [1, 4095, 4096, 4097, (2 << 20) - 1, (2 << 20) + 1, (9 << 20) + 513];
     let sources = sizes
@@ -109,6 +112,7 @@ fn every_path_of_every_heap_loads_every_byte(client: &Client) -> Result<()> {
 /// The bytes around a segment are unchanged, also in its first and last block.
 fn bytes_around_a_range_are_unchanged(client: &Client) -> Result<()> {
     let files = Files::new()?;
+    require_direct_io(&files)?;
     let file = files.patterned("f", 11, 6 << 20)?;
     let source = open_for_load(file.path())?;
     let ranges = [(0, 100), (4096, 4096), (4097, 8191), (12_345, 3_000_001), (1 << 20, 4 << 20)];
@@ -146,6 +150,7 @@ fn cached(file: &std::fs::File) -> Result<u64> {
 fn direct_reads_fill_the_memfd_of_a_udmabuf(client: &Client) -> Result<()> {
     require(client, "udmabuf", LoadPath::UDMABUF_DIRECT)?;
     let files = Files::new()?;
+    require_direct_io(&files)?;
     for size in [32 << 20, (20 << 20) + 7] {
         let file = files.patterned("f", 3, size)?;
         let watched = file.buffered()?;
@@ -170,6 +175,7 @@ fn direct_reads_fill_the_memfd_of_a_udmabuf(client: &Client) -> Result<()> {
 fn udmabuf_direct_requires_a_new_buffer(client: &Client) -> Result<()> {
     require(client, "udmabuf", LoadPath::UDMABUF_DIRECT)?;
     let files = Files::new()?;
+    require_direct_io(&files)?;
     let file = files.patterned("f", 4, 1 << 20)?;
     let source = open_for_load(file.path())?;
     let buffer = client.loader.allocate(&sized_buffer("udmabuf", 1 << 20))?;
@@ -190,6 +196,7 @@ fn udmabuf_direct_requires_a_new_buffer(client: &Client) -> Result<()> {
 fn bounce_needs_no_page_cache_or_alignment(client: &Client) -> Result<()> {
     let heap = client.best_heap()?.name;
     let files = Files::new()?;
+    require_direct_io(&files)?;
     let size = (5 << 20) + 77;
     let file = files.patterned("f", 5, size)?;
     let watched = file.buffered()?;
@@ -215,6 +222,7 @@ fn bounce_needs_no_page_cache_or_alignment(client: &Client) -> Result<()> {
 fn bounce_saves_every_byte(client: &Client) -> Result<()> {
     let heap = client.best_heap()?.name;
     let files = Files::new()?;
+    require_direct_io(&files)?;
     let size: u64 = 7 << 20;
     let file = files.patterned("f", 6, size)?;
     let source = open_for_load(file.path())?;
@@ -272,6 +280,7 @@ fn a_buffered_load_drops_pages_it_cached(client: &Client) -> Result<()> {
 
 fn a_request_without_a_heap_is_not_buffered(client: &Client) -> Result<()> {
     let files = Files::new()?;
+    require_direct_io(&files)?;
     for size in [4096, 4 << 20, (32 << 20) + 5] {
         let file = files.patterned("f", 8, size)?;
         let source = open_for_load(file.path())?;

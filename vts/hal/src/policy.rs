@@ -13,7 +13,7 @@ use vts_support::files::{Files, Mode, TestFile};
 use vts_uapi::lease::take_write_lease;
 
 use crate::buffer::View;
-use crate::client::{expect_refusal, new_buffer, Client, NamedTest};
+use crate::client::{expect_refusal, new_buffer, require_direct_io, Client, NamedTest};
 
 pub const TESTS: &[NamedTest] = &[
     ("require_direct_loads_directly", require_direct_loads_directly),
@@ -60,6 +60,7 @@ fn a_lease_on_the_file_is_not_waited_for(client: &Client) -> Result<()> {
 /// Covers every heap that has a direct path.
 fn require_direct_loads_directly(client: &Client) -> Result<()> {
     let files = Files::new()?;
+    require_direct_io(&files)?;
     let file = files.patterned("f", 1, SIZE_BYTES)?;
     let paths = client.loader.capabilities()?.paths;
     let mut direct_loads = 0;

@@ -21,10 +21,11 @@ pub struct Files {
 }
 
 impl Files {
-    /// Makes the directory in `$DMABUF_TEST_DIR`.
+    /// Makes the directory in `$DMABUF_TEST_DIR`; without that variable in
+    /// `/data/vendor/dmabuf_loader` where the service's .rc has made that, else beside the running
+    /// program.
     pub fn new() -> Result<Self> {
-        let parent = std::env::var_os(WORK_DIR_VARIABLE).unwrap_or(DEFAULT_WORK_DIR.into());
-        Self::new_in(Path::new(&parent)).with_context(|| format!("set {WORK_DIR_VARIABLE}"))
+        Self::new_in(&work_dir()?).with_context(|| format!("set {WORK_DIR_VARIABLE}"))
     }
 
     /// Makes the directory in `parent`.
@@ -70,6 +71,17 @@ impl Files {
     pub fn hole(&self, name: &str, size_bytes: u64) -> Result<TestFile> {
         self.sparse(name, 0, size_bytes, size_bytes)
     }
+}
+
+fn work_dir() -> Result<PathBuf> {
+    if let Some(dir) = std::env::var_os(WORK_DIR_VARIABLE) {
+        return Ok(dir.into());
+    }
+    if Path::new(DEFAULT_WORK_DIR).is_dir() {
+        return Ok(DEFAULT_WORK_DIR.into());
+    }
+    let program = std::env::current_exe().context("the path of the running program")?;
+    Ok(program.parent().context("the directory of the running program")?.to_owned())
 }
 
 /// A file whose content follows the pattern, except in its holes.

@@ -9,6 +9,7 @@
 #![deny(missing_docs)]
 
 pub mod files;
+pub mod importer;
 pub mod outcome;
 pub mod pattern;
 pub mod wait;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package vendor.dmabuf.loader;
 
+import vendor.dmabuf.loader.HeapFact;
 import vendor.dmabuf.loader.HeapKind;
 
 /**
@@ -26,4 +27,28 @@ parcelable HeapInfo {
      * than 0.
      */
     long maxBufferBytes = 0;
+    /**
+     * Whether a request with an empty heap name may get a buffer of this heap. By default that is
+     * so for the system heap and udmabuf; the device's configuration may list other heaps instead,
+     * such as heaps of contiguous memory, of uncached memory or of a vendor.
+     */
+    boolean servesAnyHeap = false;
+    /**
+     * Whether the CPU caches what it reads and writes through mappings of the buffers.
+     */
+    HeapFact cpuCached = HeapFact.UNKNOWN;
+    /**
+     * Whether each buffer is contiguous in physical memory.
+     */
+    HeapFact contiguous = HeapFact.UNKNOWN;
+    /**
+     * Whether the memory is protected from the CPU: then the service can load nothing into it.
+     */
+    HeapFact cpuProtected = HeapFact.UNKNOWN;
+    /**
+     * Whether the service makes buffers of huge pages while the kernel has some. NO for udmabuf on
+     * kernels that may show importers wrong bytes of these; PathSupport.detail of UDMABUF_DIRECT
+     * has the cause.
+     */
+    HeapFact hugePages = HeapFact.UNKNOWN;
 }

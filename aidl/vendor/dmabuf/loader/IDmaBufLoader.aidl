@@ -26,7 +26,8 @@ import vendor.dmabuf.loader.SaveResult;
 @VintfStability
 interface IDmaBufLoader {
     /**
-     * Lists the heaps, in the order in which allocate() tries them for a request that names none.
+     * Lists the heaps: those that serve requests without a heap name come first, in the order in
+     * which allocate() tries them.
      *
      * @return the heaps: at least one.
      */
@@ -43,16 +44,18 @@ interface IDmaBufLoader {
      * Allocates a buffer whose bytes are all zero.
      *
      * @param request heap, size and name. The size must be greater than 0. An empty heap name
-     *     means: the heaps in the order of getHeaps() that can hold the size, until one has the
-     *     memory.
+     *     means: the heaps with HeapInfo.servesAnyHeap, in the order of getHeaps(), that can hold
+     *     the size, until one has the memory.
      * @return the buffer. The client owns it.
      * @throws ServiceSpecificException with
      *     LoaderError.BAD_ARGUMENT if the size is 0 or negative, if it is above maxBufferBytes of
-     *     the heap, or of each heap for an empty heap name, or if the buffer's name is longer than
+     *     the heap, or of each such heap for an empty heap name, or if the buffer's name is longer than
      *     31 bytes or has a control character;
-     *     LoaderError.HEAP_UNKNOWN if getHeaps() does not list the heap;
-     *     LoaderError.NO_MEMORY if the heap lacks the memory, or with an empty heap name each heap,
-     *     or if the device would have too little memory left.
+     *     LoaderError.HEAP_UNKNOWN if getHeaps() does not list the heap, or for an empty heap name
+     *     if no heap has servesAnyHeap;
+     *     LoaderError.NO_MEMORY if the heap lacks the memory, or for an empty heap name each such
+     *     heap, or if the device would have too little memory left;
+     *     LoaderError.INTERNAL if the heap fails for another reason.
      */
     DmaBuf allocate(in NewBuffer request);
 
@@ -61,13 +64,13 @@ interface IDmaBufLoader {
      *
      * If a range extends past the end of its file, the service loads the bytes up to the end of the
      * file and reports their number in LoadResult.segmentBytes. For a new buffer without a heap
-     * name the service takes the heap for which allocating, loading and freeing together cost
-     * least.
+     * name the service takes, of the heaps with HeapInfo.servesAnyHeap, the one for which
+     * allocating, loading and freeing together cost least.
      *
      * @param request the target, the files, the ranges, the policy.
      * @return the new buffer if the request asked for one, the bytes of each segment, and the path.
-     * @throws ServiceSpecificException with any code of LoaderError. After an error an existing
-     *     target may hold part of the data.
+     * @throws ServiceSpecificException with any code of LoaderError except NO_SPACE. After an error
+     *     an existing target may hold part of the data.
      */
     LoadResult load(in LoadRequest request);
 

@@ -27,7 +27,7 @@ enum LoaderError {
      */
     UNSUPPORTED_FILE = 3,
     /**
-     * The service has no heap with the requested name.
+     * The service has no heap with the requested name, or none that serves requests without one.
      */
     HEAP_UNKNOWN = 4,
     /**
@@ -82,7 +82,7 @@ enum LoaderError {
     /**
      * The service or the kernel failed in a way that the client cannot change: the service has a
      * defect, or a call of the kernel that concerns no argument failed with an errno that does not
-     * mean a lack of memory. The service continues to answer other calls.
+     * mean a lack of memory.
      */
     INTERNAL = 14,
 }

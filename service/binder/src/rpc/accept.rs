@@ -40,7 +40,7 @@ impl UnixServer {
     ) -> std::result::Result<Self, StatusCode> {
         let directory = PrivateDirectory::beside(socket)?;
         // rsbinder has no server without a listener of its own: nobody reaches this one.
-        let server = RpcServer::setup_unix_server(directory.path("unused"))?;
+        let server = RpcServer::setup_unix_server(directory.path("u"))?;
         server.set_android13plus(WireVersion::MAX.get());
         server.set_supported_fd_modes(&[FdMode::None, FdMode::Unix]);
         server.set_handshake_timeout(Some(limits.handshake));

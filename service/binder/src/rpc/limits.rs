@@ -24,7 +24,7 @@ impl Default for Limits {
         Self {
             connections: 64,
             message_bytes: 1 << 20,
-            handshake: Duration::from_secs(1),
+            handshake: Duration::from_secs(5),
             idle: Duration::from_secs(300),
         }
     }

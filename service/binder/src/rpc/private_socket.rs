@@ -17,11 +17,10 @@ pub(super) struct PrivateDirectory(PathBuf);
 impl PrivateDirectory {
     /// Makes the directory beside a path.
     pub(super) fn beside(path: &Path) -> Result<Self> {
-        let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_string_lossy();
+        // Short names: sun_path holds 107 bytes, and a caller's path should not become too long.
         let mut attempt = 0;
         loop {
-            let directory =
-                path.with_file_name(format!(".{name}.{}.{attempt}", std::process::id()));
+            let directory = path.with_file_name(format!(".{}.{attempt}", std::process::id()));
             match DirBuilder::new().mode(0o700).create(&directory) {
                 Ok(()) => return Ok(Self(directory)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && attempt < 100 => {
@@ -62,7 +61,7 @@ pub(super) fn listen(
     directory: &PrivateDirectory,
     path: &Path,
 ) -> Result<(UnixListener, SocketName)> {
-    let bound = directory.path("socket");
+    let bound = directory.path("s");
     let listener = UnixListener::bind(&bound)?;
     fs::set_permissions(&bound, Permissions::from_mode(0o600))?;
     let identity = identity(&fs::symlink_metadata(&bound)?);

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use dmabuf_uapi::mapping::{Mapping, HUGE_PAGE_BYTES};
 use dmabuf_uapi::memfd::{create_sealed, create_sealed_hugetlb};
-use dmabuf_uapi::Errno;
+use dmabuf_uapi::{page_size_bytes, Errno};
 
 /// The pages of a memfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +16,14 @@ pub enum PageKind {
     Transparent,
     /// Of the kernel's page size.
     Base,
+}
+
+/// The fewest pages that the kernel takes for a large folio of a memfd.
+const SMALLEST_LARGE_FOLIO_PAGES: u64 = 4;
+
+/// Whether a memfd of this size can get folios of more than one page.
+pub(crate) fn may_be_large_folios(size_bytes: u64) -> bool {
+    size_bytes >= SMALLEST_LARGE_FOLIO_PAGES * page_size_bytes() as u64
 }
 
 /// A populated memfd and its mapping, which direct I/O can pin, unlike a mapping of the dma-buf
@@ -41,11 +49,15 @@ impl Backing {
         };
         let len = usize::try_from(len_bytes).map_err(|_| Errno::NOMEM)?;
         let mapping = Mapping::shared_huge_aligned(&memfd, len)?;
-        if pages == PageKind::Transparent {
-            mapping.advise_huge_pages();
-            // Where `shmem_enabled` does not heed the advice. What this leaves undone comes in base
-            // pages below.
-            let _ = mapping.collapse_into_huge_pages();
+        match pages {
+            PageKind::Transparent => {
+                mapping.advise_huge_pages();
+                // Where `shmem_enabled` does not heed the advice. What this leaves undone comes in
+                // base pages below.
+                let _ = mapping.collapse_into_huge_pages();
+            }
+            PageKind::Base if may_be_large_folios(size_bytes) => mapping.advise_base_pages(),
+            PageKind::Hugetlb | PageKind::Base => {}
         }
         mapping.populate()?;
         Ok(Self { memfd, mapping })

@@ -12,8 +12,8 @@ mod retained;
 mod view;
 
 pub(crate) use allocated::Allocated;
-pub(crate) use backing::Backing;
 pub use backing::PageKind;
+pub(crate) use backing::{may_be_large_folios, Backing};
 pub(crate) use client::{check_client_mode, BufferUse};
 pub(crate) use cpu_access::CpuView;
 pub use exported::Buffer;

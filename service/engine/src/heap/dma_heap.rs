@@ -7,17 +7,15 @@ use std::path::Path;
 use dmabuf_uapi::dma_heap::{open_heap, DMA_HEAP_DIR};
 
 /// The heap of ordinary pages, which every Android device has.
-const SYSTEM_HEAP: &str = "system";
+pub(super) const SYSTEM_HEAP: &str = "system";
 
-/// Opens the heaps that this process may open, the system heap first, the rest by name.
+/// Opens the heaps that this process may open.
 pub(super) fn discover() -> Vec<(String, OwnedFd)> {
     let Ok(entries) = Path::new(DMA_HEAP_DIR).read_dir() else {
         return Vec::new();
     };
-    let mut names: Vec<String> =
-        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort_by_key(|name| (name != SYSTEM_HEAP, name.clone()));
-    names.into_iter().filter_map(open).collect()
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter_map(open).collect()
 }
 
 fn open(name: String) -> Option<(String, OwnedFd)> {

@@ -1,29 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The heaps of the machine, and which of them may serve a request.
 
-use dmabuf_uapi::page_size_bytes;
+use std::sync::Arc;
 
+use dmabuf_uapi::{kernel, page_size_bytes};
+
+use super::dma_heap::SYSTEM_HEAP;
 use super::huge_pages::HugePageSupport;
-use super::{dma_heap, udmabuf, Heap};
+use super::page_holding::can_be_held;
+use super::{dma_heap, udmabuf, Heap, HeapKind, HugeUdmabufs};
+use crate::buffer::{Allocated, BufferView};
 use crate::error::{Argument, EngineError, Result};
 
 /// How much of a name that a client made up an error repeats.
 const MAX_ECHOED_BYTES: usize = 64;
 
-/// The heaps of the machine, in the order in which a request that names none tries them.
+/// What the device's configuration says about heaps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeapConfig {
+    /// The heaps that may serve a request that names none, in this order. Empty stands for the
+    /// system heap, then udmabuf.
+    pub any_heap: Vec<String>,
+    /// Whether udmabufs are made of huge pages.
+    pub huge_udmabufs: HugeUdmabufs,
+}
+
+/// The heaps of the machine: those that may serve a request that names none come first, in the
+/// order in which it tries them, then the rest by name.
 #[derive(Debug)]
 pub struct Heaps(Vec<Heap>);
 
 impl Heaps {
-    /// Opens every heap this process may use: the system heap first, then the other DMA-BUF heaps
-    /// by name, then udmabuf, then memfd where `allow_memfd` says so.
+    /// Opens every heap this process may use, and a bare memfd where `allow_memfd` says so.
     ///
-    /// `max_buffer_bytes` caps each heap's own limit.
-    pub(crate) fn discover(max_buffer_bytes: u64, allow_memfd: bool) -> Self {
+    /// `max_buffer_bytes` caps each heap's own limit. `copies_files` tries `copy_file_range(2)`
+    /// from a file on a buffer.
+    pub(crate) fn discover(
+        config: &HeapConfig,
+        max_buffer_bytes: u64,
+        allow_memfd: bool,
+        copies_files: impl Fn(&BufferView<'_>) -> bool,
+    ) -> Self {
         let support = HugePageSupport::probe();
         let mut heaps: Vec<Heap> = dma_heap::discover()
             .into_iter()
-            .map(|(name, node)| Heap::dma_heap(name, node))
+            .map(|(name, node)| Heap::dma_heap(&name, node))
             .collect();
         heaps.extend(udmabuf::discover().map(|node| Heap::udmabuf(node, support)));
         if allow_memfd {
@@ -31,7 +52,31 @@ impl Heaps {
         }
         for heap in &mut heaps {
             heap.max_buffer_bytes = heap.max_buffer_bytes.min(max_buffer_bytes);
+            probe(heap, config.huge_udmabufs, &copies_files);
         }
+        let heaps = Self::in_order(heaps, &config.any_heap);
+        for name in config.any_heap.iter().filter(|name| heaps.by_name(name).is_none()) {
+            log::warn!("heap {name} is not usable, but is to serve requests that name no heap");
+        }
+        if !heaps.0.iter().any(|heap| heap.serves_any) {
+            log::warn!("no heap serves requests that name none");
+        }
+        heaps
+    }
+
+    fn in_order(mut heaps: Vec<Heap>, any_heap: &[String]) -> Self {
+        let place = |heap: &Heap| match any_heap {
+            [] => match heap.kind {
+                HeapKind::DmaHeap => (*heap.name == *SYSTEM_HEAP).then_some(0),
+                HeapKind::Udmabuf => Some(1),
+                HeapKind::Memfd => Some(2),
+            },
+            names => names.iter().position(|name| *name == *heap.name),
+        };
+        for heap in &mut heaps {
+            heap.serves_any = place(heap).is_some();
+        }
+        heaps.sort_by_key(|heap| (place(heap).unwrap_or(usize::MAX), Arc::clone(&heap.name)));
         Self(heaps)
     }
 
@@ -52,7 +97,7 @@ impl Heaps {
     /// [`EngineError::HeapUnknown`]; [`EngineError::BadArgument`] where the size is over the limit.
     pub(crate) fn suitable(&self, name: &str, size_bytes: u64) -> Result<Vec<&Heap>> {
         let named: Vec<&Heap> = match name {
-            "" => self.0.iter().collect(),
+            "" => self.0.iter().filter(|heap| heap.serves_any).collect(),
             name => self.by_name(name).into_iter().collect(),
         };
         let limit_bytes = named.iter().map(|heap| heap.max_buffer_bytes).max();
@@ -75,6 +120,21 @@ impl Heaps {
             return "none".to_owned();
         }
         self.0.iter().map(|heap| &*heap.name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Finds out by a buffer of one page what the kernel does with buffers of a heap.
+fn probe(heap: &mut Heap, huge: HugeUdmabufs, copies_files: impl Fn(&BufferView<'_>) -> bool) {
+    let sample = heap.sample();
+    let sample = sample.as_ref().map(Allocated::view);
+    heap.pages_can_be_held = sample.as_ref().map_or(true, can_be_held);
+    if heap.pages_can_be_held && heap.kind != HeapKind::Memfd {
+        let name = &heap.name;
+        log::info!("heap {name}: clients can hold pages of buffers, which none other gets then");
+    }
+    if heap.kind == HeapKind::Udmabuf {
+        let has_series = sample.as_ref().is_ok_and(copies_files);
+        heap.no_huge_pages = huge.decide(&kernel::release(), has_series).err();
     }
 }
 
@@ -136,6 +196,51 @@ mod tests {
             let error = heaps.suitable(name, 4096).unwrap_err();
             assert!(matches!(error, EngineError::HeapUnknown { .. }), "{error}");
         }
+    }
+
+    /// Heaps of these names, over memfds.
+    fn in_order(names: &[&str], any_heap: &[&str]) -> Heaps {
+        let heap = |name: &&str| {
+            let kind = match *name {
+                "udmabuf" => HeapKind::Udmabuf,
+                "memfd" => HeapKind::Memfd,
+                _ => HeapKind::DmaHeap,
+            };
+            Heap { name: (*name).into(), kind, ..Heap::memfd(HugePageSupport::probe()) }
+        };
+        let any_heap: Vec<String> = any_heap.iter().map(|name| (*name).to_owned()).collect();
+        Heaps::in_order(names.iter().map(heap).collect(), &any_heap)
+    }
+
+    fn names<'a>(heaps: impl IntoIterator<Item = &'a Heap>) -> Vec<&'a str> {
+        heaps.into_iter().map(|heap| &*heap.name).collect()
+    }
+
+    const FOUND: [&str; 6] =
+        ["vframe", "linux,cma", "udmabuf", "system-uncached", "system", "memfd"];
+
+    #[test]
+    fn only_known_heaps_serve_a_request_without_a_name() {
+        let heaps = in_order(&FOUND, &[]);
+        let any = ["system", "udmabuf", "memfd"];
+        assert_eq!(names(heaps.suitable("", 4096).unwrap()), any);
+        let all = [&any[..], &["linux,cma", "system-uncached", "vframe"]].concat();
+        assert_eq!(names(heaps.all()), all);
+        for name in FOUND {
+            assert_eq!(names(heaps.suitable(name, 4096).unwrap()), [name]);
+        }
+        let vendor = in_order(&["vframe", "qcom,system"], &[]);
+        let error = vendor.suitable("", 4096).unwrap_err();
+        assert!(matches!(error, EngineError::HeapUnknown { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_configuration_lists_the_heaps_for_any_request() {
+        let heaps = in_order(&FOUND, &["vframe", "missing", "system"]);
+        assert_eq!(names(heaps.suitable("", 4096).unwrap()), ["vframe", "system"]);
+        let rest = ["linux,cma", "memfd", "system-uncached", "udmabuf"];
+        assert_eq!(names(heaps.all()), [&["vframe", "system"][..], &rest].concat());
+        assert_eq!(names(heaps.suitable("udmabuf", 4096).unwrap()), ["udmabuf"]);
     }
 
     #[test]

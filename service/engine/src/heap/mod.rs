@@ -2,23 +2,29 @@
 //! One heap: what stands behind it, and allocation from it. All heaps of the machine are [`Heaps`].
 
 mod dma_heap;
+mod facts;
 mod heaps;
 mod huge_pages;
+mod huge_udmabufs;
 mod memfd;
+mod page_holding;
 mod udmabuf;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use dmabuf_uapi::Errno;
+use dmabuf_uapi::{page_size_bytes, Errno};
 
-use crate::buffer::{Allocated, Backing, Buffer, BufferName, PageKind};
+use crate::buffer::{may_be_large_folios, Allocated, Backing, Buffer, BufferName, PageKind};
 use crate::error::{EngineError, Result};
+use crate::io_path::Detail;
 
 use huge_pages::HugePageSupport;
 
+pub use facts::HeapFacts;
 pub(crate) use heaps::round_to_pages;
-pub use heaps::Heaps;
+pub use heaps::{HeapConfig, Heaps};
+pub use huge_udmabufs::HugeUdmabufs;
 
 /// What stands behind a heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +75,15 @@ pub struct Heap {
     pub kind: HeapKind,
     /// The largest buffer, in bytes.
     pub max_buffer_bytes: u64,
+    /// What is known about its memory.
+    pub facts: HeapFacts,
+    /// Whether a request that names no heap may get a buffer of it.
+    pub serves_any: bool,
+    /// Why its buffers are never of huge pages; `None` where they may be, or where the kernel's
+    /// heap chooses the pages.
+    pub no_huge_pages: Option<Detail>,
+    /// Whether a client that has given a buffer back may still hold pages of it.
+    pub(crate) pages_can_be_held: bool,
     node: Node,
 }
 
@@ -81,42 +96,58 @@ enum Node {
 }
 
 impl Heap {
-    fn dma_heap(name: String, node: OwnedFd) -> Self {
+    fn new(name: &str, kind: HeapKind, max_buffer_bytes: u64, node: Node) -> Self {
         Self {
             name: name.into(),
-            kind: HeapKind::DmaHeap,
-            max_buffer_bytes: i64::MAX as u64,
-            node: Node::DmaHeap(node),
+            kind,
+            max_buffer_bytes,
+            facts: HeapFacts::of(kind, name),
+            serves_any: true,
+            no_huge_pages: None,
+            pages_can_be_held: true,
+            node,
         }
+    }
+
+    fn dma_heap(name: &str, node: OwnedFd) -> Self {
+        Self::new(name, HeapKind::DmaHeap, i64::MAX as u64, Node::DmaHeap(node))
     }
 
     fn udmabuf(node: OwnedFd, support: HugePageSupport) -> Self {
-        Self {
-            name: "udmabuf".into(),
-            kind: HeapKind::Udmabuf,
-            max_buffer_bytes: udmabuf::size_limit_bytes(),
-            node: Node::Udmabuf(node, support),
-        }
+        let node = Node::Udmabuf(node, support);
+        Self::new("udmabuf", HeapKind::Udmabuf, udmabuf::size_limit_bytes(), node)
     }
 
     fn memfd(support: HugePageSupport) -> Self {
-        Self {
-            name: "memfd".into(),
-            kind: HeapKind::Memfd,
-            max_buffer_bytes: i64::MAX as u64,
-            node: Node::Memfd(support),
-        }
+        Self::new("memfd", HeapKind::Memfd, i64::MAX as u64, Node::Memfd(support))
+    }
+
+    /// Whether its buffers are of huge pages while the kernel has some; `None` where the kernel's
+    /// heap chooses the pages.
+    pub fn has_huge_pages(&self) -> Option<bool> {
+        (self.kind != HeapKind::DmaHeap).then_some(self.no_huge_pages.is_none())
     }
 
     /// The kinds of page that a buffer of `size_bytes` may be made of now, cheapest first.
     pub(crate) fn page_kinds(&self, size_bytes: u64) -> Vec<Option<PageKind>> {
         match &self.node {
             Node::DmaHeap(_) => vec![None],
+            _ if self.no_huge_pages.is_some() => vec![Some(PageKind::Base)],
             Node::Udmabuf(_, support) | Node::Memfd(support) => {
                 let kinds = support.page_kinds(size_bytes).into_iter().map(Some);
                 kinds.filter(|pages| self.kind.all_page_kinds().contains(pages)).collect()
             }
         }
+    }
+
+    /// A buffer of one page, to try things on.
+    ///
+    /// # Errors
+    /// [`EngineError::NoMemory`].
+    pub(crate) fn sample(&self) -> Result<Allocated> {
+        let pages = (self.kind != HeapKind::DmaHeap).then_some(PageKind::Base);
+        let name = BufferName::new("", "dmabuf-loader-probe")?;
+        self.allocate(page_size_bytes() as u64, pages, &name, Purpose::Fill)
     }
 
     /// Allocates a zeroed buffer of `size_bytes`, which must be whole pages and within the heap's
@@ -158,7 +189,11 @@ impl Heap {
             (Node::Udmabuf(node, _), Purpose::Fill) => {
                 udmabuf::create_backed(node, size_bytes, pages).map(with_memory)
             }
-            (Node::Udmabuf(node, _), Purpose::Export) if pages == PageKind::Base => {
+            // The driver allocates large folios where the system's settings give some.
+            (Node::Udmabuf(node, _), Purpose::Export)
+                if pages == PageKind::Base
+                    && (self.no_huge_pages.is_none() || !may_be_large_folios(size_bytes)) =>
+            {
                 Ok((udmabuf::create_unbacked(node, size_bytes)?, None))
             }
             (Node::Udmabuf(node, _), Purpose::Export) => {
@@ -175,6 +210,16 @@ impl Heap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_heap_without_huge_pages_has_base_pages_alone() {
+        let memfd = || Heap::memfd(HugePageSupport::probe());
+        let heap = Heap { no_huge_pages: Some("because".into()), ..memfd() };
+        assert_eq!(heap.page_kinds(32 << 20), [Some(PageKind::Base)]);
+        assert_eq!((heap.has_huge_pages(), memfd().has_huge_pages()), (Some(false), Some(true)));
+        let heap = Heap { kind: HeapKind::DmaHeap, ..memfd() };
+        assert_eq!(heap.has_huge_pages(), None);
+    }
 
     #[test]
     fn a_memfd_buffer_is_zero_and_not_shareable() {

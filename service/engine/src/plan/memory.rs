@@ -165,6 +165,25 @@ mod tests {
         assert_eq!((stock, first), (expected.to_vec(), Some(IoPath::UdmabufDirect)));
     }
 
+    /// As on a kernel that shows importers wrong bytes of udmabufs in huge pages.
+    #[test]
+    fn without_huge_pages_bouncing_costs_least() {
+        let options = || {
+            let is_huge = |option: &MemoryOption| {
+                matches!(option.pages, Some(PageKind::Hugetlb | PageKind::Transparent))
+            };
+            let mut options = options(false);
+            options.retain(|option| !is_huge(option));
+            options
+        };
+        let planned = plan(Policy::Auto, options()).unwrap();
+        let base = Some(PageKind::Base);
+        assert_eq!(order(&planned), [("system", None), ("udmabuf", base), ("memfd", base)]);
+        assert_eq!(planned[0].steps[0].extents[0].path(), Some(IoPath::Bounce));
+        let direct = plan(Policy::RequireDirect, options()).unwrap();
+        assert_eq!(order(&direct)[0], ("udmabuf", base));
+    }
+
     #[test]
     fn a_buffer_that_is_free_comes_first() {
         let mut options = options(false);

@@ -27,12 +27,15 @@ pub(super) struct Key {
     pub(super) heap: Arc<str>,
     pub(super) pages: Option<PageKind>,
     pub(super) size_bytes: u64,
+    /// Whether a client that has given it back may still hold pages of it.
+    pub(super) pages_can_be_held: bool,
 }
 
 impl Key {
-    /// Whether a buffer of this kind costs less from the pool, zeroed, than anew.
+    /// Whether a buffer of this kind is zeroed for other clients: it costs less than a new one, and
+    /// nobody else can reach its memory.
     pub(super) fn pays_to_zero(&self) -> bool {
-        pays_to_zero(self.size_bytes)
+        pays_to_zero(self.size_bytes) && !self.pages_can_be_held
     }
 }
 

@@ -40,7 +40,7 @@ impl Free {
         let fd = self.buffer.as_fd().try_clone_to_owned().ok()?;
         // Whoever had it may have named it otherwise.
         name.give_to(&fd);
-        let Key { heap, pages, size_bytes } = self.key;
+        let Key { heap, pages, size_bytes, .. } = self.key;
         Some(Allocated {
             buffer: Buffer { fd, size_bytes, heap: heap.to_string(), device_shareable: true },
             backing: self.backing,

@@ -8,6 +8,8 @@
 //! free, so that the next request finds it; not of small ones, which are made faster than zeroed. A
 //! request that overwrites its buffer also checks the oldest buffer that went to its client.
 //!
+//! Where a client can hold pages of a buffer beyond its release, nobody else gets that buffer.
+//!
 //! The pool frees everything when memory is short, and when nobody has asked for a while; then it
 //! sleeps. It waits for no device: a buffer with a fence that has not signalled is freed, not reused.
 //!
@@ -22,6 +24,7 @@ mod state;
 mod stats;
 mod worker;
 
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -59,7 +62,13 @@ impl Pool {
         let shared = Arc::new(Shared::new(config, heaps, admission));
         let for_worker = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("pool".to_owned());
-        match thread.spawn(move || worker::run(&for_worker)) {
+        let run = move || {
+            if catch_unwind(AssertUnwindSafe(|| worker::run(&for_worker))).is_err() {
+                log::error!("the pool is off: its thread has panicked");
+                for_worker.turn_off();
+            }
+        };
+        match thread.spawn(run) {
             Ok(worker) => Some(Self { shared, worker: Some(worker) }),
             Err(error) => {
                 log::warn!("no pool: its thread cannot be started: {error}");
@@ -70,7 +79,8 @@ impl Pool {
 
     fn key(&self, heap: &Heap, pages: Option<PageKind>, size_bytes: u64) -> Option<Key> {
         let poolable = heap.kind != HeapKind::Memfd && self.keeps(size_bytes);
-        poolable.then(|| Key { heap: Arc::clone(&heap.name), pages, size_bytes })
+        let (name, pages_can_be_held) = (&heap.name, heap.pages_can_be_held);
+        poolable.then(|| Key { heap: Arc::clone(name), pages, size_bytes, pages_can_be_held })
     }
 
     /// Whether a buffer of so many bytes can come back here.
@@ -134,7 +144,7 @@ impl Pool {
         let heap = self.shared.heaps.by_name(&buffer.heap);
         let key = heap.and_then(|heap| self.key(heap, pages, buffer.size_bytes));
         let Some(key) = key else { return buffer };
-        let stays_mapped = backing.is_none() && !key.pays_to_zero();
+        let stays_mapped = backing.is_none() && !pays_to_zero(key.size_bytes);
         let retain = || RetainedBuffer::new(buffer.fd.try_clone().ok()?, stays_mapped);
         let Some(retained) = retained.or_else(retain) else {
             return buffer;

@@ -24,6 +24,15 @@ impl Shared {
         Self { config, heaps, admission, state: Mutex::default(), wake: Condvar::new() }
     }
 
+    /// Frees what the pool has, and lets it keep nothing from now on.
+    pub(super) fn turn_off(&self) {
+        let mut state = self.state();
+        state.stopping = true;
+        let dropped = (state.shrink(), std::mem::take(&mut state.in_use));
+        drop(state);
+        drop(dropped);
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

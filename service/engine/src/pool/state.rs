@@ -58,7 +58,11 @@ impl State {
 
     /// Tracks a buffer that a client gets, or returns it to be dropped where too many are tracked.
     /// Of small ones, which are looked at late, the pool tracks as many bytes as it might keep.
+    /// Without its thread it tracks none.
     pub(super) fn track(&mut self, in_use: InUse, max_bytes: u64) -> Option<InUse> {
+        if self.stopping {
+            return Some(in_use);
+        }
         let is_small = !in_use.key.pays_to_zero();
         if !is_small && !self.made_ahead.contains(&in_use.key) {
             self.made_ahead.insert(in_use.key.clone());
@@ -189,7 +193,12 @@ mod tests {
     const ROOM_BYTES: u64 = 4 << 20;
 
     fn key() -> Key {
-        Key { heap: "memfd".into(), pages: Some(PageKind::Base), size_bytes: SIZE_BYTES }
+        Key {
+            heap: "memfd".into(),
+            pages: Some(PageKind::Base),
+            size_bytes: SIZE_BYTES,
+            pages_can_be_held: false,
+        }
     }
 
     fn buffer() -> RetainedBuffer {
@@ -267,6 +276,13 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_without_its_thread_tracks_nothing() {
+        let mut state = State { stopping: true, ..State::default() };
+        assert!(state.track(in_use(1), ROOM_BYTES).is_some());
+        assert!(state.is_empty());
+    }
+
+    #[test]
     fn only_so_many_buffers_are_tracked() {
         let mut state = State::default();
         for _ in 0..MAX_IN_USE {
@@ -293,6 +309,21 @@ mod tests {
         let key = Key { size_bytes: SMALL_BUFFER_BYTES, ..key() };
         assert!(state.track(InUse { key, ..in_use(1) }, ROOM_BYTES).is_none());
         assert_eq!(state.lacking(1 << 20), None);
+    }
+
+    #[test]
+    fn a_buffer_whose_pages_can_be_held_is_for_its_client_alone() {
+        let mut state = State::default();
+        let key = Key { pages_can_be_held: true, ..key() };
+        assert!(!key.pays_to_zero() && self::key().pays_to_zero());
+        assert!(state.track(InUse { key: key.clone(), ..in_use(1) }, ROOM_BYTES).is_none());
+        // None is made ahead, and those in use count against the cap, as small ones.
+        assert_eq!(state.lacking(ROOM_BYTES), None);
+        let in_use = InUse { key: key.clone(), ..in_use(1) };
+        assert!(state.track(in_use, SIZE_BYTES).is_some());
+        state.free.push(Free { key: key.clone(), ..free(Content::Of(ClientId(1))) });
+        assert!(state.find(&key, request(2, true)).is_none());
+        assert!(state.find(&key, request(1, true)).is_some());
     }
 
     #[test]

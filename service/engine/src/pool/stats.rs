@@ -14,8 +14,9 @@ pub struct PoolStats {
     pub reclaimed: u64,
     /// Buffers made ahead of requests.
     pub made: u64,
-    /// Buffers freed because memory was short, nobody had asked for a while (for small ones, a
-    /// second), or a device still used them when their client had released them.
+    /// Buffers freed because memory was short, nobody had asked for a while (for small ones and for
+    /// those whose pages a client may still hold, a second), or a device still used them when their
+    /// client had released them.
     pub freed: u64,
     /// Bytes zeroed off the request path: of buffers made, by the kernel, and of reclaimed ones.
     pub zeroed_bytes: u64,

@@ -177,3 +177,36 @@ fn make(shared: &Shared, key: Key) -> Option<Free> {
     let (backing, content) = (allocated.backing, Content::Zero);
     Some(Free { key, buffer, backing, content, since: Instant::now() })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use dmabuf_uapi::memfd::create_sealed;
+
+    use super::super::config::PoolConfig;
+    use super::*;
+    use crate::context::ClientId;
+    use crate::heap::{HeapConfig, Heaps};
+
+    #[test]
+    fn a_buffer_whose_pages_can_be_held_is_freed_not_zeroed() {
+        const SIZE_BYTES: u64 = 1 << 20;
+        let heaps = Heaps::discover(&HeapConfig::default(), SIZE_BYTES, true, |_| false);
+        let shared = Shared::new(PoolConfig::of_bytes(SIZE_BYTES), Arc::new(heaps));
+        let memfd = create_sealed(c"held", SIZE_BYTES).unwrap();
+        let key = Key {
+            heap: "udmabuf".into(),
+            pages: None,
+            size_bytes: SIZE_BYTES,
+            pages_can_be_held: true,
+        };
+        let since = Instant::now().checked_sub(2 * ZERO_AFTER).unwrap();
+        let buffer = RetainedBuffer::new(memfd, false).unwrap();
+        let content = Content::Of(ClientId(1));
+        shared.state().free.push(Free { key, buffer, backing: None, content, since });
+        zero_old(&shared);
+        let stats = shared.state().stats();
+        assert_eq!((stats.free, stats.freed, stats.zeroed_bytes), (0, 1, 0));
+    }
+}

@@ -14,6 +14,9 @@ use crate::progress::Progress;
 use crate::results::{Suite, Totals};
 use crate::workspace::Workspace;
 
+/// How long the random test of the engine runs; by itself it runs shorter.
+const RANDOM_TEST_SECONDS: &str = "DMABUF_TEST_SECONDS";
+
 /// Runs the tests whose names contain `filter`.
 pub fn run(workspace: &Workspace, progress: &Progress, filter: Option<&str>) -> Result<Vec<Suite>> {
     let phase = progress.phase("host tests");
@@ -21,6 +24,9 @@ pub fn run(workspace: &Workspace, progress: &Progress, filter: Option<&str>) -> 
     let mut log_file = files::create(&log)?;
     let mut cargo = command(cargo());
     cargo.current_dir(workspace.root()).args(["test", "--workspace", "--no-fail-fast"]);
+    if std::env::var_os(RANDOM_TEST_SECONDS).is_none() {
+        cargo.env(RANDOM_TEST_SECONDS, "60");
+    }
     cargo.args(filter);
     // A test that cannot run prints why, and the output of passed tests is hidden by default.
     cargo.args(["--", "--show-output"]);

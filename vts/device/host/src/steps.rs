@@ -33,6 +33,9 @@ impl PlannedStep {
 /// The module that tests the HAL.
 const HAL_TEST: &str = "VtsHalDmaBufLoaderTargetTest";
 
+/// Selects the tests of what only the virtual device promises.
+const VIRTUAL_DEVICE: &str = "DMABUF_TEST_VIRTUAL_DEVICE";
+
 /// The module that tests the kernel.
 const KERNEL_TEST: &str = "VtsKernelDmaBufCopyFileRangeTest";
 
@@ -73,6 +76,7 @@ pub const AID_VENDOR_DMABUF_LOADER: u32 = 2950;
 pub fn hal_test_as_camera(filter: Option<&str>) -> PlannedStep {
     let name = format!("{HAL_TEST} as hal_camera_default");
     let step = Step::shell(name, test_command(HAL_TEST, filter), 900)
+        .with_env(VIRTUAL_DEVICE, "1")
         .run_as(AID_CAMERASERVER, "u:r:hal_camera_default:s0")
         .with_group(AID_VENDOR_DMABUF_LOADER);
     PlannedStep::new(step, Format::Libtest)
@@ -82,6 +86,7 @@ pub fn hal_test_as_camera(filter: Option<&str>) -> PlannedStep {
 pub fn hal_test_as_shell(filter: Option<&str>) -> PlannedStep {
     let name = format!("{HAL_TEST} as shell");
     let step = Step::shell(name, test_command(HAL_TEST, filter), 900)
+        .with_env(VIRTUAL_DEVICE, "1")
         // The shell may not touch what belongs to a vendor.
         .with_env("DMABUF_TEST_DIR", PUSH_DIR);
     PlannedStep::new(step, Format::Libtest)

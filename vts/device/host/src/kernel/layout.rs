@@ -11,6 +11,9 @@ pub const MODULES: &str = "modules";
 /// and on the device.
 pub const MODULES_LOAD: &str = "modules.load";
 
+/// Directory of the headers against which modules are built.
+pub const HEADERS: &str = "headers";
+
 /// Directory of the kernel's own tests.
 pub const SELFTESTS_DIR: &str = "selftests";
 

@@ -3,6 +3,7 @@
 
 mod layout;
 mod make;
+mod modules;
 mod patch_report;
 mod patched;
 mod selftests;
@@ -21,6 +22,7 @@ pub use layout::MODULES_LOAD;
 pub use selftests::SELFTESTS;
 
 use layout::{IMAGE, MODULES, SELFTESTS_DIR};
+use modules::Module;
 use patch_report::PatchReport;
 
 /// A kernel that can be booted.
@@ -28,16 +30,23 @@ use patch_report::PatchReport;
 pub struct Kernel {
     flavour: Flavour,
     dir: PathBuf,
+    /// A module of this checkout that it loads; what it needs to boot comes first.
+    test_module: Option<PathBuf>,
 }
 
 impl Kernel {
     /// Returns the kernel of a flavour, after making it if it is not in the cache.
     pub fn build(flavour: Flavour, workspace: &Workspace, progress: &Progress) -> Result<Self> {
-        let dir = match flavour {
-            Flavour::Patched => patched::build(workspace, progress),
-            Flavour::Stock => stock::build(progress),
-        }?;
-        Ok(Self { flavour, dir })
+        let (dir, test_module) = match flavour {
+            // It has no modules: what tests need is built in.
+            Flavour::Patched => (patched::build(workspace, progress)?, None),
+            Flavour::Stock => {
+                let dir = stock::build(progress)?;
+                let module = Module::importer(workspace)?.build(&dir, progress)?;
+                (dir, Some(module))
+            }
+        };
+        Ok(Self { flavour, dir, test_module })
     }
 
     /// Which kernel it is.
@@ -59,7 +68,7 @@ impl Kernel {
         }
     }
 
-    /// The modules it needs to boot, in the order in which they are loaded.
+    /// The modules that the device loads at boot, in this order.
     pub fn modules(&self) -> Result<Vec<PathBuf>> {
         let dir = self.dir.join(MODULES);
         if !dir.is_dir() {
@@ -68,7 +77,8 @@ impl Kernel {
         let list = dir.join(MODULES_LOAD);
         let list =
             fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
-        Ok(list.lines().map(|name| dir.join(name)).collect())
+        let needed = list.lines().map(|name| dir.join(name));
+        Ok(needed.chain(self.test_module.clone()).collect())
     }
 
     /// Directory of the kernel's own tests, if they were built with it.

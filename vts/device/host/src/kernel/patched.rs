@@ -8,6 +8,7 @@ use anyhow::{bail, Context, Result};
 
 use super::layout::{IMAGE, REPORTS, SELFTESTS_DIR};
 use super::make::make;
+use super::modules::Module;
 use super::selftests;
 use crate::cache::{self, BuildDirs, Key};
 use crate::command::{command, output, run_lines, run_logged};
@@ -19,7 +20,7 @@ const SOURCE_PACKAGE: &str = "linux-source-6.12";
 const SOURCE_ARCHIVE: &str = "/usr/src/linux-source-6.12.tar.xz";
 
 /// Changes whenever the steps of this module, of [`make`] or of [`selftests`] do.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// Returns the directory of the kernel for this checkout's patches and configuration, after
 /// building it if it is not in the cache.
@@ -38,13 +39,15 @@ pub fn build(workspace: &Workspace, progress: &Progress) -> Result<PathBuf> {
 struct Recipe {
     fragment: PathBuf,
     patches: Vec<PathBuf>,
+    importer: Module,
 }
 
 impl Recipe {
     fn read(workspace: &Workspace) -> Result<Self> {
         let mut patches = files::sorted(&workspace.source("vts/device/kernel/patches"))?;
         patches.retain(|path| path.extension().is_some_and(|e| e == "patch"));
-        Ok(Self { fragment: workspace.source("vts/device/kernel/config.fragment"), patches })
+        let fragment = workspace.source("vts/device/kernel/config.fragment");
+        Ok(Self { fragment, patches, importer: Module::importer(workspace)? })
     }
 
     fn key(&self) -> Result<String> {
@@ -56,6 +59,7 @@ impl Recipe {
         for patch in &self.patches {
             key.add(&files::name(patch), read(patch)?);
         }
+        self.importer.add_to_key(&mut key)?;
         Ok(key.finish())
     }
 
@@ -80,6 +84,7 @@ impl Recipe {
             )?;
             phase.detail("apply the patches");
             self.patch(&unfinished, &log)?;
+            self.importer.add_to_tree(&unfinished)?;
             fs::rename(&unfinished, &tree)?;
         }
         self.configure(&tree, &log)?;
@@ -88,6 +93,7 @@ impl Recipe {
         selftests::build(&tree, &dirs.result.join(SELFTESTS_DIR), &log)?;
         phase.detail("check the patches");
         self.check_patches(&tree, &dirs.result.join(REPORTS))?;
+        self.importer.check(&tree, &dirs.result.join(REPORTS))?;
         for (from, to) in
             [("arch/x86/boot/bzImage", IMAGE), ("System.map", "System.map"), (".config", "config")]
         {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 
 use super::layout::{IMAGE, MODULES, MODULES_LOAD};
+use super::modules;
 use crate::cache::{self, BuildDirs, Key};
 use crate::command::{command, output, run_logged};
 use crate::progress::Progress;
@@ -20,7 +21,7 @@ const META_PACKAGE: &str = "linux-image-6.12-amd64";
 const SOURCE_PACKAGE: &str = "linux-source-6.12";
 
 /// Changes whenever the steps of this module do.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// Modules of the package that the device needs; modprobe adds those that they need.
 const WANTED: [&str; 13] = [
@@ -74,7 +75,9 @@ fn fetch(dirs: &BuildDirs, version: &str, progress: &Progress) -> Result<()> {
             .with_context(|| format!("{package} has no {from}"))?;
     }
     run_logged(command("depmod").arg("--basedir").arg(&tree).arg(&release), &log)?;
-    add_modules(&tree, &release, &dirs.result.join(MODULES))
+    add_modules(&tree, &release, &dirs.result.join(MODULES))?;
+    phase.detail("fetch its headers");
+    modules::fetch_headers(&release, dirs, &log)
 }
 
 /// Unpacks the modules into `to`, with the list of them.

@@ -24,4 +24,9 @@ parcelable HeapInfo {
   vendor.dmabuf.loader.HeapKind kind = vendor.dmabuf.loader.HeapKind.DMABUF;
   boolean deviceShareable = false;
   long maxBufferBytes = 0;
+  boolean servesAnyHeap = false;
+  vendor.dmabuf.loader.HeapFact cpuCached = vendor.dmabuf.loader.HeapFact.UNKNOWN;
+  vendor.dmabuf.loader.HeapFact contiguous = vendor.dmabuf.loader.HeapFact.UNKNOWN;
+  vendor.dmabuf.loader.HeapFact cpuProtected = vendor.dmabuf.loader.HeapFact.UNKNOWN;
+  vendor.dmabuf.loader.HeapFact hugePages = vendor.dmabuf.loader.HeapFact.UNKNOWN;
 }
