@@ -8,7 +8,7 @@ use dmabuf_uapi::interruption::prepare_process;
 use dmabuf_uapi::page_size_bytes;
 
 use crate::allocator::Allocator;
-use crate::buffer::{Buffer, CpuView};
+use crate::buffer::{Buffer, BufferView, CpuView};
 use crate::capabilities::HeapPath;
 use crate::context::Context;
 use crate::error::Result;

@@ -90,7 +90,8 @@ mod tests {
 
     fn in_use(buffer: OwnedFd) -> InUse {
         let buffer = RetainedBuffer::new(buffer, false).unwrap();
-        let key = Key { heap: "system".into(), pages: None, size_bytes: 4096 };
+        let key =
+            Key { heap: "system".into(), pages: None, size_bytes: 4096, pages_can_be_held: false };
         InUse { buffer, backing: None, key, client: ClientId(1) }
     }
 

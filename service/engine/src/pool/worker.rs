@@ -186,6 +186,7 @@ mod tests {
 
     use super::super::config::PoolConfig;
     use super::*;
+    use crate::admission::Admission;
     use crate::context::ClientId;
     use crate::heap::{HeapConfig, Heaps};
 
@@ -193,7 +194,8 @@ mod tests {
     fn a_buffer_whose_pages_can_be_held_is_freed_not_zeroed() {
         const SIZE_BYTES: u64 = 1 << 20;
         let heaps = Heaps::discover(&HeapConfig::default(), SIZE_BYTES, true, |_| false);
-        let shared = Shared::new(PoolConfig::of_bytes(SIZE_BYTES), Arc::new(heaps));
+        let admission = Arc::new(Admission::new());
+        let shared = Shared::new(PoolConfig::of_bytes(SIZE_BYTES), Arc::new(heaps), admission);
         let memfd = create_sealed(c"held", SIZE_BYTES).unwrap();
         let key = Key {
             heap: "udmabuf".into(),
