@@ -282,7 +282,7 @@ mod tests {
         let requests = |seed| {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut live = Vec::new();
-            for _ in 0..2000 {
+            for _ in 0..300 {
                 let size_bytes = match random.u8(0..4) {
                     0 => random.u64(1..=96 * MIB),
                     _ => random.u64(1..=MIB),
@@ -305,13 +305,13 @@ mod tests {
             }
         };
         thread::scope(|scope| {
-            for seed in 0..8 {
+            for seed in 0..6 {
                 scope.spawn(move || requests(seed));
             }
         });
         let lowest = lowest.into_inner();
         assert!(lowest >= RESERVE_BYTES, "{lowest} bytes were left");
-        assert!(admitted.into_inner() > 1000);
+        assert!(admitted.into_inner() > 300);
         assert_eq!(machine.admission.ledger().in_flight_bytes, 0);
         assert_eq!(machine.available.into_inner(), 512 * MIB);
     }

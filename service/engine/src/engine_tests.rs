@@ -95,6 +95,26 @@ fn files_of_every_size_arrive_whole_with_a_zero_tail() {
     }
 }
 
+/// The file costs its owner nothing.
+#[test]
+fn a_hole_larger_than_the_memory_is_refused_at_once() {
+    let machine_bytes = dmabuf_uapi::memory::total_bytes();
+    let engine = Engine::new(EngineConfig { max_buffer_bytes: u64::MAX, ..config() });
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(machine_bytes).unwrap();
+    let asked = Segment { length: Length::Bytes(machine_bytes), ..WHOLE };
+    let refused = load(&engine, request(memfd_target(0), &file, &[asked])).unwrap_err();
+    let EngineError::MemoryShort { size_bytes, available_bytes, reserve_bytes, .. } = refused
+    else {
+        panic!("{refused}");
+    };
+    assert!(size_bytes >= machine_bytes && available_bytes < machine_bytes, "{refused}");
+    assert!(reserve_bytes >= 64 << 20, "{refused}");
+    let new = sized_memfd(machine_bytes);
+    let refused = engine.allocate(&new, &context()).unwrap_err();
+    assert!(matches!(refused, EngineError::MemoryShort { .. }), "{refused}");
+}
+
 fn ring_sha256(bytes: &[u8]) -> [u8; 32] {
     ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().try_into().unwrap()
 }

@@ -10,7 +10,7 @@ use anyhow::{bail, ensure, Context, Result};
 use dmabuf_loader_client::aidl::{DmaBuf::DmaBuf, LoaderError::LoaderError, Segment::Segment};
 use dmabuf_loader_client::{open_for_load, ClientError, LoadSpec, SaveSpec};
 use vts_support::files::{Files, TestFile};
-use vts_uapi::fd_kinds::{self, Role};
+use vts_uapi::fd_kinds::{self, FdKind, Role};
 
 use crate::buffer::{fd, View};
 use crate::client::{sized_buffer, Client, NamedTest};
@@ -40,7 +40,7 @@ fn every_kind_of_fd_is_survived_in_each_role(client: &Client) -> Result<()> {
             Ok(_) => opened += 1,
             Err(error) => {
                 if error.kind() == ErrorKind::PermissionDenied {
-                    println!("EXPECT-AVC: {}", kind.denial);
+                    expect_denial(&kind);
                 }
                 println!("INFO: {}: {error}", kind.name);
                 continue;
@@ -49,7 +49,7 @@ fn every_kind_of_fd_is_survived_in_each_role(client: &Client) -> Result<()> {
         for role in Role::ALL {
             let refused = good.request(&open()?, role)?;
             if matches!(refused, Err(ClientError::Transport(_))) {
-                println!("EXPECT-AVC: {}", kind.denial);
+                expect_denial(&kind);
             }
             check(refused, role, kind.is_right_as(role))
                 .with_context(|| format!("{} as {role:?}", kind.name))?;
@@ -60,6 +60,13 @@ fn every_kind_of_fd_is_survived_in_each_role(client: &Client) -> Result<()> {
     View::new(&good.buffer)?.expect_zero_from(0)?;
     // If the service had died and been restarted, this connection would be dead.
     client.heaps().map(drop)
+}
+
+/// Nothing keeps a client from its own files, whose denial has no text.
+fn expect_denial(kind: &FdKind) {
+    if !kind.denial.is_empty() {
+        println!("EXPECT-AVC: {}", kind.denial);
+    }
 }
 
 fn check(refused: Result<(), ClientError>, role: Role, right: bool) -> Result<()> {

@@ -79,3 +79,29 @@ impl InUse {
         Free { key, buffer, backing, content: Content::Of(client), since }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use rustix::event::{eventfd, EventfdFlags};
+
+    use super::*;
+
+    fn in_use(buffer: OwnedFd) -> InUse {
+        let buffer = RetainedBuffer::new(buffer, false).unwrap();
+        let key =
+            Key { heap: "system".into(), pages: None, size_bytes: 4096, pages_can_be_held: false };
+        InUse { buffer, backing: None, key, client: ClientId(1) }
+    }
+
+    /// An eventfd that takes nothing more stands for a buffer with a fence that has not signalled.
+    #[test]
+    fn a_buffer_that_a_device_uses_is_dropped() {
+        let fenced = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+        let idle = fenced.try_clone().unwrap();
+        assert!(in_use(idle).reclaimed(Instant::now()).is_some());
+        rustix::io::write(&fenced, &(u64::MAX - 1).to_ne_bytes()).unwrap();
+        assert!(in_use(fenced).reclaimed(Instant::now()).is_none());
+    }
+}
