@@ -38,7 +38,7 @@ impl Importer {
     /// The views in which a buffer does not begin with these bytes, of those that the kernel and the
     /// exporter have.
     pub fn wrong_views(&self, buffer: impl AsFd, expected: &[u8]) -> Result<Vec<WrongView>> {
-        let mut wrong = Vec::new();
+        let (mut wrong, mut views) = (Vec::new(), 0);
         for view in View::ALL {
             // No byte of the buffer is left to chance.
             let mut bytes: Vec<u8> = expected.iter().map(|byte| !byte).collect();
@@ -46,11 +46,13 @@ impl Importer {
                 Err(Errno::OPNOTSUPP) => continue,
                 seen => seen.with_context(|| format!("importing by {view:?}"))?,
             };
+            views += 1;
             let differs = bytes.iter().zip(expected).position(|(seen, expected)| seen != expected);
             if let Some(at) = differs {
                 wrong.push(WrongView { view, at, sg_entries: seen.sg_entries });
             }
         }
+        ensure!(views > 0, "no view shows the buffer");
         Ok(wrong)
     }
 
