@@ -65,7 +65,8 @@ pub fn open_importer() -> Result<OwnedFd> {
 /// # Errors
 /// - `INVAL`: the fd is not a dma-buf, or the exporter has no vmap.
 /// - `BUSY`: another user of the buffer excludes the importer.
-/// - `OPNOTSUPP`: the memory is not ordinary memory.
+/// - `OPNOTSUPP`: the memory is not ordinary memory, or the kernel hides pages from importers
+///   (`CONFIG_DMABUF_DEBUG`).
 pub fn read(
     importer: impl AsFd,
     buffer: impl AsFd,
