@@ -5,7 +5,7 @@
 //! Source: `Documentation/userspace-api/dma-buf-heaps.rst` of Linux; the names of Android's
 //! libdmabufheap.
 
-use super::HeapKind;
+use super::kind::HeapKind;
 
 /// What is known about the memory of a heap; `None` where nothing is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

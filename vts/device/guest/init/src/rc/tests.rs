@@ -88,7 +88,7 @@ fn commands() {
         init[5],
         Command::Restorecon { paths: vec!["/dev".into(), "/mnt".into()], recursive: true }
     );
-    assert_eq!(init[8], Command::WaitForProp("servicemanager.ready".into(), "true".into()));
+    assert_eq!(init[9], Command::WaitForProp("servicemanager.ready".into(), "true".into()));
     assert_eq!(of("boot"), [Command::ClassStart("hal".into())]);
 }
 
