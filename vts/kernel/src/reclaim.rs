@@ -14,7 +14,7 @@ use dmabuf_uapi::udmabuf::MemfdRange;
 use libtest_mimic::Trial;
 use vts_support::files::{Files, Mode};
 use vts_support::outcome::skip;
-use vts_support::pattern::{self, assert_same};
+use vts_support::pattern::{self, assert_filled, assert_same, UNTOUCHED};
 use vts_uapi::page_cache::cached_pages;
 
 use crate::buffer::Buffer;
@@ -44,7 +44,9 @@ fn drop_clean_pages() -> Result<()> {
     let control: OwnedFd = memfd::create_sealed(c"clean", SIZE_BYTES as u64)?;
     let memory = Mapping::shared(&control, SIZE_BYTES, MappingAccess::ReadWrite)?;
     // A page that is only read exists, and is clean.
-    memory.read(0, &mut [0; SIZE_BYTES])?;
+    let mut seen = [UNTOUCHED; SIZE_BYTES];
+    memory.read(0, &mut seen)?;
+    assert_filled(&seen, 0, "a memfd that was not written");
     drop(memory);
     ensure!(cached_pages(&control)? != 0, "the control has no pages");
     std::fs::write(DROP_CACHES, "1").with_context(|| format!("writing {DROP_CACHES}"))?;
