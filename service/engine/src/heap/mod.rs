@@ -72,7 +72,10 @@ impl Heap {
             name: name.into(),
             kind,
             max_buffer_bytes,
-            facts: HeapFacts::of(kind, name),
+            facts: match kind {
+                HeapKind::DmaHeap => HeapFacts::of_node(name),
+                HeapKind::Udmabuf | HeapKind::Memfd => HeapFacts::PAGES,
+            },
             serves_any: true,
             no_huge_pages: None,
             pages_can_be_held: true,
