@@ -6,11 +6,16 @@
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use dmabuf_uapi::copy_file_range::copy_file_range;
+use dmabuf_uapi::Errno;
 use rustix::process::{getrlimit, setrlimit, Resource};
+use vts_support::wait::wait_until;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// First argument of the helper process.
 pub const FLAG: &str = "--helper";
@@ -55,6 +60,24 @@ impl Copy<'_> {
             .stdout(Stdio::piped());
         Ok(command)
     }
+}
+
+/// Waits until the helper is in a state of `/proc/PID/stat`, for example `T`, stopped.
+pub fn wait_for_state(helper: &Child, state: char) -> Result<()> {
+    let stat = format!("/proc/{}/stat", helper.id());
+    let look = || Ok(std::fs::read_to_string(&stat)?);
+    wait_until(PATIENCE, &stat, look, |text| text.contains(&format!(") {state} ")))
+}
+
+/// Waits for the helper to end and returns what its copy returned.
+pub fn copied_by(helper: Child) -> Result<Result<usize, Errno>> {
+    let output = helper.wait_with_output()?;
+    ensure!(output.status.success(), "the helper ended with {}", output.status);
+    let line = String::from_utf8(output.stdout)?;
+    Ok(match line.trim().strip_prefix("errno ") {
+        Some(errno) => Err(Errno::from_raw_os_error(errno.parse()?)),
+        None => Ok(line.trim().parse()?),
+    })
 }
 
 /// The main function of the helper process.

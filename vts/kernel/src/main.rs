@@ -17,12 +17,15 @@ mod buffered;
 mod busy;
 mod direct;
 mod fault_injection;
+mod fences;
 mod file_kinds;
 mod helper;
+mod kprobe;
 mod offsets;
 mod ordinary_files;
 mod outcome;
 mod parallel;
+mod reclaim;
 mod rlimit;
 mod save;
 mod signal;
@@ -51,10 +54,12 @@ fn main() -> ExitCode {
         busy::trials(),
         direct::trials(),
         fault_injection::trials(),
+        fences::trials(),
         file_kinds::trials(),
         offsets::trials(),
         ordinary_files::trials(),
         parallel::trials(),
+        reclaim::trials(),
         rlimit::trials(),
         save::trials(),
         signal::trials(),

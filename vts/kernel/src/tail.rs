@@ -22,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
             ("files_around_the_batch_size", files_around_the_batch_size),
             ("the_buffer_is_unchanged_after_the_end", the_buffer_is_unchanged_after_the_end),
             ("a_tail_can_be_loaded_alone", a_tail_can_be_loaded_alone),
+            ("a_tail_alone_goes_to_any_offset", a_tail_alone_goes_to_any_offset),
             ("an_odd_count_inside_the_file", an_odd_count_inside_the_file),
             ("a_tail_fills_the_buffer_to_its_end", a_tail_fills_the_buffer_to_its_end),
         ],
@@ -77,6 +78,21 @@ fn a_tail_can_be_loaded_alone(exporter: Exporter) -> Result<()> {
     assert_filled(&seen[..PAGE_BYTES], UNTOUCHED, "before");
     assert_same(&seen[PAGE_BYTES..][..33], &source.expected(2 * 4096, 33), "tail");
     assert_filled(&seen[PAGE_BYTES + 33..], UNTOUCHED, "after");
+    Ok(())
+}
+
+fn a_tail_alone_goes_to_any_offset(exporter: Exporter) -> Result<()> {
+    let files = Files::new()?;
+    let source = files.patterned("file", 17, 4096 + 33)?;
+    let file = source.direct()?;
+    for offset in [1, 511, 4095] {
+        let buffer = Buffer::filled(exporter, 2 * PAGE_BYTES, UNTOUCHED)?;
+        assert_eq!(buffer.load(&file, 4096, offset as u64, PAGE_BYTES), Ok(33), "at {offset}");
+        let seen = buffer.bytes(0, 2 * PAGE_BYTES)?;
+        assert_filled(&seen[..offset], UNTOUCHED, "before");
+        assert_same(&seen[offset..][..33], &source.expected(4096, 33), "tail");
+        assert_filled(&seen[offset + 33..], UNTOUCHED, "after");
+    }
     Ok(())
 }
 

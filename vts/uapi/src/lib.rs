@@ -20,6 +20,8 @@ pub mod fs_verity;
 pub mod fscrypt;
 pub mod lease;
 pub mod page_cache;
+pub mod sw_sync;
+pub mod sync_file;
 pub mod udmabuf;
 
 use std::os::fd::{FromRawFd, OwnedFd};

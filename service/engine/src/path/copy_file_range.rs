@@ -21,12 +21,21 @@ const PROBE_FILE: &str = "/proc/self/exe";
 const OPERATION: &str = "copy_file_range";
 
 pub(super) fn probe(sample: &BufferView<'_>) -> Support {
-    let answer = |supported, detail: String| Support { supported, detail: detail.into() };
     let file = match File::open(PROBE_FILE) {
         Ok(file) => file,
-        Err(error) => return answer(false, format!("cannot open {PROBE_FILE}: {error}")),
+        Err(error) => {
+            let detail = format!("cannot open {PROBE_FILE}: {error}");
+            return Support { supported: false, detail: detail.into() };
+        }
     };
-    match copy_file_range(&file, 0, sample.fd, 0, page_size_bytes()) {
+    // For a count of 0, and at the end of a file, the kernel returns 0 whatever the buffer is.
+    support(copy_file_range(&file, 0, sample.fd, 0, page_size_bytes()))
+}
+
+/// What the answer to a copy of bytes that both sides have tells.
+fn support(copied: KernelResult<usize>) -> Support {
+    let answer = |supported, detail: String| Support { supported, detail: detail.into() };
+    match copied {
         Ok(0) => answer(false, "the kernel copied nothing".to_owned()),
         Ok(_) => answer(true, "the kernel copies from files to these buffers".to_owned()),
         Err(errno) => answer(false, format!("the kernel answers {}", errno_text(errno))),
@@ -65,5 +74,27 @@ fn call(
     match copy.direction {
         Direction::Load => copy_file_range(file, file_offset, buffer, buffer_offset, batch),
         Direction::Save => copy_file_range(buffer, buffer_offset, file, file_offset, batch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dmabuf_uapi::Errno;
+
+    use super::*;
+
+    #[test]
+    fn only_copied_bytes_tell_of_support() {
+        assert!(support(Ok(1)).supported);
+        // Exporters without support answer so, if nothing is to be copied.
+        assert!(!support(Ok(0)).supported);
+        for errno in [Errno::INVAL, Errno::XDEV, Errno::BADF, Errno::BUSY] {
+            assert!(!support(Err(errno)).supported, "{errno}");
+        }
+    }
+
+    #[test]
+    fn the_probe_file_has_a_byte_to_copy() {
+        assert!(File::open(PROBE_FILE).unwrap().metadata().unwrap().len() > 0);
     }
 }

@@ -53,10 +53,11 @@ pub fn kernel_test(filter: Option<&str>) -> PlannedStep {
 }
 
 /// The kernel's own tests, as root.
-pub fn kernel_selftests() -> [PlannedStep; 2] {
+pub fn kernel_selftests() -> [PlannedStep; 3] {
     [
         Step::root("selftest dmabuf-heap", "exec ./dmabuf-heap", 120),
         Step::root("selftest udmabuf", UDMABUF, 120),
+        Step::root("selftest copy_file_range", COPY_FILE_RANGE, 120),
     ]
     .map(|step| PlannedStep::new(step, Format::Tap))
 }
@@ -163,6 +164,12 @@ done
 [ -z \"$(cat $leaks)\" ] && exit
 cat $leaks
 exit 1";
+
+/// It makes its file in the working directory, which should be on a file system with direct I/O.
+const COPY_FILE_RANGE: &str = "\
+program=$PWD/copy_file_range
+cd /data/vendor/dmabuf_loader
+exec $program";
 
 /// Loads a file whose last block is not whole, and compares what was loaded.
 const LOAD: &str = "\

@@ -19,7 +19,7 @@ use crate::progress::{Phase, Progress};
 use crate::workspace::Workspace;
 
 /// Changes whenever the steps of this module, of [`make`], [`series`] or of [`selftests`] do.
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
 /// Returns the directory of the kernel for this checkout's patches and configuration, after
 /// building it if it is not in the cache.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The kernel's own tests of dma-buf heaps and udmabuf, from the tree the kernel is built from.
+//! The kernel's own tests of dma-buf heaps, udmabuf and the series, from the tree the kernel is built
+//! from.
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +11,10 @@ use super::make::make;
 use crate::command::run_logged;
 
 /// File names of the tests.
-pub const SELFTESTS: [&str; 2] = ["dmabuf-heap", "udmabuf"];
+pub const SELFTESTS: [&str; 3] = ["dmabuf-heap", "udmabuf", "copy_file_range"];
 
 /// Where they lie in the tree, in the same order.
-const SOURCES: [&str; 2] = ["dmabuf-heaps", "drivers/dma-buf"];
+const SOURCES: [&str; 3] = ["dmabuf-heaps", "drivers/dma-buf", "drivers/dma-buf"];
 
 /// Builds the tests as static programs.
 pub fn build(tree: &Path, to: &Path, log: &Path) -> Result<()> {
