@@ -43,7 +43,11 @@ pub struct KnownBug {
     pub reason: &'static str,
 }
 
-const KNOWN_BUGS: [KnownBug; 3] = [
+const KNOWN_BUGS: [KnownBug; 4] = [
+    KnownBug {
+        contains: &["DMA-API: platform vgem: mapping sg segment longer than device claims"],
+        reason: "vgem does not say how long a segment may be, and gets the default of 64 KiB",
+    },
     KnownBug {
         contains: &["DMA-API: ", "udmabuf"],
         reason: "udmabuf maps for CPU access in the direction of the first one, and syncs in that \
