@@ -11,7 +11,7 @@ use crate::outcome::exporter_trials;
 
 const PAGE_BYTES: usize = 4096;
 const MIB: usize = 1 << 20;
-/// Bytes that the kernel copies between two checks for a fatal signal.
+/// Bytes that the kernel copies between two checks for a signal.
 const BATCH_BYTES: usize = 32 * MIB;
 
 pub fn trials() -> Vec<Trial> {
