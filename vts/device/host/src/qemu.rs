@@ -272,6 +272,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn without_acpi_each_processor_has_a_socket() {
+        let free = Execution::Free(Accelerator::Tcg);
+        assert_eq!([free.processors(true), free.processors(false)], ["2", "2,sockets=2"]);
+        assert_eq!(Execution::Counted.processors(false), "1");
+    }
+
+    #[test]
     fn paths_with_commas() {
         let file = DataDrive::File("/a,b".into()).options();
         assert!(file.ends_with(",aio=threads,file.locking=off,file=/a,,b"), "{file}");

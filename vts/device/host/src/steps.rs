@@ -205,12 +205,6 @@ status=$?
 echo $pool > /proc/sys/vm/nr_hugepages
 exit $status";
 
-/// It makes its file in the working directory, which should be on a file system with direct I/O.
-const COPY_FILE_RANGE: &str = "\
-program=$PWD/copy_file_range
-cd /data/vendor/dmabuf_loader
-exec $program";
-
 /// By default the kernel reports only the first error of a driver's DMA.
 const CHECKS: &str = "\
 echo 100 > /sys/kernel/debug/dma-api/num_errors || exit
@@ -226,6 +220,12 @@ done
 [ -z \"$(cat $leaks)\" ] && exit
 cat $leaks
 exit 1";
+
+/// It makes its file in the working directory, which should be on a file system with direct I/O.
+const COPY_FILE_RANGE: &str = "\
+program=$PWD/copy_file_range
+cd /data/vendor/dmabuf_loader
+exec $program";
 
 /// Loads a file whose last block is not whole, and compares what was loaded.
 const LOAD: &str = "\

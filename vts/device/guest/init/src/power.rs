@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The ways out: power off, always.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::system::{reboot, RebootCommand};
@@ -11,11 +12,11 @@ use crate::{log, port};
 /// Writes back what is dirty and powers off.
 pub fn off() -> ! {
     rustix::fs::sync();
-    // Without ACPI the machine only halts; a restart ends an emulator that was told not to reboot.
-    for command in [RebootCommand::PowerOff, RebootCommand::Restart] {
-        if let Err(error) = reboot(command) {
-            log::error(&format!("cannot power off: {error}"));
-        }
+    // Without ACPI the kernel would halt; a restart ends an emulator that was told not to reboot.
+    let acpi = Path::new("/sys/firmware/acpi").exists();
+    let command = if acpi { RebootCommand::PowerOff } else { RebootCommand::Restart };
+    if let Err(error) = reboot(command) {
+        log::error(&format!("cannot power off: {error}"));
     }
     loop {
         std::thread::park();

@@ -68,8 +68,7 @@ impl Kernel {
     pub fn arguments(&self) -> &'static str {
         match self.flavour {
             Flavour::Patched | Flavour::Newest => "androidboot.binderfs=1",
-            // With a kernel so slow, the emulated hardware of ACPI times out where nothing but
-            // QEMU's translator runs it.
+            // ACPI times out where QEMU's translator runs a kernel this slow.
             Flavour::Debug => "androidboot.binderfs=1 acpi=off",
             // SELinux comes after AppArmor in its built-in order, and only one of them is used.
             Flavour::Stock => "lsm=selinux",
