@@ -10,6 +10,9 @@ use dmabuf_scheduler::quota::{Quota, Reservation};
 
 use crate::error::Result;
 
+/// Requests of up to so many bytes do not count as in flight: the number of threads bounds them.
+const UNCOUNTED_BYTES: u64 = 64 << 10;
+
 /// The engine, and what clients may use of it. Clones share both.
 #[derive(Clone)]
 pub(crate) struct Requests {
@@ -36,6 +39,11 @@ impl Requests {
         Ok(self.quota.reserve(client, Amounts::NONE.with(resource, amount))?)
     }
 
+    fn in_flight(&self, client: ClientId, bytes: u64) -> Result<Option<Reservation>> {
+        let counts = bytes > UNCOUNTED_BYTES;
+        counts.then(|| self.reserve(client, Resource::InFlightBytes, bytes)).transpose()
+    }
+
     /// Loads. `sized` is told how many bytes the request is going to move.
     pub(crate) fn load(
         &self,
@@ -45,7 +53,7 @@ impl Requests {
     ) -> Result<LoadOutcome> {
         let prepared = self.engine.prepare_load(request, context)?;
         let bytes = prepared.total_bytes();
-        let _in_flight = self.reserve(context.client, Resource::InFlightBytes, bytes)?;
+        let _in_flight = self.in_flight(context.client, bytes)?;
         sized(bytes);
         Ok(self.engine.run_load(prepared, context)?)
     }
@@ -59,7 +67,7 @@ impl Requests {
     ) -> Result<SaveOutcome> {
         let prepared = self.engine.prepare_save(request, context)?;
         let bytes = prepared.total_bytes();
-        let _in_flight = self.reserve(context.client, Resource::InFlightBytes, bytes)?;
+        let _in_flight = self.in_flight(context.client, bytes)?;
         sized(bytes);
         Ok(self.engine.run_save(prepared, context)?)
     }

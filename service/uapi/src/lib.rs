@@ -38,6 +38,7 @@ pub mod mapped_range;
 pub mod mapping;
 pub mod memfd;
 pub mod memory;
+pub mod page_cache;
 pub mod page_references;
 pub mod signals;
 pub mod udmabuf;

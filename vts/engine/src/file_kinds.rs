@@ -13,12 +13,12 @@ use dmabuf_engine::{
     ClientId, Engine, EngineError, IoPath, LoadOutcome, PathName, PoolConfig, Reason,
 };
 use dmabuf_uapi::mapping::Mapping;
+use dmabuf_uapi::page_cache::cached_pages;
 use dmabuf_uapi::Errno;
 use libtest_mimic::Trial;
 use vts_support::files::{drop_cache, Files, Mode};
 use vts_support::outcome::{skip, trial};
 use vts_support::pattern::{assert_filled, assert_same};
-use vts_uapi::page_cache::cached_pages;
 
 use crate::kind_files::{self, KindFile};
 use crate::load::{contents, engine, load, made, new_buffer};

@@ -8,13 +8,13 @@ use anyhow::{ensure, Context as _, Result};
 use dmabuf_engine::request::Policy;
 use dmabuf_engine::{ClientId, PathName, PoolConfig};
 use dmabuf_uapi::mapping::Mapping;
+use dmabuf_uapi::page_cache::{cached_pages, cached_pages_in};
 use dmabuf_uapi::page_size_bytes;
 use libtest_mimic::Trial;
 use rustix::fs::{fadvise, Advice};
 use vts_support::files::{drop_cache, Files, TestFile};
 use vts_support::outcome::trial;
 use vts_support::pattern::assert_same;
-use vts_uapi::page_cache::{cached_pages, cached_pages_in};
 
 use crate::load::{contents, engine, load, made, new_buffer, WHOLE};
 

@@ -10,11 +10,11 @@ use dmabuf_engine::{
     ClientId, Context, Engine, EngineConfig, EngineError, FileSystems, PoolConfig,
 };
 use dmabuf_uapi::file_attributes::file_attributes;
+use dmabuf_uapi::page_cache::cached_pages;
 use libtest_mimic::Trial;
 use vts_support::files::{content, drop_cache, Files, Mode};
 use vts_support::outcome::{skip, trial};
 use vts_support::pattern::assert_same;
-use vts_uapi::page_cache::cached_pages;
 
 use crate::load::{contents, load, made, new_buffer, owned, WHOLE};
 

@@ -8,10 +8,10 @@ use dmabuf_loader_client::aidl::{
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec, SaveSpec};
 use dmabuf_uapi::file_attributes::file_attributes;
+use dmabuf_uapi::page_cache::cached_pages;
 use dmabuf_uapi::Errno;
 use vts_support::files::{drop_cache, Files, Mode};
 use vts_support::outcome::skip;
-use vts_uapi::page_cache::cached_pages;
 
 use crate::buffer::{fd, View};
 use crate::client::{new_buffer, require_direct_io, Client, NamedTest};
@@ -46,7 +46,7 @@ fn load_direct(client: &Client, heap: &str, size_bytes: u64) -> Result<()> {
         Err(Errno::NOSYS) => return Err(skip("the kernel has no cachestat(2)")),
         pages => pages.context("cachestat")?,
     };
-    let source = open_for_load(file.path())?;
+    let source = file.direct()?;
     let result = client.load(LoadSpec::whole_file(&source)?.into_new(new_buffer(heap)))?;
     let after = cached_pages(&watched).context("cachestat")?;
     expect_direct(&result.report, size_bytes as i64)?;

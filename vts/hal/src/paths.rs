@@ -8,11 +8,11 @@ use dmabuf_loader_client::aidl::{
     NotTakenReason::NotTakenReason, PathPolicy::PathPolicy, Segment::Segment,
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec, SaveSpec};
+use dmabuf_uapi::page_cache::cached_pages;
 use dmabuf_uapi::Errno;
 use vts_support::files::{drop_cache, Files, Mode, TestFile};
 use vts_support::outcome::skip;
 use vts_support::pattern;
-use vts_uapi::page_cache::cached_pages;
 
 use crate::buffer::{fd, View};
 use crate::client::{

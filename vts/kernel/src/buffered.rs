@@ -2,10 +2,10 @@
 //! Tests of loads through the page cache, which accept any alignment and length.
 
 use anyhow::Result;
+use dmabuf_uapi::page_cache::cached_pages;
 use libtest_mimic::Trial;
 use vts_support::files::{Files, Mode};
 use vts_support::pattern::{self, assert_filled, assert_same, UNTOUCHED};
-use vts_uapi::page_cache::cached_pages;
 
 use crate::buffer::{Buffer, Exporter};
 use crate::outcome::exporter_trials;

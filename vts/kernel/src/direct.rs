@@ -6,13 +6,13 @@ use std::fs::File;
 
 use anyhow::{ensure, Result};
 use dmabuf_uapi::file_attributes::file_attributes;
+use dmabuf_uapi::page_cache::cached_pages;
 use dmabuf_uapi::Errno;
 use libtest_mimic::Trial;
 use rustix::fs::{fcntl_getfl, fcntl_setfl, OFlags};
 use vts_support::files::{content, drop_cache, Files, Mode};
 use vts_support::outcome::skip;
 use vts_support::pattern::{self, assert_filled, assert_same, UNTOUCHED};
-use vts_uapi::page_cache::cached_pages;
 
 use crate::buffer::{Buffer, Exporter};
 use crate::outcome::exporter_trials;

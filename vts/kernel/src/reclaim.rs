@@ -10,12 +10,12 @@ use std::os::unix::fs::FileExt;
 use anyhow::{ensure, Context, Result};
 use dmabuf_uapi::mapping::{Mapping, MappingAccess};
 use dmabuf_uapi::memfd;
+use dmabuf_uapi::page_cache::cached_pages;
 use dmabuf_uapi::udmabuf::MemfdRange;
 use libtest_mimic::Trial;
 use vts_support::files::{Files, Mode};
 use vts_support::outcome::skip;
 use vts_support::pattern::{self, assert_filled, assert_same, UNTOUCHED};
-use vts_uapi::page_cache::cached_pages;
 
 use crate::buffer::Buffer;
 use crate::outcome::support_trial;

@@ -22,7 +22,6 @@ pub mod fs_verity;
 pub mod fscrypt;
 pub mod fuse;
 pub mod lease;
-pub mod page_cache;
 pub mod sw_sync;
 pub mod sync_file;
 pub mod udmabuf;

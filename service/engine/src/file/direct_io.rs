@@ -132,7 +132,8 @@ fn may_be_f2fs_inline(attributes: &FileAttributes) -> bool {
     attributes.allocated_sectors % block_sectors != 0
 }
 
-fn cause(attributes: &FileAttributes) -> &'static str {
+/// Why there may be no direct I/O, to be appended to a reason; empty where nothing is known.
+pub(super) fn cause(attributes: &FileAttributes) -> &'static str {
     if attributes.compressed {
         ": it is compressed"
     } else if attributes.verity {

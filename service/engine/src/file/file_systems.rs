@@ -30,6 +30,23 @@ const WITHOUT_SERVER: [&str; 14] = [
     "tmpfs",
 ];
 
+/// File systems whose files have no content on storage, by `f_type` of `statfs(2)`
+/// (`include/uapi/linux/magic.h` and `fs/nsfs.c`).
+const WITHOUT_STORAGE_MAGICS: [u64; 12] = [
+    0x9fa0,      // proc
+    0x6265_6572, // sysfs
+    0x0027_e0eb, // cgroup
+    0x6367_7270, // cgroup2
+    0x6e73_6673, // nsfs
+    0x6462_6720, // debugfs
+    0x7472_6163, // tracefs
+    0x7363_6673, // securityfs
+    0xf97c_ff8c, // selinuxfs
+    0x6265_6570, // configfs
+    0xcafe_4a11, // bpf
+    0x6c6f_6f70, // binder
+];
+
 /// The types of file systems that clients' files may lie on.
 ///
 /// A file whose server does not answer holds the thread that touches it, in `statx(2)`, `open(2)`,
@@ -37,7 +54,7 @@ const WITHOUT_SERVER: [&str; 14] = [
 /// system without asking its server, and refuses a file of a type that is not listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileSystems {
-    /// Any: for an engine whose clients harm only themselves.
+    /// Any with storage: for an engine whose clients harm only themselves.
     Any,
     /// Those listed, by their names in `/proc/self/mountinfo`.
     Only(Arc<[String]>),
@@ -48,6 +65,11 @@ impl FileSystems {
     pub fn without_server_and(more: impl IntoIterator<Item = String>) -> Self {
         Self::Only(WITHOUT_SERVER.map(str::to_owned).into_iter().chain(more).collect())
     }
+}
+
+/// Whether the files of a file system have no content on storage.
+pub(super) fn has_no_storage(magic: u64) -> bool {
+    WITHOUT_STORAGE_MAGICS.contains(&magic)
 }
 
 /// Whether no server is behind the files of this type.

@@ -4,14 +4,14 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use dmabuf_uapi::file_attributes::{cached_file_attributes, MountOf};
+use dmabuf_uapi::file_attributes::{cached_file_attributes, file_system_magic, MountOf};
 use dmabuf_uapi::mapping::Mapping;
 use dmabuf_uapi::{memfd, page_size_bytes};
 use rustix::fs::{fcntl_get_seals, FileType};
 
 use super::closer::{Closer, UnclosedFiles};
 use super::direct_reads::DirectReads;
-use super::file_systems::{has_no_server, FileSystems};
+use super::file_systems::{has_no_server, has_no_storage, FileSystems};
 use super::mounts::Mounts;
 use crate::error::{Argument, EngineError, Result};
 
@@ -64,14 +64,21 @@ impl KnownFileSystems {
     /// Checks, without asking a server, that a file lies on a permitted file system.
     ///
     /// # Errors
-    /// [`EngineError::FileSystem`], naming `argument`.
+    /// [`EngineError::FileSystem`] or [`EngineError::UnsupportedFile`], naming `argument`.
     pub(super) fn check(
         &self,
         fd: BorrowedFd<'_>,
         place: MountOf,
         argument: Argument,
     ) -> Result<Server> {
-        let Some(listed) = &self.listed else { return Ok(Server::Permitted) };
+        let Some(listed) = &self.listed else {
+            return if file_system_magic(fd).is_ok_and(has_no_storage) {
+                let (found, expected) = ("a file without storage", "a regular file on storage");
+                Err(EngineError::UnsupportedFile { argument, found, expected })
+            } else {
+                Ok(Server::Permitted)
+            };
+        };
         listed.check(fd, place).map_err(|found| EngineError::FileSystem {
             argument,
             found,
@@ -151,6 +158,16 @@ mod tests {
         assert_eq!(check(FileSystems::Any, &file), Ok(Server::Permitted));
         let listed = FileSystems::without_server_and(["proc".to_owned()]);
         assert_eq!(check(listed, &file), Ok(Server::Permitted));
+    }
+
+    #[test]
+    fn a_file_without_storage_is_refused_wherever_it_lies() {
+        let status = File::open("/proc/self/status").unwrap();
+        let error = check(FileSystems::Any, &status).unwrap_err();
+        assert!(error.to_string().contains("is a file without storage"), "{error}");
+        let listed = FileSystems::without_server_and([]);
+        assert!(check(listed, &status).unwrap_err().to_string().contains("proc"));
+        assert!(check(FileSystems::Any, File::open("/proc/self/exe").unwrap()).is_ok());
     }
 
     #[test]

@@ -200,7 +200,8 @@ impl OpenFile {
             },
             Shown::Buffered(why) => {
                 self.reopened = None;
-                DirectIo::NotOnThisFile(why)
+                let why = format!("{why}{}", direct_io::cause(&self.attributes));
+                DirectIo::NotOnThisFile(why.into())
             }
         };
     }

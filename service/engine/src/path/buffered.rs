@@ -5,8 +5,7 @@
 //! system takes nothing else.
 //!
 //! The client's open file description keeps its readahead: the engine gives no advice that stays
-//! with it. The page cache keeps what was in it and what a load brings in, as after any `read(2)`:
-//! before `RWF_DONTCACHE` (Linux 6.14) the engine cannot tell its own pages from those of others.
+//! with it. The page cache keeps what was in it, see [`Footprint`].
 
 use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;
@@ -17,6 +16,7 @@ use rustix::fs::{fadvise, Advice};
 
 use super::bounce::move_through;
 use super::chunks::in_chunks;
+use super::footprint::{Footprint, RUN_BYTES};
 use super::range_copy::{Moved, RangeCopy};
 use crate::error::{EngineError, Result};
 use crate::io_path::Direction;
@@ -29,10 +29,6 @@ const CALL_BYTES: u64 = 1 << 20;
 /// `include/linux/mm.h`), and the least that it reads on advice (`force_page_cache_ra` in
 /// `mm/readahead.c`).
 const READAHEAD_BYTES: u64 = 128 << 10;
-
-/// Bytes that are asked of the storage at once: enough requests for a device that serves many at a
-/// time.
-const RUN_BYTES: u64 = 8 << 20;
 
 pub(super) fn run(copy: &RangeCopy<'_, '_>) -> Result<Moved> {
     let Some(file) = copy.file.buffered_fd() else {
@@ -51,18 +47,22 @@ fn read_in(
     window: &MappedRange<'_>,
 ) -> Result<Moved> {
     let operation = Operation::ReadFile;
+    let (offset_bytes, len_bytes) = (copy.range.file_offset_bytes, copy.range.len_bytes);
+    let footprint = Footprint::of(file, offset_bytes, len_bytes);
     let moved = in_chunks(copy, false, operation, |done, batch| {
         let part = Part {
             window,
             place: done,
             file,
-            offset_bytes: copy.range.file_offset_bytes + done,
-            len_bytes: (batch as u64).min(RUN_BYTES),
+            offset_bytes: offset_bytes + done,
+            // Up to the end of a run: enough requests for a device that serves many at a time.
+            len_bytes: (batch as u64).min(RUN_BYTES - done % RUN_BYTES),
         };
         // A short load is what the kernel reads ahead by itself.
-        let is_short = copy.range.len_bytes <= READAHEAD_BYTES;
-        let read = if is_short { part.read() } else { part.read_ahead() };
-        read.map(|count| count as usize)
+        let is_short = len_bytes <= READAHEAD_BYTES;
+        let read = if is_short { part.read() } else { part.read_ahead() }?;
+        footprint.drop_part(done, read);
+        Ok(read as usize)
     })?;
     match moved.refused {
         Some(errno) => Err(EngineError::io(operation, errno)),

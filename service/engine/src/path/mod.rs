@@ -11,6 +11,7 @@ mod buffered;
 mod chunks;
 mod coalesce;
 mod copy_file_range;
+mod footprint;
 mod range_copy;
 mod udmabuf_direct;
 

@@ -6,8 +6,9 @@
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 
-use dmabuf_uapi::last_errno;
 use rustix::io::{Errno, Result};
+
+use crate::last_errno;
 
 /// `SYS_cachestat`: the same number on every architecture.
 const SYS_CACHESTAT: libc::c_long = 451;
@@ -82,14 +83,14 @@ mod tests {
 
     #[test]
     fn written_pages_are_counted() {
-        let memfd = dmabuf_uapi::memfd::create_sealed(c"cached", 8192).unwrap();
+        let memfd = crate::memfd::create_sealed(c"cached", 8192).unwrap();
         let mut file = std::fs::File::from(memfd);
         match cached_pages(&file) {
             Err(Errno::NOSYS) => return,
             before => assert_eq!(before, Ok(0)),
         }
         file.write_all(&[1; 8192]).unwrap();
-        let page_bytes = dmabuf_uapi::page_size_bytes() as u64;
+        let page_bytes = crate::page_size_bytes() as u64;
         assert_eq!(cached_pages(&file), Ok(8192_u64.div_ceil(page_bytes)));
         assert_eq!(cached_pages_in(&file, 0..page_bytes), Ok(1));
         assert_eq!(cached_pages_in(&file, 0..0), Err(Errno::INVAL));
