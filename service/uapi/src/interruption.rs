@@ -4,6 +4,8 @@
 //!
 //! Source: `timer_create(2)`, `sigaction(2)`, `signal(7)`; `include/uapi/asm-generic/siginfo.h`.
 
+use std::cell::OnceCell;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use rustix::io::Result;
@@ -64,19 +66,12 @@ pub fn prepare_process() -> Result<()> {
     Ok(())
 }
 
-/// Interrupts the thread that made it from a time on, until it is dropped.
-#[must_use = "dropping it ends the limit"]
+/// A timer that sends the signal to the thread that made it.
 #[derive(Debug)]
-pub struct Interruption {
-    timer: libc::c_int,
-}
+struct Timer(libc::c_int);
 
-impl Interruption {
-    /// Interrupts this thread after `limit`, again and again.
-    ///
-    /// # Errors
-    /// `AGAIN`: the kernel or the user's limit of pending signals has no room for a timer.
-    pub fn after(limit: Duration) -> Result<Self> {
+impl Timer {
+    fn of_this_thread() -> Result<Self> {
         // SAFETY: the call takes no argument.
         let thread = unsafe { libc::syscall(libc::SYS_gettid) } as libc::c_int;
         let (signal, notify) = (SIGNAL, SIGEV_THREAD_ID);
@@ -92,33 +87,76 @@ impl Interruption {
                 &raw mut timer,
             )
         };
-        if made != 0 {
-            return Err(last_errno());
+        if made == 0 {
+            Ok(Self(timer))
+        } else {
+            Err(last_errno())
         }
-        let made = Self { timer };
-        let time = Itimerspec { interval: parts_of(REPEATED_EVERY), value: parts_of(limit) };
+    }
+
+    /// Lets it send the first signal after this time, or none for 0.
+    fn set(&self, first: Duration) -> Result<()> {
+        let time = Itimerspec { interval: parts_of(REPEATED_EVERY), value: parts_of(first) };
         let no_old = std::ptr::null_mut::<Itimerspec>();
         // SAFETY: the call reads one `struct itimerspec`, which lives across it, and writes nothing.
-        let set = unsafe {
-            libc::syscall(libc::SYS_timer_settime, made.timer, 0, &raw const time, no_old)
-        };
-        if set != 0 {
-            return Err(last_errno());
+        let set =
+            unsafe { libc::syscall(libc::SYS_timer_settime, self.0, 0, &raw const time, no_old) };
+        if set == 0 {
+            Ok(())
+        } else {
+            Err(last_errno())
         }
-        Ok(made)
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        // SAFETY: the call takes a number only; the timer is this value's own.
+        unsafe { libc::syscall(libc::SYS_timer_delete, self.0) };
+    }
+}
+
+thread_local! {
+    /// Kept for the next limit: making and deleting a timer costs more than the call it limits.
+    static TIMER: OnceCell<Timer> = const { OnceCell::new() };
+}
+
+/// Interrupts the thread that made it from a time on, until it is dropped. A thread has one at a
+/// time.
+#[must_use = "dropping it ends the limit"]
+#[derive(Debug)]
+pub struct Interruption {
+    /// It belongs to its thread.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Interruption {
+    /// Interrupts this thread after `limit`, again and again.
+    ///
+    /// # Errors
+    /// `AGAIN`: the kernel or the user's limit of pending signals has no room for a timer.
+    pub fn after(limit: Duration) -> Result<Self> {
+        TIMER.with(|kept| {
+            if let Some(timer) = kept.get() {
+                return timer.set(limit);
+            }
+            let timer = Timer::of_this_thread()?;
+            kept.get_or_init(|| timer).set(limit)
+        })?;
+        Ok(Self { not_send: PhantomData })
+    }
+}
+
+impl Drop for Interruption {
+    fn drop(&mut self) {
+        // A thread that ends has deleted its timer before. Of a valid timer, 0 is always taken.
+        let _ = TIMER.try_with(|kept| kept.get().map(|timer| timer.set(Duration::ZERO)));
     }
 }
 
 fn parts_of(duration: Duration) -> [libc::c_long; 2] {
     let seconds = libc::c_long::try_from(duration.as_secs()).unwrap_or(libc::c_long::MAX);
     [seconds, duration.subsec_nanos() as libc::c_long]
-}
-
-impl Drop for Interruption {
-    fn drop(&mut self) {
-        // SAFETY: the call takes a number only; the timer is this value's own.
-        unsafe { libc::syscall(libc::SYS_timer_delete, self.timer) };
-    }
 }
 
 #[cfg(test)]
