@@ -13,8 +13,9 @@
 //! What it does not do: fall back, or decide anything. That belongs to the engine.
 //!
 //! # Threading and lifetime
-//! Every function may be called from any thread, and the crate keeps no state between calls: no
-//! statics, no threads. [`interruption::prepare_process`] and [`signals`] set what the whole process
+//! Every function may be called from any thread, and the crate keeps no state between calls but a
+//! timer of each thread that has made an [`interruption::Interruption`]: no statics, no threads.
+//! [`interruption::prepare_process`] and [`signals`] set what the whole process
 //! does with a signal. [`mapping::Mapping`] and the types on it are `Send` and `Sync`: threads may
 //! read and write one mapping at a time, and concurrent accesses to the same bytes leave any mix of
 //! them. A mapping outlives the fd that it was made of. A [`dma_buf::CpuAccessGuard`] borrows its
