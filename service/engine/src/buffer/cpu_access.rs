@@ -142,8 +142,12 @@ impl<'a> CpuView<'a> {
             (None, Some(retained)) => {
                 MappedRange::within(retained.mapping(self.view.size_bytes)?, range)
             }
-            // What a client holds it can take the pages of, too.
-            (None, None) if self.shared_with_client.is_some() => {
+            // Of a memfd that a client holds it can take the pages, too. Of a dma-buf only few
+            // exporters let it (purgeable buffers of GPU drivers), and copies by the kernel cost
+            // each small request more than all else that it does to the buffer.
+            (None, None)
+                if self.shared_with_client.is_some() && self.view.kind == BufferKind::Memfd =>
+            {
                 MappedRange::of_others(self.view.fd, range, self.access.into())
             }
             (None, None) => MappedRange::new(self.view.fd, range, self.access.into()),
