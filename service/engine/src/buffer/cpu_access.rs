@@ -8,8 +8,8 @@
 //!
 //! A client may have put a fence that never signals into its buffer, or its device hangs, so that a
 //! request waits for the devices itself, for a limited time, before it makes a call that waits in
-//! the kernel. A client can also take the pages of its buffer away (a purgeable buffer of a GPU
-//! driver, a hole in a memfd), so that of such a buffer the kernel makes the copies.
+//! the kernel. A client can also take the pages of its memfd away, so that of such a buffer the
+//! kernel makes the copies.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
