@@ -66,20 +66,25 @@ impl LoadTask {
         return BnLoadTask::new_binder(self);
     }
 
-    /// Ends the task if it is in the queue, and takes it out.
-    fn end_in_queue(&self, reason: NoResult) {
-        if self.task.end_in_queue(reason) {
-            let (flow, ticket) = self.place;
-            self.queue.remove(flow, ticket);
-            let error = ServiceError::NoResult(reason);
-            self.watcher.failed(error.code(), &error.to_string());
+    fn cancel_now(&self) {
+        if self.task.cancel() {
+            self.leave_queue(NoResult::CancelledInQueue);
         }
+    }
+
+    /// Takes a task that has ended in the queue out of it.
+    fn leave_queue(&self, reason: NoResult) {
+        let (flow, ticket) = self.place;
+        self.queue.remove(flow, ticket);
+        let error = ServiceError::NoResult(reason);
+        self.watcher.failed(error.code(), &error.to_string());
     }
 
     /// Nobody else looks at the deadline of a task that no worker has begun.
     fn end_if_late(&self) {
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            self.end_in_queue(NoResult::LateInQueue);
+        let is_late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if is_late && self.task.end_in_queue(NoResult::LateInQueue) {
+            self.leave_queue(NoResult::LateInQueue);
         }
     }
 
@@ -104,8 +109,7 @@ impl Interface for LoadTask {}
 
 impl ILoadTask for LoadTask {
     fn cancel(&self) -> binder::Result<()> {
-        self.end_in_queue(NoResult::CancelledInQueue);
-        self.task.cancel();
+        self.cancel_now();
         Ok(())
     }
 
@@ -115,7 +119,7 @@ impl ILoadTask for LoadTask {
 
     fn getProgress(&self) -> binder::Result<TaskProgress> {
         self.end_if_late();
-        Ok(self.watcher.progress())
+        Ok(self.watcher.progress(self.task.has_ended()))
     }
 
     fn takeResult(&self) -> binder::Result<TaskResult> {
@@ -126,6 +130,6 @@ impl ILoadTask for LoadTask {
 
 impl Drop for LoadTask {
     fn drop(&mut self) {
-        self.end_in_queue(NoResult::CancelledInQueue);
+        self.cancel_now();
     }
 }

@@ -16,7 +16,6 @@ const TELL_EVERY: Duration = Duration::from_millis(100);
 struct State {
     progress: Progress,
     told: Option<Instant>,
-    ended: bool,
 }
 
 /// Keeps the progress of one task, and tells its callback.
@@ -28,17 +27,16 @@ pub(super) struct Watcher {
 impl Watcher {
     pub(super) fn new(callback: Option<Strong<dyn ILoadCallback>>) -> Self {
         let progress = Progress { moved_bytes: 0, total_bytes: 0 };
-        Self { state: Mutex::new(State { progress, told: None, ended: false }), callback }
+        Self { state: Mutex::new(State { progress, told: None }), callback }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How far the task has come.
-    pub(super) fn progress(&self) -> TaskProgress {
-        let state = self.state();
-        task_progress(state.progress, state.ended)
+    /// How far a task has come that has ended, or has not.
+    pub(super) fn progress(&self, ended: bool) -> TaskProgress {
+        task_progress(self.state().progress, ended)
     }
 
     /// The task is going to move so many bytes.
@@ -56,9 +54,9 @@ impl Watcher {
         self.end(|callback| callback.onFailed(code, message));
     }
 
+    /// Called once: by the worker of a task that has begun, else by what ends it in the queue.
     fn end(&self, tell: impl FnOnce(&dyn ILoadCallback) -> binder::Result<()>) {
-        let ended_before = std::mem::replace(&mut self.state().ended, true);
-        if let (Some(callback), false) = (&self.callback, ended_before) {
+        if let Some(callback) = &self.callback {
             // A client that does not take its calls has its task to ask.
             let _ = tell(&**callback);
         }
