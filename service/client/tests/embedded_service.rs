@@ -2,6 +2,8 @@
 //! Tests of the client against the embedded service over a unix socket: fds pass in both
 //! directions, and errors keep their codes.
 
+mod fixture;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,23 +12,10 @@ use dmabuf_loader_client::aidl::{
     BufferTarget::BufferTarget, LoadPath::LoadPath, LoaderError::LoaderError, NewBuffer::NewBuffer,
     PathPolicy::PathPolicy, Segment::Segment, VerityDigest::VerityDigest,
 };
-use dmabuf_loader_client::{open_for_load, ClientError, LoadSpec, Loader, SaveSpec};
+use dmabuf_loader_client::{open_for_load, ClientError, LoadSpec, SaveSpec};
 use vts_uapi::anonymous_fds::Kind;
 
-struct Fixture {
-    directory: tempfile::TempDir,
-    loader: Loader,
-    // Dropped last: the client's session ends before the server stops.
-    _server: binder::rpc::UnixServer,
-}
-
-fn fixture() -> Fixture {
-    let directory = tempfile::tempdir().unwrap();
-    let socket = directory.path().join("socket");
-    let server = dmabuf_loader_hal::embedded::serve(&socket).unwrap();
-    let loader = Loader::connect_unix(&socket).unwrap();
-    Fixture { directory, loader, _server: server }
-}
+use fixture::{fixture, Fixture};
 
 impl Fixture {
     fn file(&self, bytes: &[u8]) -> File {

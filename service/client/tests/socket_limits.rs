@@ -60,7 +60,7 @@ fn half_open_connections_do_not_keep_others_out() {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(loader.join().unwrap() > 0);
-    // A thread and a deadline for each connection, and the one that accepts; a thread that ends
+    // A thread and a deadline for each connection, and the accepting thread; a thread that ends
     // has returned its permit already.
     assert!((1..=3 * limits.connections).contains(&most), "{most} threads");
     assert!(begin.elapsed() < Duration::from_secs(100), "{:?}", begin.elapsed());
@@ -110,7 +110,7 @@ fn an_idle_connection_is_closed() {
     assert!(client.heaps().is_ok());
     std::thread::sleep(Duration::from_secs(6));
     assert!(client.heaps().is_err());
-    assert_eq!(threads_of_connections(), 1, "only the one that accepts");
+    assert_eq!(threads_of_connections(), 1, "only the accepting thread");
     assert!(Loader::connect_unix(&socket).unwrap().heaps().is_ok());
 }
 

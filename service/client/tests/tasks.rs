@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tests of started requests against the embedded service over a unix socket.
 
+mod fixture;
+
 use std::fs::File;
 use std::time::{Duration, Instant};
 
@@ -8,26 +10,13 @@ use dmabuf_loader_client::aidl::{
     LoadResult::LoadResult, LoaderError::LoaderError, NewBuffer::NewBuffer,
     RequestPriority::RequestPriority,
 };
-use dmabuf_loader_client::{ClientError, LoadSpec, Loader, SaveSpec, Task};
+use dmabuf_loader_client::{ClientError, LoadSpec, SaveSpec, Task};
+
+use fixture::{fixture, Fixture};
 
 /// How many requests of one client run at a time.
 const RUNNING: usize = 4;
 const LONG: Duration = Duration::from_secs(60);
-
-struct Fixture {
-    directory: tempfile::TempDir,
-    loader: Loader,
-    // Dropped last: the client's session ends before the server stops.
-    _server: binder::rpc::UnixServer,
-}
-
-fn fixture() -> Fixture {
-    let directory = tempfile::tempdir().unwrap();
-    let socket = directory.path().join("socket");
-    let server = dmabuf_loader_hal::embedded::serve(&socket).unwrap();
-    let loader = Loader::connect_unix(&socket).unwrap();
-    Fixture { directory, loader, _server: server }
-}
 
 impl Fixture {
     fn file(&self, bytes: &[u8]) -> File {
