@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 
 use rustix::io::{Errno, Result};
 
-use crate::mapping::{Mapping, MappingAccess};
+use crate::mapping::{Append, Mapping, MappingAccess};
 use crate::page_size_bytes;
 
 /// A range of bytes that is mapped into this process.
@@ -193,23 +193,24 @@ impl<'m> MappedRange<'m> {
         file: impl AsFd,
         file_offset_bytes: u64,
     ) -> Result<u64> {
-        let range = self.locate(offset_bytes, len_bytes)?;
-        self.mapping().pwrite(range, file, file_offset_bytes).map(|count| count as u64)
+        self.pwrite_as(offset_bytes, len_bytes, file, file_offset_bytes, Append::AsOpened)
     }
 
-    /// As [`MappedRange::pwrite`], at this offset even where the file has `O_APPEND`.
+    /// As [`MappedRange::pwrite`], and says what `O_APPEND` of the file means.
     ///
     /// # Errors
-    /// Those of [`Mapping::pwrite_no_append`].
-    pub fn pwrite_no_append(
+    /// Those of [`Mapping::pwrite_as`].
+    pub fn pwrite_as(
         &self,
         offset_bytes: u64,
         len_bytes: u64,
         file: impl AsFd,
         file_offset_bytes: u64,
+        append: Append,
     ) -> Result<u64> {
         let range = self.locate(offset_bytes, len_bytes)?;
-        self.mapping().pwrite_no_append(range, file, file_offset_bytes).map(|count| count as u64)
+        let written = self.mapping().pwrite_as(range, file, file_offset_bytes, append);
+        written.map(|count| count as u64)
     }
 }
 

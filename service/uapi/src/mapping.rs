@@ -36,6 +36,15 @@ const RWF_NOWAIT: libc::c_int = 0x08;
 /// Not in every libc yet.
 const RWF_NOAPPEND: libc::c_int = 0x20;
 
+/// What `O_APPEND` of a file, which its owner may set at any time, means to a write at an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Append {
+    /// The write goes to the end of a file that has it.
+    AsOpened,
+    /// Nothing: `RWF_NOAPPEND` of `pwritev2(2)`, Linux 6.9.
+    Ignored,
+}
+
 /// What a mapping may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MappingAccess {
@@ -453,35 +462,29 @@ impl Mapping {
         file: impl AsFd,
         file_offset_bytes: u64,
     ) -> Result<usize> {
-        self.write_with(range, file, file_offset_bytes, 0)
+        self.pwrite_as(range, file, file_offset_bytes, Append::AsOpened)
     }
 
-    /// As [`Mapping::pwrite`], at this offset even where the file has `O_APPEND`.
-    ///
-    /// See `RWF_NOAPPEND` in `pwritev2(2)`, Linux 6.9.
+    /// As [`Mapping::pwrite`], and says what `O_APPEND` of the file means.
     ///
     /// # Errors
-    /// As for [`Mapping::pwrite`], and `OPNOTSUPP` where the kernel does not know the flag.
-    pub fn pwrite_no_append(
+    /// As for [`Mapping::pwrite`], and `OPNOTSUPP` where the kernel does not know
+    /// [`Append::Ignored`].
+    pub fn pwrite_as(
         &self,
         range: Range<usize>,
         file: impl AsFd,
         file_offset_bytes: u64,
-    ) -> Result<usize> {
-        self.write_with(range, file, file_offset_bytes, RWF_NOAPPEND)
-    }
-
-    fn write_with(
-        &self,
-        range: Range<usize>,
-        file: impl AsFd,
-        file_offset_bytes: u64,
-        flags: libc::c_int,
+        append: Append,
     ) -> Result<usize> {
         let source = self.pointer_to(&range, false)?;
         let (low, high) = offset_words(file_offset_bytes)?;
         let fd = file.as_fd().as_raw_fd();
         let part = libc::iovec { iov_base: source.cast(), iov_len: range.len() };
+        let flags = match append {
+            Append::AsOpened => 0,
+            Append::Ignored => RWF_NOAPPEND,
+        };
         retry_on_intr(|| {
             // SAFETY: the kernel reads one iovec, and at most `range.len()` bytes from memory that
             // was checked to be inside the mapping.
@@ -492,8 +495,8 @@ impl Mapping {
     }
 }
 
-/// An offset as `preadv2(2)` takes it: the kernel puts two words together, of which a long one holds
-/// all of it.
+/// An offset as `preadv2(2)` takes it: the kernel puts two words together, of which a long one
+/// holds all of it.
 fn offset_words(offset_bytes: u64) -> Result<(libc::c_long, libc::c_long)> {
     let offset = i64::try_from(offset_bytes).map_err(|_| Errno::OVERFLOW)?;
     Ok((offset as libc::c_long, (offset >> 32) as libc::c_long))
@@ -616,13 +619,13 @@ mod tests {
         let memory = Mapping::anonymous(4096).unwrap();
         memory.write(0, b"new").unwrap();
         std::fs::write(&file, b"0123456789").unwrap();
-        match memory.pwrite_no_append(0..3, &append, 2) {
+        match memory.pwrite_as(0..3, &append, 2, Append::Ignored) {
             Err(errno) => assert_eq!(errno, Errno::OPNOTSUPP),
             written => {
                 assert_eq!(written, Ok(3));
                 assert_eq!(std::fs::read(&file).unwrap(), b"01new56789");
                 let far = (1 << 33) + 5;
-                assert_eq!(memory.pwrite_no_append(0..3, &append, far), Ok(3));
+                assert_eq!(memory.pwrite_as(0..3, &append, far, Append::Ignored), Ok(3));
                 assert_eq!(file.as_file().metadata().unwrap().len(), far + 3);
             }
         }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use dmabuf_uapi::file_attributes::{cached_file_attributes, file_system_magic, MountOf};
-use dmabuf_uapi::mapping::Mapping;
+use dmabuf_uapi::mapping::{Append, Mapping};
 use dmabuf_uapi::{memfd, page_size_bytes};
 use rustix::fs::{fcntl_get_seals, FileType};
 
@@ -115,7 +115,7 @@ fn ignores_append() -> dmabuf_uapi::Result<bool> {
     let page_bytes = page_size_bytes();
     let file = memfd::create_sealed(c"append-probe", page_bytes as u64)?;
     let memory = Mapping::anonymous(page_bytes)?;
-    Ok(memory.pwrite_no_append(0..1, &file, 0).is_ok())
+    Ok(memory.pwrite_as(0..1, &file, 0, Append::Ignored).is_ok())
 }
 
 impl Listed {

@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use dmabuf_uapi::file_attributes::{
     cached_file_attributes, file_attributes, file_system_magic, mount_of, FileAttributes,
 };
+use dmabuf_uapi::mapping::Append;
 use dmabuf_uapi::Errno;
 use rustix::fs::{fcntl_getfl, open, FileType, Mode, OFlags};
 
@@ -144,15 +145,19 @@ impl OpenFile {
                 Err(why) => self.facts.direct = opened_buffered(&why),
             }
         }
-        if self.direction == Direction::Save && !self.ignores_append() {
+        if self.direction == Direction::Save && self.append() == Append::AsOpened {
             let mode = if self.passed_is_direct { OFlags::DIRECT } else { OFlags::empty() };
             self.own = self.reopen(mode).ok();
         }
     }
 
-    /// Whether a write can be told to ignore `O_APPEND`, which a client may set at any time.
-    pub(crate) fn ignores_append(&self) -> bool {
-        self.passed.known().ignores_append
+    /// What writes are told of `O_APPEND`, which a client may set at any time.
+    pub(crate) fn append(&self) -> Append {
+        if self.passed.known().ignores_append {
+            Append::Ignored
+        } else {
+            Append::AsOpened
+        }
     }
 
     /// Checks after a save that the client has not set `O_APPEND` meanwhile: what was written since

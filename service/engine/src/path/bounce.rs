@@ -187,11 +187,7 @@ impl<'a, 'b> Pipeline<'a, 'b> {
         while reached < piece.end {
             let place = slot_start + (reached - piece.start) as usize;
             let range = place..place + (piece.end - reached) as usize;
-            let written = if self.copy.file.ignores_append() {
-                ring.pwrite_no_append(range, self.file, reached)
-            } else {
-                ring.pwrite(range, self.file, reached)
-            };
+            let written = ring.pwrite_as(range, self.file, reached, self.copy.file.append());
             match written.map_err(failure_of(Operation::WriteFileDirectly))? {
                 0 => {
                     let operation = Operation::WriteFileDirectly;

@@ -117,11 +117,7 @@ fn write_out(
         copy.context.check()?;
         let count = (copy.range.len_bytes - done).min(CALL_BYTES);
         let offset = copy.range.file_offset_bytes + done;
-        let written = if copy.file.ignores_append() {
-            window.pwrite_no_append(done, count, file, offset)
-        } else {
-            window.pwrite(done, count, file, offset)
-        };
+        let written = window.pwrite_as(done, count, file, offset, copy.file.append());
         match written.map_err(io(Operation::WriteFile))? {
             0 => return Err(EngineError::io(Operation::WriteFile, Errno::NOSPC)),
             written => {
