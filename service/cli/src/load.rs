@@ -105,7 +105,8 @@ pub fn open(path: &Path) -> anyhow::Result<File> {
     Ok(open_for_load(path)?)
 }
 
-/// Loads a whole file in one call, and shows the progress meanwhile if standard error is a terminal.
+/// Loads a whole file in one call, and shows the progress meanwhile if standard error is a
+/// terminal.
 pub fn load(
     connection: &Connection,
     file: &File,

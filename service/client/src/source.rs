@@ -34,8 +34,8 @@ fn open_best(path: &Path) -> std::result::Result<OwnedFd, Errno> {
     }
 }
 
-/// Whether a file is read through the page cache whatever its fd: where the kernel unpacks or checks
-/// it, and where its file system may keep so little in the inode.
+/// Whether a file is read through the page cache whatever its fd: where the kernel unpacks or
+/// checks it, and where its file system may keep so little in the inode.
 fn lies_in_page_cache_only(file: &OwnedFd) -> bool {
     let page_cache_only = StatxAttributes::COMPRESSED | StatxAttributes::VERITY;
     statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).is_ok_and(|stat| {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The limit on the memory of new buffers, over all clients: a buffer is allocated only if enough of
-//! the machine's memory is left after it. A client can ask for any size by a sparse file that costs
-//! it nothing.
+//! The limit on the memory of new buffers, over all clients: a buffer is allocated only if enough
+//! of the machine's memory is left after it. A client can ask for any size by a sparse file that
+//! costs it nothing.
 //!
-//! Live buffers are not counted here: the kernel has taken their memory out of `MemAvailable`, which
-//! a request is compared with. What is counted is the memory in flight: admitted, and not yet
+//! Live buffers are not counted here: the kernel has taken their memory out of `MemAvailable`,
+//! which a request is compared with. What is counted is the memory in flight: admitted, and not yet
 //! allocated.
 //!
 //! - Swap does not count: a load must not push the memory of others into zram.
@@ -29,8 +29,8 @@ use crate::meminfo::Meminfo;
 const RESERVE_DIVISOR: u64 = 16;
 const MIN_RESERVE_BYTES: u64 = 64 << 20;
 
-/// What small requests may take together before the kernel is asked again: so much, and at most this
-/// part of what a request could have.
+/// What small requests may take together before the kernel is asked again: so much, and at most
+/// this part of what a request could have.
 const CREDIT_BYTES: u64 = 16 << 20;
 const CREDIT_DIVISOR: u64 = 16;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What becomes of a client's file while the client changes the flags of its fd. The tests on a device
-//! do the same on its heaps and file systems.
+//! What becomes of a client's file while the client changes the flags of its fd. The tests on a
+//! device do the same on its heaps and file systems.
 
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, OwnedFd};

@@ -91,8 +91,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the heaps and tries every path on each. Gives SIGURG a handler that does nothing, if the
-    /// process has none: it ends calls that wait in the kernel for a client's fence.
+    /// Opens the heaps and tries every path on each. Gives SIGURG a handler that does nothing, if
+    /// the process has none: it ends calls that wait in the kernel for a client's fence.
     pub fn new(config: EngineConfig) -> Self {
         if let Err(errno) = prepare_process() {
             log::warn!("a client can hold a thread by fences: {errno}");

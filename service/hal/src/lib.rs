@@ -4,7 +4,8 @@
 //! [`service`] is the binder object, whose methods only convert ([`convert`]) and call the engine.
 //! Only [`error`] converts an engine error to a binder status. Every call goes through [`calls`],
 //! which makes an error of a panic and limits the log by [`log_limiter`]. [`mod@dump`] writes the
-//! `dumpsys` text, in part by [`process_usage`]. [`embedded`] serves the same object on a unix socket.
+//! `dumpsys` text, in part by [`process_usage`]. [`embedded`] serves the same object on a unix
+//! socket.
 //!
 //! # Threading and lifetime
 //! The binder object shares an engine; of its own it has the counters of its calls and of their

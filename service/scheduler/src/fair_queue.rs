@@ -74,7 +74,8 @@ impl<T> Class<T> {
         self.len += 1;
     }
 
-    /// The client with the lowest pass that may be served; of equal ones the one that waits longest.
+    /// The client with the lowest pass that may be served; of equal ones the one that waits
+    /// longest.
     fn next_client(&self, may_be_served: &impl Fn(Flow) -> bool) -> Option<ClientId> {
         let waiting = self.clients.iter().filter_map(|(client, of_client)| {
             let first = of_client.entries.front()?;

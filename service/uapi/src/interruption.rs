@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Limits how long a call of this thread waits in the kernel: a timer sends the thread a signal whose
-//! handler does nothing, and a call that can be interrupted fails with `INTR`.
+//! Limits how long a call of this thread waits in the kernel: a timer sends the thread a signal
+//! whose handler does nothing, and a call that can be interrupted fails with `INTR`.
 //!
 //! Source: `timer_create(2)`, `sigaction(2)`, `signal(7)`; `include/uapi/asm-generic/siginfo.h`.
 
@@ -98,7 +98,8 @@ impl Timer {
     fn set(&self, first: Duration) -> Result<()> {
         let time = Itimerspec { interval: parts_of(REPEATED_EVERY), value: parts_of(first) };
         let no_old = std::ptr::null_mut::<Itimerspec>();
-        // SAFETY: the call reads one `struct itimerspec`, which lives across it, and writes nothing.
+        // SAFETY: the call reads one `struct itimerspec`, which lives across it, and writes
+        // nothing.
         let set =
             unsafe { libc::syscall(libc::SYS_timer_settime, self.0, 0, &raw const time, no_old) };
         if set == 0 {

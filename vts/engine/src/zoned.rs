@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tests of F2FS on zoned storage, as UFS 4 has it: reads are direct, though `statx(2)` reports that
-//! the file system does no direct I/O, which is true of writes.
+//! Tests of F2FS on zoned storage, as UFS 4 has it: reads are direct, though `statx(2)` reports
+//! that the file system does no direct I/O, which is true of writes.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tests of files whose owner works against the request: the flags change in the middle, two fds are
-//! one file, a lease is held.
+//! Tests of files whose owner works against the request: the flags change in the middle, two fds
+//! are one file, a lease is held.
 
 use std::fs::{File, OpenOptions};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -3,9 +3,9 @@
 //!
 //! Every test runs once for each instance that the VINTF manifest declares. Files are made in a
 //! directory that the module makes and removes: in `$DMABUF_TEST_DIR`, by default in
-//! `/data/vendor/dmabuf_loader` if the device has that, else beside the module's binary. It should be
-//! on the file system that holds the models on a device. A test that cannot run prints
-//! `SKIPPED: reason`.
+//! `/data/vendor/dmabuf_loader` if the device has that, else beside the module's binary. It should
+//! be on the file system that holds the models on a device. A test that cannot run prints `SKIPPED:
+//! reason`.
 
 // The target is named after the VTS module, as Soong names it.
 #![allow(non_snake_case)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the process of the service uses, by its dump, and the test that hostile requests leave it as
-//! it was.
+//! What the process of the service uses, by its dump, and the test that hostile requests leave it
+//! as it was.
 
 use std::thread;
 use std::time::Duration;

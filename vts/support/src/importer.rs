@@ -35,8 +35,8 @@ impl Importer {
         })
     }
 
-    /// The views in which a buffer does not begin with these bytes, of those that the kernel and the
-    /// exporter have.
+    /// The views in which a buffer does not begin with these bytes, of those that the kernel and
+    /// the exporter have.
     pub fn wrong_views(&self, buffer: impl AsFd, expected: &[u8]) -> Result<Vec<WrongView>> {
         let (mut wrong, mut views) = (Vec::new(), 0);
         for view in View::ALL {

@@ -8,8 +8,8 @@
 //!
 //! A client may have put a fence that never signals into its buffer, or its device hangs, so that a
 //! request waits for the devices itself, for a limited time, before it makes a call that waits in
-//! the kernel. A client can also take the pages of its memfd away, so that of such a buffer the
-//! kernel makes the copies.
+//! the kernel. A client can also remove pages from its memfd: the kernel makes the copies into and
+//! out of such a buffer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -142,9 +142,9 @@ impl<'a> CpuView<'a> {
             (None, Some(retained)) => {
                 MappedRange::within(retained.mapping(self.view.size_bytes)?, range)
             }
-            // Of a memfd that a client holds it can take the pages, too. Of a dma-buf only few
-            // exporters let it (purgeable buffers of GPU drivers), and copies by the kernel cost
-            // each small request more than all else that it does to the buffer.
+            // A client can remove pages from a memfd that it holds. Few exporters let it do so with
+            // a dma-buf (purgeable buffers of GPU drivers), and copies by the kernel take a small
+            // load over its bound of cost.
             (None, None)
                 if self.shared_with_client.is_some() && self.view.kind == BufferKind::Memfd =>
             {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Waiting, for a limited time, for the devices that use a buffer: for the fences in it.
 //!
-//! A client can put a new fence into its buffer between the wait and the call that would wait for it
-//! in the kernel. Only a signal ends that call, and nothing simpler: it has no time limit, and no
-//! thread may be lost to it.
+//! A client can put a new fence into its buffer between the wait and the call that would wait for
+//! it in the kernel. Only a signal ends that call, and nothing simpler: it has no time limit, and
+//! no thread may be lost to it.
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether reads with `O_DIRECT` are direct where `statx(2)` does not tell: found out by trying, once
-//! for each file system.
+//! Whether reads with `O_DIRECT` are direct where `statx(2)` does not tell: found out by trying,
+//! once for each file system.
 //!
 //! Two kinds of file systems need it. EROFS reports `STATX_DIOALIGN` from Linux 6.11 on only. F2FS
 //! reports what holds for writes: on zoned storage these go through the page cache, and reads do
@@ -56,8 +56,8 @@ impl DirectReads {
     }
 }
 
-/// Reads the first block of a file twice, by an fd with `O_DIRECT`. A file of less than a block, which
-/// a file system may keep elsewhere, shows nothing of others.
+/// Reads the first block of a file twice, by an fd with `O_DIRECT`. A file of less than a block,
+/// which a file system may keep elsewhere, shows nothing of others.
 ///
 /// # Errors
 /// Why it shows nothing of the file system.

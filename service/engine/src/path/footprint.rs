@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a long buffered load leaves in the page cache: nothing that it has brought in, as far as the
-//! kernel tells what was there before: `cachestat(2)`, Linux 6.5, and only to who may write the file
-//! or owns it.
+//! What a long buffered load leaves in the page cache: nothing that it has brought in, as far as
+//! the kernel tells what was there before: `cachestat(2)`, Linux 6.5, and only to who may write the
+//! file or owns it.
 
 use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;

@@ -76,8 +76,8 @@ pub(crate) fn divide(
         (IoPath::Bounce, Direction::Save) => aligned(Memory::Bounce, LoadTail::Apart),
         (IoPath::CopyFileRangeBuffered, _) if file.has_buffered_fd => Ok(whole),
         (IoPath::CopyFileRangeBuffered, _) => Err(Refusal::FileOpenedDirect),
-        // Without a buffered fd, bounce buffers take whole blocks of a file that is direct. By an fd
-        // with O_DIRECT nothing else is read: F2FS without "f2fs: fix to force buffered IO on
+        // Without a buffered fd, bounce buffers take whole blocks of a file that is direct. By an
+        // fd with O_DIRECT nothing else is read: F2FS without "f2fs: fix to force buffered IO on
         // inline_data inode" gives zeroes.
         (IoPath::Buffered, Direction::Load) => match file.direct {
             _ if file.has_buffered_fd => Ok(whole),

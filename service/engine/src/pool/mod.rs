@@ -11,7 +11,8 @@
 //! Where a client can hold pages of a buffer beyond its release, nobody else gets that buffer.
 //!
 //! The pool frees everything when memory is short, and when nobody has asked for a while; then it
-//! sleeps. It waits for no device: a buffer with a fence that has not signalled is freed, not reused.
+//! sleeps. It waits for no device: a buffer with a fence that has not signalled is freed, not
+//! reused.
 //!
 //! Bare memfds are not pooled: the kernel does not tell who else holds one.
 

@@ -137,8 +137,8 @@ fn test_command(program: &str, filter: Option<&str>) -> String {
 /// The program of this machine that makes the file system on zoned storage.
 pub const MAKE_F2FS: &str = "mkfs.f2fs";
 
-/// Mounts an ext4 and a tmpfs, for tests that need more file systems than F2FS, and an F2FS on zoned
-/// storage.
+/// Mounts an ext4 and a tmpfs, for tests that need more file systems than F2FS, and an F2FS on
+/// zoned storage.
 fn mount_more() -> String {
     let run = host_tool::RUN;
     format!(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The kernel's own tests of dma-buf heaps, udmabuf and the series, from the tree the kernel is built
-//! from.
+//! The kernel's own tests of dma-buf heaps, udmabuf and the series, from the tree the kernel is
+//! built from.
 
 use std::fs;
 use std::path::Path;

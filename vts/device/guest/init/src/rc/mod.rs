@@ -3,7 +3,8 @@
 //!
 //! Services: `class`, `user`, `group`, `seclabel`, `interface`, `oneshot`, `disabled`, `critical`,
 //! `capabilities`, `priority`, `oom_score_adjust`, `setenv`, `console`, `restart_period`,
-//! `onrestart class_restart`, and, read but without an effect, `task_profiles`, `ioprio` and `shutdown`.
+//! `onrestart class_restart`, and, read but without an effect, `task_profiles`, `ioprio` and
+//! `shutdown`.
 //!
 //! Commands: `mkdir`, `chown`, `chmod`, `write`, `symlink`, `mount`, `restorecon`,
 //! `restorecon_recursive`, `setrlimit`, `start`, `class_start`, `wait_for_prop`.
