@@ -10,8 +10,9 @@ use anyhow::{Context, Result};
 
 use super::layout::HEADERS;
 use super::make::make;
+use super::patch_report;
 use crate::cache::{self, BuildDirs, Key};
-use crate::command::{command, output, run_lines, run_logged};
+use crate::command::{command, output, run_logged};
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 use crate::{files, packages};
@@ -63,18 +64,7 @@ impl Module {
     pub fn check(&self, tree: &Path, reports: &Path) -> Result<()> {
         let code = |path: &&PathBuf| path.extension().is_some_and(|e| e == "c" || e == "h");
         for source in self.sources.iter().filter(code) {
-            let mut text = String::new();
-            run_lines(
-                command("perl")
-                    .args(["scripts/checkpatch.pl", "--color=never", "--show-types", "--strict"])
-                    .arg("--file")
-                    .arg(source)
-                    .current_dir(tree),
-                |line| {
-                    text.push_str(line);
-                    text.push('\n');
-                },
-            )?;
+            let text = patch_report::checkpatch(tree, &["--strict", "--file"], source)?;
             fs::write(reports.join(format!("{}.txt", files::name(source))), text)?;
         }
         Ok(())

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::layout::REPORTS;
+use crate::command::{command, run_lines};
 use crate::files;
 
 /// What checkpatch.pl said about a patch.
@@ -18,6 +19,19 @@ pub struct PatchReport {
     pub clean: bool,
     /// Its output.
     pub text: String,
+}
+
+/// What checkpatch.pl of the kernel in `tree` says about a file.
+pub fn checkpatch(tree: &Path, options: &[&str], file: &Path) -> Result<String> {
+    let mut text = String::new();
+    let mut perl = command("perl");
+    perl.args(["scripts/checkpatch.pl", "--color=never", "--show-types"]).args(options).arg(file);
+    // Its status tells of warnings, as its text does.
+    run_lines(perl.current_dir(tree), |line| {
+        text.push_str(line);
+        text.push('\n');
+    })?;
+    Ok(text)
 }
 
 /// What checkpatch.pl said about each patch of the kernel in `dir`; nothing if it has none.

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
 
+use super::patch_report;
 use crate::cache::Key;
-use crate::command::{command, run_lines, run_logged};
+use crate::command::{command, run_logged};
 use crate::files;
 
 /// Patches in the order in which they are applied.
@@ -103,17 +104,7 @@ pub fn apply(patches: &[PathBuf], tree: &Path, log: &Path) -> Result<()> {
 pub fn check(patches: &[PathBuf], tree: &Path, reports: &Path) -> Result<()> {
     fs::create_dir(reports)?;
     for patch in patches {
-        let mut text = String::new();
-        run_lines(
-            command("perl")
-                .args(["scripts/checkpatch.pl", "--color=never", "--show-types"])
-                .arg(patch)
-                .current_dir(tree),
-            |line| {
-                text.push_str(line);
-                text.push('\n');
-            },
-        )?;
+        let text = patch_report::checkpatch(tree, &[], patch)?;
         fs::write(reports.join(files::name(patch)).with_extension("txt"), text)?;
     }
     Ok(())
