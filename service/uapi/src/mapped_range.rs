@@ -318,24 +318,31 @@ mod tests {
         let page = page_size_bytes() as u64;
         ftruncate(&file, 3 * page).unwrap();
         let mapped = MappedRange::of_others(&file, 1..3 * page, MappingAccess::ReadWrite).unwrap();
-        let memory = Mapping::anonymous(2 * page as usize).unwrap();
+        let memories = [
+            Mapping::anonymous(2 * page as usize).unwrap(),
+            Mapping::own_memfd(2 * page as usize).unwrap(),
+        ];
         let mut bytes = vec![0; 2 * page as usize];
         mapped.write(page - 11, b"over the end of a page").unwrap();
         mapped.read(page - 11, &mut bytes[..22]).unwrap();
         assert_eq!(&bytes[..22], b"over the end of a page");
         ftruncate(&file, page).unwrap();
-        mapped.write(2, b"there").unwrap();
-        mapped.copy_to(2, &memory, 0, 5).unwrap();
-        mapped.copy_from(7, &memory, 0, 5).unwrap();
-        mapped.fill_zero(9, 2).unwrap();
-        mapped.read(2, &mut bytes[..10]).unwrap();
-        assert_eq!(&bytes[..10], b"thereth\0\0e");
+        for memory in &memories {
+            mapped.write(2, b"there").unwrap();
+            mapped.copy_to(2, memory, 1, 5).unwrap();
+            mapped.copy_from(7, memory, 1, 5).unwrap();
+            mapped.fill_zero(9, 2).unwrap();
+            mapped.read(2, &mut bytes[..10]).unwrap();
+            assert_eq!(&bytes[..10], b"thereth\0\0e");
+        }
         for offset in [5, page] {
             assert_eq!(mapped.read(offset, &mut bytes[..page as usize]), Err(Errno::FAULT));
             assert_eq!(mapped.write(offset, &bytes[..page as usize]), Err(Errno::FAULT));
             assert_eq!(mapped.fill_zero(offset, page), Err(Errno::FAULT));
-            assert_eq!(mapped.copy_from(offset, &memory, 0, page), Err(Errno::FAULT));
-            assert_eq!(mapped.copy_to(offset, &memory, 0, page), Err(Errno::FAULT));
+            for memory in &memories {
+                assert_eq!(mapped.copy_from(offset, memory, 0, page), Err(Errno::FAULT));
+                assert_eq!(mapped.copy_to(offset, memory, 0, page), Err(Errno::FAULT));
+            }
         }
     }
 

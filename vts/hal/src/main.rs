@@ -19,6 +19,7 @@ mod dump;
 mod environment;
 mod fast_path;
 mod heaps;
+mod hostile_buffers;
 mod hostile_fds;
 mod hostile_fences;
 mod hostile_files;
@@ -82,6 +83,7 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("verity", verity::TESTS),
         ("arguments", arguments::TESTS),
         ("wrong_fds", wrong_fds::TESTS),
+        ("hostile_buffers", hostile_buffers::TESTS),
         ("hostile_fds", hostile_fds::TESTS),
         ("hostile_fences", hostile_fences::TESTS),
         ("hostile_files", hostile_files::TESTS),

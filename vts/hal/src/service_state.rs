@@ -14,8 +14,8 @@ use vts_support::wait::wait_until;
 use crate::client::{Client, NamedTest};
 use crate::dump::dumped;
 use crate::{
-    allocation, arguments, hostile_fds, hostile_fences, hostile_files, hostile_memory, policy,
-    wrong_fds,
+    allocation, arguments, hostile_buffers, hostile_fds, hostile_fences, hostile_files,
+    hostile_memory, policy, wrong_fds,
 };
 
 pub const TESTS: &[NamedTest] = &[
@@ -24,9 +24,10 @@ pub const TESTS: &[NamedTest] = &[
 ];
 
 /// What a hostile client may send.
-const HOSTILE: [&[NamedTest]; 8] = [
+const HOSTILE: [&[NamedTest]; 9] = [
     allocation::TESTS,
     arguments::TESTS,
+    hostile_buffers::TESTS,
     hostile_fds::TESTS,
     hostile_fences::TESTS,
     hostile_files::TESTS,

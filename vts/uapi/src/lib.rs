@@ -12,6 +12,7 @@
 
 pub mod anonymous_fds;
 pub mod cpu_clock;
+pub mod dma_buf_exporter;
 pub mod dma_buf_importer;
 pub mod dma_heap;
 pub mod drm_prime;

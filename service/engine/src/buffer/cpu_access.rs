@@ -8,8 +8,8 @@
 //!
 //! A client may have put a fence that never signals into its buffer, or its device hangs, so that a
 //! request waits for the devices itself, for a limited time, before it makes a call that waits in
-//! the kernel. A client can also remove pages from its memfd: the kernel makes the copies into and
-//! out of such a buffer.
+//! the kernel. It can also take the pages of its buffer away, a memfd's or those of a driver that
+//! purges: the kernel makes the copies into and out of a client's buffer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -142,12 +142,9 @@ impl<'a> CpuView<'a> {
             (None, Some(retained)) => {
                 MappedRange::within(retained.mapping(self.view.size_bytes)?, range)
             }
-            // A client can remove pages from a memfd that it holds. Few exporters let it do so with
-            // a dma-buf (purgeable buffers of GPU drivers), and copies by the kernel take a small
-            // load over its bound of cost.
-            (None, None)
-                if self.shared_with_client.is_some() && self.view.kind == BufferKind::Memfd =>
-            {
+            // A client can remove pages from a memfd that it holds, and from a dma-buf of some
+            // exporters (purgeable buffers of GPU drivers).
+            (None, None) if self.shared_with_client.is_some() => {
                 MappedRange::of_others(self.view.fd, range, self.access.into())
             }
             (None, None) => MappedRange::new(self.view.fd, range, self.access.into()),

@@ -33,25 +33,27 @@ use patch_report::PatchReport;
 pub struct Kernel {
     flavour: Flavour,
     dir: PathBuf,
-    /// A module of this checkout that it loads; what it needs to boot comes first.
-    test_module: Option<PathBuf>,
+    /// Modules of this checkout that it loads; what it needs to boot comes first.
+    test_modules: Vec<PathBuf>,
 }
 
 impl Kernel {
     /// Returns the kernel of a flavour, after making it if it is not in the cache.
     pub fn build(flavour: Flavour, workspace: &Workspace, progress: &Progress) -> Result<Self> {
-        let (dir, test_module) = match flavour {
+        let (dir, test_modules) = match flavour {
             // They have no modules: what tests need is built in.
             Flavour::Patched | Flavour::Debug | Flavour::Newest => {
-                (patched::build(flavour, workspace, progress)?, None)
+                (patched::build(flavour, workspace, progress)?, Vec::new())
             }
             Flavour::Stock => {
                 let dir = stock::build(progress)?;
-                let module = Module::importer(workspace)?.build(&dir, progress)?;
-                (dir, Some(module))
+                let modules = Module::all(workspace)?;
+                let built = modules.iter().map(|module| module.build(&dir, progress));
+                let built = built.collect::<Result<_>>()?;
+                (dir, built)
             }
         };
-        Ok(Self { flavour, dir, test_module })
+        Ok(Self { flavour, dir, test_modules })
     }
 
     /// Which kernel it is.
@@ -90,7 +92,7 @@ impl Kernel {
         let list =
             fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
         let needed = list.lines().map(|name| dir.join(name));
-        Ok(needed.chain(self.test_module.clone()).collect())
+        Ok(needed.chain(self.test_modules.iter().cloned()).collect())
     }
 
     /// Directory of the kernel's own tests, if they were built with it.

@@ -31,14 +31,19 @@ pub struct Module {
 }
 
 impl Module {
-    /// The importer of dma-bufs.
-    pub fn importer(workspace: &Workspace) -> Result<Self> {
-        let sources = files::sorted(&workspace.source("vts/device/kernel/importer"))?;
-        Ok(Self { name: "vts_dma_buf_importer", sources })
+    /// All of this checkout: an importer of dma-bufs and an exporter.
+    pub fn all(workspace: &Workspace) -> Result<Vec<Self>> {
+        let modules = [("importer", "vts_dma_buf_importer"), ("exporter", "vts_dma_buf_exporter")];
+        let read = |(dir, name)| {
+            let sources = files::sorted(&workspace.source("vts/device/kernel").join(dir))?;
+            Ok(Self { name, sources })
+        };
+        modules.into_iter().map(read).collect()
     }
 
     /// Adds the sources to what a build result depends on.
     pub fn add_to_key(&self, key: &mut Key) -> Result<()> {
+        key.add("module", self.name);
         for source in &self.sources {
             let content =
                 fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;

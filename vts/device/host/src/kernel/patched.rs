@@ -40,7 +40,7 @@ struct Recipe {
     source: Source,
     series: Series,
     fragments: Fragments,
-    importer: Module,
+    modules: Vec<Module>,
 }
 
 impl Recipe {
@@ -67,8 +67,8 @@ impl Recipe {
             }
             Flavour::Stock => bail!("the kernel of flavour '{flavour}' has no patches"),
         };
-        let importer = Module::importer(workspace)?;
-        Ok((Self { source, series, fragments: Fragments(fragments), importer }, kind))
+        let modules = Module::all(workspace)?;
+        Ok((Self { source, series, fragments: Fragments(fragments), modules }, kind))
     }
 
     fn key(&self) -> Result<String> {
@@ -78,7 +78,7 @@ impl Recipe {
         key.add("compiler", output(command("gcc").arg("--version"))?);
         self.fragments.add_to(&mut key)?;
         self.series.add_to(&mut key)?;
-        self.importer.add_to_key(&mut key)?;
+        self.modules.iter().try_for_each(|module| module.add_to_key(&mut key))?;
         Ok(key.finish())
     }
 
@@ -98,7 +98,7 @@ impl Recipe {
             self.source.unpack(&unfinished, &log)?;
             phase.detail("apply the patches");
             series::apply(&patches, &unfinished, &log)?;
-            self.importer.add_to_tree(&unfinished)?;
+            self.modules.iter().try_for_each(|module| module.add_to_tree(&unfinished))?;
             fs::rename(&unfinished, &tree)?;
         }
         self.fragments.configure(&tree, &log)?;
@@ -106,8 +106,9 @@ impl Recipe {
         phase.detail("build the kernel's own tests");
         selftests::build(&tree, &dirs.result.join(SELFTESTS_DIR), &log)?;
         phase.detail("check the patches");
-        series::check(&patches, &tree, &dirs.result.join(REPORTS))?;
-        self.importer.check(&tree, &dirs.result.join(REPORTS))?;
+        let reports = dirs.result.join(REPORTS);
+        series::check(&patches, &tree, &reports)?;
+        self.modules.iter().try_for_each(|module| module.check(&tree, &reports))?;
         for (from, to) in
             [("arch/x86/boot/bzImage", IMAGE), ("System.map", "System.map"), (".config", "config")]
         {
