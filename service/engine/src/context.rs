@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! On whose behalf a request runs, how urgent it is, and what may end it early.
 //!
-//! Every loop of the engine that moves bytes asks [`Context::check`] between two calls.
+//! Every loop of the engine that moves bytes asks between two calls whether the request may go on,
+//! and waits for its turn where somebody orders the batches of several requests.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,7 +62,46 @@ pub trait ProgressSink: Send + Sync {
     fn on_progress(&self, progress: Progress);
 }
 
-/// What goes with a request besides its arguments. Clones share the token and the sink.
+/// Orders the batches of requests that run at a time: each is what one call to the kernel moves.
+///
+/// The engine asks from the thread that is going to make the call.
+pub trait BatchOrder: Send + Sync {
+    /// Waits until the request may move a batch of up to `len_bytes`. The caller makes one call to
+    /// [`BatchOrder::end`] for it.
+    ///
+    /// # Errors
+    /// That of [`Context::check`], which is asked while the request waits.
+    fn begin(&self, context: &Context, len_bytes: u64) -> Result<Grant>;
+
+    /// A batch has been moved, or has failed.
+    fn end(&self, grant: Grant);
+}
+
+/// The permission to move one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Names it to whoever gave it.
+    pub id: u64,
+    /// How long the batch may be, in bytes: as asked for, or a multiple of 512 KiB that is less.
+    pub len_bytes: u64,
+}
+
+/// A batch that may be moved now, until this is dropped.
+pub(crate) struct Batch<'a> {
+    /// How long it may be, in bytes.
+    pub(crate) len_bytes: u64,
+    granted: Option<(&'a dyn BatchOrder, Grant)>,
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        if let Some((order, grant)) = self.granted {
+            order.end(grant);
+        }
+    }
+}
+
+/// What goes with a request besides its arguments. Clones share the token, the sink and the order.
 #[derive(Clone)]
 pub struct Context {
     /// Who asks.
@@ -74,6 +114,8 @@ pub struct Context {
     pub cancel: CancelToken,
     /// Who is told of its progress.
     pub progress: Option<Arc<dyn ProgressSink>>,
+    /// Orders its batches among those of other requests. `None`: each is moved at once.
+    pub order: Option<Arc<dyn BatchOrder>>,
 }
 
 impl Context {
@@ -85,6 +127,7 @@ impl Context {
             deadline: None,
             cancel: CancelToken::default(),
             progress: None,
+            order: None,
         }
     }
 
@@ -101,6 +144,19 @@ impl Context {
             _ => Ok(()),
         }
     }
+
+    /// Waits until the request may move a batch of up to `len_bytes`.
+    ///
+    /// # Errors
+    /// As for [`Context::check`].
+    pub(crate) fn begin_batch(&self, len_bytes: u64) -> Result<Batch<'_>> {
+        self.check()?;
+        let Some(order) = self.order.as_deref() else {
+            return Ok(Batch { len_bytes, granted: None });
+        };
+        let grant = order.begin(self, len_bytes)?;
+        Ok(Batch { len_bytes: grant.len_bytes, granted: Some((order, grant)) })
+    }
 }
 
 impl fmt::Debug for Context {
@@ -112,6 +168,7 @@ impl fmt::Debug for Context {
             .field("deadline", &self.deadline)
             .field("cancel", &self.cancel)
             .field("progress", &self.progress.is_some())
+            .field("order", &self.order.is_some())
             .finish()
     }
 }

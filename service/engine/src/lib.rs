@@ -54,7 +54,9 @@ mod transfer;
 
 pub use buffer::Buffer;
 pub use capabilities::HeapPath;
-pub use context::{CancelToken, ClientId, Context, Priority, Progress, ProgressSink};
+pub use context::{
+    BatchOrder, CancelToken, ClientId, Context, Grant, Priority, Progress, ProgressSink,
+};
 pub use dmabuf_uapi::Errno;
 pub use engine::{Engine, EngineConfig, LoadOutcome, SaveOutcome};
 pub use error::{errno_text, verity_text, Argument, EngineError, Result};

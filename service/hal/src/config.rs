@@ -12,8 +12,8 @@
 //! ```
 //!
 //! `default` is each client without a line of its own for that limit, `uid N` is one client, `all`
-//! is the sum over all clients. WHAT is `queued-requests`, `open-tasks` or `in-flight-mib`, AMOUNT
-//! a number or `unlimited`.
+//! is the sum over all clients. WHAT is `queued-requests`, `open-tasks`, `blocking-calls` or
+//! `in-flight-mib`, AMOUNT a number or `unlimited`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -25,20 +25,28 @@ use thiserror::Error;
 /// Where the service looks for the file.
 pub const CONFIG_FILE: &str = "/vendor/etc/vendor.dmabuf.loader.conf";
 
+/// Calls of all clients that may block a thread each, of [`MAX_THREADS`]: the rest is for calls that
+/// do not, as cancelling a task.
+const MAX_BLOCKING_CALLS: u64 = 48;
+
+/// Threads that serve calls, at most.
+pub const MAX_THREADS: u32 = 64;
+
 /// What the service permits where the device configures nothing: each client more than a
 /// well-behaved one needs, and less than keeps the others from their share.
 pub fn default_limits() -> Limits {
     let memory_bytes = Engine::memory_bytes();
-    let limits = |queued, open, in_flight_bytes| {
+    let limits = |queued, open, blocking, in_flight_bytes| {
         Amounts::UNLIMITED
+            .with(Resource::BlockingCalls, blocking)
             .with(Resource::QueuedRequests, queued)
             .with(Resource::OpenTasks, open)
             .with(Resource::InFlightBytes, in_flight_bytes)
     };
     Limits {
-        client: limits(64, 128, memory_bytes),
+        client: limits(64, 128, MAX_BLOCKING_CALLS * 2 / 3, memory_bytes),
         clients: Default::default(),
-        all: limits(512, 1024, memory_bytes.saturating_mul(2)),
+        all: limits(512, 1024, MAX_BLOCKING_CALLS, memory_bytes.saturating_mul(2)),
     }
 }
 
@@ -129,9 +137,10 @@ fn setting(words: &[&str]) -> Result<(Whose, Resource, u64), String> {
     let (resource, unit) = match *what {
         "queued-requests" => (Resource::QueuedRequests, 1),
         "open-tasks" => (Resource::OpenTasks, 1),
+        "blocking-calls" => (Resource::BlockingCalls, 1),
         "in-flight-mib" => (Resource::InFlightBytes, 1 << 20),
         _ => {
-            let known = "queued-requests, open-tasks, in-flight-mib";
+            let known = "queued-requests, open-tasks, blocking-calls, in-flight-mib";
             return Err(format!("{what:?} is not a limit, expected one of {known}"));
         }
     };

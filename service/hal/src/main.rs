@@ -11,15 +11,11 @@ use std::sync::Arc;
 use anyhow::{anyhow, bail, Context};
 use binder::ProcessState;
 use dmabuf_engine::{Engine, EngineConfig};
-use dmabuf_loader_hal::config::device_limits;
+use dmabuf_loader_hal::config::{device_limits, MAX_THREADS};
 use dmabuf_loader_hal::service::{new_native_binder, SERVICE_NAME};
 use dmabuf_uapi::signals::ignore_file_size_limit;
 
 use options::Options;
-
-/// Binder threads besides the main one. A load blocks its thread, so this limits the loads in
-/// progress.
-const MAX_BINDER_THREADS: u32 = 7;
 
 fn main() {
     start_log();
@@ -47,7 +43,7 @@ fn try_main() -> anyhow::Result<()> {
     let Options { pool, heaps, file_systems } = Options::parse(std::env::args().skip(1))?;
     // A client's save must not end the service.
     ignore_file_size_limit().context("SIGXFSZ")?;
-    ProcessState::set_thread_pool_max_thread_count(MAX_BINDER_THREADS);
+    ProcessState::set_thread_pool_max_thread_count(MAX_THREADS - 1);
     ProcessState::start_thread_pool();
     let config = EngineConfig { heaps, file_systems, ..EngineConfig::new(false, pool) };
     let engine = Engine::new(config);

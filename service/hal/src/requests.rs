@@ -1,28 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Requests within the quota of their client: sized, reserved, run.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use dmabuf_engine::request::{LoadRequest, SaveRequest};
-use dmabuf_engine::{ClientId, Context, Engine, LoadOutcome, SaveOutcome};
+use dmabuf_engine::{ClientId, Context, Engine, LoadOutcome, Priority, SaveOutcome};
 use dmabuf_scheduler::ledger::{Amounts, Limits, Resource};
 use dmabuf_scheduler::quota::{Quota, Reservation};
+use dmabuf_scheduler::turns::Turns;
 
 use crate::error::Result;
 
 /// Requests of up to so many bytes do not count as in flight: the number of threads bounds them.
 const UNCOUNTED_BYTES: u64 = 64 << 10;
 
-/// The engine, and what clients may use of it. Clones share both.
+/// Batches that move at a time: what one large load has in flight.
+const TURNS: usize = 4;
+
+/// The engine, what clients may use of it, and when. Clones share all three.
 #[derive(Clone)]
 pub(crate) struct Requests {
     engine: Arc<Engine>,
     quota: Quota,
+    turns: Turns,
 }
 
 impl Requests {
     pub(crate) fn new(engine: Arc<Engine>, limits: Limits) -> Self {
-        Self { engine, quota: Quota::new(limits) }
+        Self { engine, quota: Quota::new(limits), turns: Turns::new(TURNS) }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -39,9 +45,24 @@ impl Requests {
         Ok(self.quota.reserve(client, Amounts::NONE.with(resource, amount))?)
     }
 
+    /// Counts a call that may block its thread, until the reservation is dropped.
+    pub(crate) fn begin_call(&self, client: ClientId) -> Result<Reservation> {
+        self.reserve(client, Resource::BlockingCalls, 1)
+    }
+
     fn in_flight(&self, client: ClientId, bytes: u64) -> Result<Option<Reservation>> {
         let counts = bytes > UNCOUNTED_BYTES;
         counts.then(|| self.reserve(client, Resource::InFlightBytes, bytes)).transpose()
+    }
+
+    /// The context with which a request of so many bytes runs: its batches are ordered among those
+    /// of others if they take long, or if others are to make way for them.
+    fn ordered<'c>(&self, context: &'c Context, bytes: u64) -> Cow<'c, Context> {
+        if bytes <= UNCOUNTED_BYTES && context.priority != Priority::LatencyCritical {
+            return Cow::Borrowed(context);
+        }
+        let turns = Arc::new(self.turns.clone());
+        Cow::Owned(Context { order: Some(turns), ..context.clone() })
     }
 
     /// Loads. `sized` is told how many bytes the request is going to move.
@@ -55,7 +76,7 @@ impl Requests {
         let bytes = prepared.total_bytes();
         let _in_flight = self.in_flight(context.client, bytes)?;
         sized(bytes);
-        Ok(self.engine.run_load(prepared, context)?)
+        Ok(self.engine.run_load(prepared, &self.ordered(context, bytes))?)
     }
 
     /// Saves, likewise.
@@ -69,6 +90,6 @@ impl Requests {
         let bytes = prepared.total_bytes();
         let _in_flight = self.in_flight(context.client, bytes)?;
         sized(bytes);
-        Ok(self.engine.run_save(prepared, context)?)
+        Ok(self.engine.run_save(prepared, &self.ordered(context, bytes))?)
     }
 }

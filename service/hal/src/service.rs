@@ -106,6 +106,7 @@ impl IDmaBufLoader for LoaderService {
         self.calls.run(Method::Allocate, || {
             let new = convert::new_buffer(Method::Allocate, request)?;
             let context = Context::new(calling_client());
+            let _blocking = self.requests.begin_call(context.client)?;
             Ok(convert::dma_buf(self.engine().allocate(&new, &context)?))
         })
     }
@@ -113,6 +114,7 @@ impl IDmaBufLoader for LoaderService {
     fn load(&self, request: &LoadRequest) -> binder::Result<LoadResult> {
         self.calls.run(Method::Load, || {
             let context = load_context(request)?;
+            let _blocking = self.requests.begin_call(context.client)?;
             let load = convert::load_request(request)?;
             Ok(convert::load_result(self.requests.load(load, &context, |_| {})?))
         })
@@ -121,6 +123,7 @@ impl IDmaBufLoader for LoaderService {
     fn save(&self, request: &SaveRequest) -> binder::Result<SaveResult> {
         self.calls.run(Method::Save, || {
             let context = save_context(request)?;
+            let _blocking = self.requests.begin_call(context.client)?;
             let save = convert::save_request(request)?;
             Ok(convert::save_result(self.requests.save(save, &context, |_| {})?))
         })

@@ -20,16 +20,19 @@ pub enum Resource {
     QueuedRequests,
     /// Tasks whose client has not dropped them.
     OpenTasks,
+    /// Calls that allocate, load or save, and have not returned.
+    BlockingCalls,
 }
 
 impl Resource {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::LiveBytes,
         Self::InFlightBytes,
         Self::Buffers,
         Self::QueuedRequests,
         Self::OpenTasks,
+        Self::BlockingCalls,
     ];
 
     fn index(self) -> usize {
@@ -45,6 +48,7 @@ impl fmt::Display for Resource {
             Self::Buffers => "live buffers",
             Self::QueuedRequests => "queued requests",
             Self::OpenTasks => "open tasks",
+            Self::BlockingCalls => "blocking calls",
         })
     }
 }

@@ -134,7 +134,7 @@ fn a_turn_is_for_one_at_a_time_and_comes_to_all() {
                 assert_eq!(moving.fetch_add(1, Ordering::SeqCst), 0, "two at a time");
                 thread::yield_now();
                 moving.fetch_sub(1, Ordering::SeqCst);
-                drop(turn);
+                turns.give_back(turn);
             }
         };
         let others = [1, 2].map(|client| thread::spawn(work(client)));
@@ -153,10 +153,12 @@ fn a_turn_given_up_is_not_lost() {
         let held = turns.take(flow(CLIENT.0), 1, || Ok::<(), ()>(())).unwrap();
         let impatient = {
             let turns = turns.clone();
-            thread::spawn(move || turns.take(flow(1), 1, || Err::<(), ()>(())).map(drop))
+            thread::spawn(move || turns.take(flow(1), 1, || Err::<(), ()>(())))
         };
-        drop(held);
-        let _ = impatient.join().unwrap();
+        turns.give_back(held);
+        if let Ok(turn) = impatient.join().unwrap() {
+            turns.give_back(turn);
+        }
         assert_eq!(turns.waiting(), 0);
         assert!(turns.take(flow(2), 1, || Err::<(), ()>(())).is_ok(), "the turn was lost");
     });

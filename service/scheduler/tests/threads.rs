@@ -66,7 +66,7 @@ fn waiting_for_a_turn_ends_when_told() {
     let late = || if begun.elapsed() < SOON { Ok(()) } else { Err("late") };
     assert_eq!(turns.take(flow(2, Priority::Bulk), 1, late).map(drop), Err("late"));
     assert_eq!(turns.waiting(), 0);
-    drop(held);
+    turns.give_back(held);
     assert!(turns.take(flow(2, Priority::Bulk), 1, || Err("no turn is free")).is_ok());
 }
 
@@ -83,15 +83,29 @@ fn the_urgent_get_the_next_turn() {
             scope.spawn(move || {
                 let turn = own.take(flow(number, priority), 1 << 20, || Ok::<_, ()>(()));
                 sender.send(number).unwrap();
-                drop(turn);
+                own.give_back(turn.unwrap());
             });
             // In this order into the queue.
             while turns.waiting() < number as usize {
                 thread::sleep(Duration::from_millis(1));
             }
         }
-        drop(held);
+        turns.give_back(held);
     });
     drop(sender);
     assert_eq!(order.iter().collect::<Vec<_>>(), [3, 1, 2]);
+}
+
+/// A client whose storage has stalled does not keep the turns from the others.
+#[test]
+fn a_stalled_turn_makes_way() {
+    let turns = Turns::new(1);
+    let stalled = turns.take(flow(1, Priority::Bulk), 1, || Ok::<_, ()>(())).unwrap();
+    let begun = Instant::now();
+    let late = || if begun.elapsed() < LATE { Ok(()) } else { Err("late") };
+    let other = turns.take(flow(2, Priority::Bulk), 1, late).unwrap();
+    assert_eq!(turns.overdue(), 1);
+    turns.give_back(stalled);
+    assert_eq!(turns.overdue(), 0);
+    turns.give_back(other);
 }

@@ -22,6 +22,7 @@ pub const TESTS: &[NamedTest] = &[
     ("a_load_into_a_fenced_buffer_is_busy", a_load_into_a_fenced_buffer_is_busy),
     ("a_save_of_a_fenced_buffer_is_busy", a_save_of_a_fenced_buffer_is_busy),
     ("fenced_buffers_do_not_keep_the_threads", fenced_buffers_do_not_keep_the_threads),
+    ("blocked_calls_leave_threads_for_others", blocked_calls_leave_threads_for_others),
     ("a_released_fenced_buffer_stops_nobody", a_released_fenced_buffer_stops_nobody),
 ];
 
@@ -113,6 +114,33 @@ fn fenced_buffers_do_not_keep_the_threads(client: &Client) -> Result<()> {
     client.heaps()?;
     let took = begin.elapsed();
     ensure!(took < Duration::from_millis(500), "a call took {took:?} afterwards");
+    Ok(())
+}
+
+/// More calls of one client than may block: those beyond are refused, and other calls go on.
+fn blocked_calls_leave_threads_for_others(client: &Client) -> Result<()> {
+    const CALLS: usize = 40;
+    let files = Files::new()?;
+    let file = files.patterned("f", 54, SIZE_BYTES)?;
+    let source = open_for_load(file.path())?;
+    let (buffer, _timeline) = fenced_buffer(client, "")?;
+    let load = || -> Result<Option<LoaderError>> {
+        let spec = LoadSpec::whole_file(&source)?.into_existing(fd(&buffer)?)?;
+        Ok(client.loader.load(spec).err().and_then(|error| error.code()))
+    };
+    let (codes, asked) = thread::scope(|scope| {
+        let loads: Vec<_> = (0..CALLS).map(|_| scope.spawn(load)).collect();
+        let begin = Instant::now();
+        let heaps = client.heaps();
+        let took = begin.elapsed();
+        let ended = loads.into_iter().map(|load| load.join().expect("a load does not panic"));
+        let codes = ended.collect::<Result<Vec<_>>>()?;
+        heaps.map(|_| (codes, took))
+    })?;
+    ensure!(asked < Duration::from_millis(500), "a call beside blocked ones took {asked:?}");
+    let count = |code| codes.iter().filter(|ended| **ended == Some(code)).count();
+    let (busy, refused) = (count(LoaderError::BUSY), count(LoaderError::QUOTA_EXCEEDED));
+    ensure!(busy > 0 && refused > 0 && busy + refused == CALLS, "{codes:?}");
     Ok(())
 }
 

@@ -30,6 +30,7 @@ mod leaks;
 mod load;
 mod paths;
 mod policy;
+mod priority;
 mod save;
 mod scatter;
 mod service_state;
@@ -92,6 +93,7 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("service_state", service_state::TESTS),
         ("dump", dump::TESTS),
         ("tasks", tasks::TESTS),
+        ("priority", priority::TESTS),
     ];
     if virtual_device::is_selected() {
         topics.push(("virtual_device", virtual_device::TESTS));

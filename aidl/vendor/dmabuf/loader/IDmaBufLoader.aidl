@@ -57,6 +57,7 @@ interface IDmaBufLoader {
      *     if no heap has servesAnyHeap;
      *     LoaderError.NO_MEMORY if the heap lacks the memory, or for an empty heap name each such
      *     heap, or if the device would have too little memory left;
+     *     LoaderError.QUOTA_EXCEEDED if the client has too many calls that have not returned;
      *     LoaderError.INTERNAL if the heap fails for another reason.
      */
     DmaBuf allocate(in NewBuffer request);

@@ -91,8 +91,8 @@ enum LoaderError {
     INTERNAL = 14,
     /**
      * The client, or all clients together, would hold more than the device permits: requests that
-     * wait, bytes in flight, or tasks that are not dropped. The message has what was asked for,
-     * what is held and the limit.
+     * wait, bytes in flight, tasks that are not dropped, or calls of allocate(), load() and save()
+     * that have not returned. The message has what was asked for, what is held and the limit.
      */
     QUOTA_EXCEEDED = 15,
     /**

@@ -25,14 +25,14 @@ pub(super) fn in_batches(
     let mut bytes = 0;
     let mut interrupted = 0;
     while bytes < copy.range.len_bytes {
-        copy.context.check()?;
         // copy_file_range waits for them, and a client can put a new fence into its buffer at any
         // time.
         copy.buffer.wait_for_devices()?;
-        let batch = (copy.range.len_bytes - bytes).min(copy.batch_bytes) as usize;
+        let batch =
+            copy.context.begin_batch((copy.range.len_bytes - bytes).min(copy.batch_bytes))?;
         let limit = copy.buffer.limit_in_kernel();
-        let result = call(bytes, batch);
-        drop(limit);
+        let result = call(bytes, batch.len_bytes as usize);
+        drop((limit, batch));
         match result {
             Ok(0) => break,
             Ok(count) => {

@@ -125,35 +125,44 @@ impl<'a, 'b> Pipeline<'a, 'b> {
     /// Takes pieces until none are left, or something has ended the transfer before them.
     fn work(&self, ring: &Mapping, slot: usize) {
         let slot_start = slot * SLOT_BYTES as usize;
+        let end = self.end.next_multiple_of(self.align_bytes);
         loop {
-            let start = self.next.fetch_add(SLOT_BYTES, Ordering::Relaxed);
+            let left = end.saturating_sub(self.next.load(Ordering::Relaxed));
+            if left == 0 {
+                return;
+            }
+            let batch = match self.copy.context.begin_batch(left.min(SLOT_BYTES)) {
+                Ok(batch) => batch,
+                Err(error) => return self.fail(Failure::Error(error)),
+            };
+            let start = self.next.fetch_add(batch.len_bytes, Ordering::Relaxed);
             if start >= self.reached.load(Ordering::Relaxed) {
                 return;
             }
-            let end = (start + SLOT_BYTES).min(self.end.next_multiple_of(self.align_bytes));
-            let piece = Piece { start, end };
-            let moved = self.copy.context.check().map_err(Failure::Error).and_then(|()| match self
-                .copy
-                .direction
-            {
+            let piece = Piece { start, end: end.min(start + batch.len_bytes) };
+            let moved = match self.copy.direction {
                 Direction::Load => self.load(piece, ring, slot_start),
                 Direction::Save => self.save(piece, ring, slot_start),
-            });
+            };
+            drop(batch);
             match moved {
-                Ok(reached) if reached < end => {
+                Ok(reached) if reached < piece.end => {
                     self.reached.fetch_min(reached, Ordering::Relaxed);
                 }
                 Ok(_) => self.report(piece),
                 Err(failure) => {
                     self.reached.fetch_min(start, Ordering::Relaxed);
-                    let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                    // An error ends the request; a refusal, only this path.
-                    if !matches!(*first, Some(Failure::Error(_))) {
-                        *first = Some(failure);
-                    }
-                    return;
+                    return self.fail(failure);
                 }
             }
+        }
+    }
+
+    /// An error ends the request; a refusal, only this path.
+    fn fail(&self, failure: Failure) {
+        let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*first, Some(Failure::Error(_))) {
+            *first = Some(failure);
         }
     }
 

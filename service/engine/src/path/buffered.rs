@@ -114,10 +114,10 @@ fn write_out(
 ) -> Result<u64> {
     let mut done = 0;
     while done < copy.range.len_bytes {
-        copy.context.check()?;
-        let count = (copy.range.len_bytes - done).min(CALL_BYTES);
+        let batch = copy.context.begin_batch((copy.range.len_bytes - done).min(CALL_BYTES))?;
         let offset = copy.range.file_offset_bytes + done;
-        let written = window.pwrite_as(done, count, file, offset, copy.file.append());
+        let written = window.pwrite_as(done, batch.len_bytes, file, offset, copy.file.append());
+        drop(batch);
         match written.map_err(io(Operation::WriteFile))? {
             0 => return Err(EngineError::io(Operation::WriteFile, Errno::NOSPC)),
             written => {

@@ -10,6 +10,7 @@ use super::bounce::read_blocks;
 use super::bounce_memory::SLOT_BYTES;
 use super::range_copy::{is_refusal, IoResources};
 use crate::buffer::CpuView;
+use crate::context::Context;
 use crate::error::{EngineError, Result};
 use crate::file::OpenFile;
 use crate::operation::Operation;
@@ -26,12 +27,13 @@ const _: () = assert!(MAX_COALESCED_BYTES <= SLOT_BYTES / 2);
 /// the file has ended; `None` where the kernel refuses direct I/O.
 ///
 /// # Errors
-/// [`EngineError::Io`].
+/// [`EngineError::Io`]; those of the request's context.
 pub(crate) fn load(
     file: &OpenFile,
     ranges: &[ResolvedSegment],
     buffer: &CpuView<'_>,
     resources: &IoResources,
+    context: &Context,
 ) -> Result<Option<Vec<u64>>> {
     let (Some(fd), Some(Range { start, end })) = (file.direct_fd(), span_in_file(ranges)) else {
         return Ok(None);
@@ -40,11 +42,13 @@ pub(crate) fn load(
     let start = start - start % align;
     let end = end.next_multiple_of(align);
     let memory = resources.bounce_memory.take(end - start, 1)?;
+    let batch = context.begin_batch(end - start)?;
     let reached = match read_blocks(&memory, 0, fd, start..end, align) {
         Ok(reached) => reached,
         Err(errno) if is_refusal(errno) => return Ok(None),
         Err(errno) => return Err(EngineError::io(Operation::ReadFileDirectly, errno)),
     };
+    drop(batch);
     let loaded: Vec<ResolvedSegment> =
         ranges.iter().map(|range| range.cut_at_file_offset(reached)).collect();
     copy_out(&memory, start, &loaded, buffer)?;

@@ -99,7 +99,7 @@ impl Transfer<'_, '_> {
         let ranges: Vec<ResolvedSegment> =
             step.extents.iter().map(|planned| planned.extent.range).collect();
         let file = &self.files[ranges[0].file_index];
-        let moved = load_coalesced(file, &ranges, self.buffer, self.resources)?;
+        let moved = load_coalesced(file, &ranges, self.buffer, self.resources, self.context)?;
         if let Some(moved) = &moved {
             let not_taken = step.extents.iter().flat_map(|planned| &planned.not_taken);
             not_taken.for_each(|not_taken| report.explain(not_taken));

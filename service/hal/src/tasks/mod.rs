@@ -28,8 +28,8 @@ use workers::{Share, Workers};
 /// More loads at a time do not make the storage faster.
 const SHARE: Share = Share { all: 8, kept_for_critical: 2, client: 4 };
 
-/// Half of the binder threads.
-const MAX_WAITERS: usize = 4;
+/// Of the threads that calls which allocate, load or save leave.
+const MAX_WAITERS: usize = 8;
 
 /// What is known to a task's work besides its request: the context, and whom to tell of its size.
 type Work = Box<dyn FnOnce(&Requests, &Context, &dyn Fn(u64)) -> Result<TaskResult> + Send>;
