@@ -117,15 +117,15 @@ pub enum PolicyArg {
 }
 
 impl PolicyArg {
-    /// The policy and the named path of a request.
-    pub fn fields(self) -> (PathPolicy, LoadPath) {
+    /// The policy of a request, and the only path that it permits.
+    pub fn fields(self) -> (PathPolicy, Option<LoadPath>) {
         match self {
-            Self::Auto => (PathPolicy::AUTO, LoadPath::COPY_FILE_RANGE),
-            Self::RequireDirect => (PathPolicy::REQUIRE_DIRECT, LoadPath::COPY_FILE_RANGE),
-            Self::CopyFileRange => (PathPolicy::NAMED, LoadPath::COPY_FILE_RANGE),
-            Self::UdmabufDirect => (PathPolicy::NAMED, LoadPath::UDMABUF_DIRECT),
-            Self::Bounce => (PathPolicy::NAMED, LoadPath::BOUNCE),
-            Self::Buffered => (PathPolicy::NAMED, LoadPath::BUFFERED),
+            Self::Auto => (PathPolicy::AUTO, None),
+            Self::RequireDirect => (PathPolicy::REQUIRE_DIRECT, None),
+            Self::CopyFileRange => (PathPolicy::AUTO, Some(LoadPath::COPY_FILE_RANGE)),
+            Self::UdmabufDirect => (PathPolicy::AUTO, Some(LoadPath::UDMABUF_DIRECT)),
+            Self::Bounce => (PathPolicy::AUTO, Some(LoadPath::BOUNCE)),
+            Self::Buffered => (PathPolicy::AUTO, Some(LoadPath::BUFFERED)),
         }
     }
 }

@@ -124,7 +124,9 @@ pub fn load(
     let segment = Segment { lengthBytes: i64::try_from(file_bytes)?, ..Segment::default() };
     let spec = LoadSpec::default().file(file)?.segment(segment).into_new(new);
     let mut spec = expect_verity(spec, verity);
-    (spec.request.policy, spec.request.namedPath) = args.policy.fields();
+    let (policy, only) = args.policy.fields();
+    spec.request.policy = policy;
+    let spec = spec.paths(only);
     let reader = if connection.is_embedded() { Reader::ThisProcess } else { Reader::Another };
     let loaded = Progress::new(file_bytes)
         .watch(reader, || connection.loader.load(spec))

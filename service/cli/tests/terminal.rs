@@ -60,9 +60,9 @@ impl IDmaBufLoader for Recorder {
     }
 
     fn load(&self, request: &LoadRequest) -> binder::Result<LoadResult> {
-        let LoadRequest { target, files, segments, policy, namedPath, .. } = request;
+        let LoadRequest { target, files, segments, policy, paths, .. } = request;
         self.record(format!(
-            "load {} files: {segments:?} {policy:?} {namedPath:?} into {:?}",
+            "load {} files: {segments:?} {policy:?} {paths:?} into {:?}",
             files.len(),
             std::mem::discriminant(target)
         ));

@@ -9,7 +9,7 @@ use binder::{ParcelFileDescriptor, Strong};
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     BufferTarget::BufferTarget, Capabilities::Capabilities, DigestRequest::DigestRequest,
     DmaBuf::DmaBuf, HeapInfo::HeapInfo, IDmaBufLoader::IDmaBufLoader, ILoadCallback::ILoadCallback,
-    LoadRequest::LoadRequest, LoadResult::LoadResult, NewBuffer::NewBuffer,
+    LoadPath::LoadPath, LoadRequest::LoadRequest, LoadResult::LoadResult, NewBuffer::NewBuffer,
     RequestPriority::RequestPriority, SaveRequest::SaveRequest, SaveResult::SaveResult,
     Segment::Segment, VerityDigest::VerityDigest,
 };
@@ -176,6 +176,12 @@ impl LoadSpec {
         self
     }
 
+    /// Permits these paths alone, each at most once, which are tried in this order.
+    pub fn paths(mut self, paths: impl IntoIterator<Item = LoadPath>) -> Self {
+        self.request.paths = paths.into_iter().collect();
+        self
+    }
+
     /// Sets how urgent the request is.
     pub fn priority(mut self, priority: RequestPriority) -> Self {
         self.request.priority = priority;
@@ -257,6 +263,12 @@ impl SaveSpec {
     pub fn file(mut self, file: impl AsFd) -> Result<Self> {
         self.request.files.push(duplicate(file)?);
         Ok(self)
+    }
+
+    /// Permits these paths alone, each at most once, which are tried in this order.
+    pub fn paths(mut self, paths: impl IntoIterator<Item = LoadPath>) -> Self {
+        self.request.paths = paths.into_iter().collect();
+        self
     }
 
     /// Sets how urgent the request is.

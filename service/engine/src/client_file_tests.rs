@@ -15,7 +15,7 @@ use crate::request::{Policy, SaveRequest, Segment};
 use crate::{ClientId, Context, Engine, EngineConfig, EngineError, PathName, PoolConfig};
 
 const MIB: u64 = 1 << 20;
-const BUFFERED: Policy = Policy::Named(PathName::Buffered);
+const BUFFERED: Policy = Policy::only(PathName::Buffered);
 
 fn engine() -> Engine {
     let config = EngineConfig::new(true, PoolConfig::OFF);

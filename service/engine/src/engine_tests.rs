@@ -179,8 +179,7 @@ fn small_ranges_read_together_land_where_they_belong() {
         .chain([((1 << 20) - 10, 100, 200 * 4001 + 5000)])
         .map(|(offset, len, to)| segment(offset, Length::Bytes(len), to))
         .collect();
-    for policy in [Policy::Auto, Policy::Named(PathName::Bounce), Policy::Named(PathName::Buffered)]
-    {
+    for policy in [Policy::AUTO, Policy::only(PathName::Bounce), Policy::only(PathName::Buffered)] {
         let wanted = LoadRequest { policy, ..request(memfd_target(0), &file, &segments) };
         let outcome = match load(&engine(), wanted) {
             // The directory may be on a file system without direct I/O.
@@ -230,7 +229,7 @@ fn what_is_loaded_can_be_saved() {
                 buffer: loaded.buffer.unwrap().fd,
                 files: vec![target.into()],
                 segments: vec![segment(7, Length::Bytes(100_001), 0)],
-                policy: Policy::Auto,
+                policy: Policy::AUTO,
             },
             &context(),
         )
@@ -253,7 +252,7 @@ fn ranges_of_one_file_passed_twice_may_not_overlap() {
             segment(0, Length::Bytes(4096), 0),
             Segment { file_index: 1, ..segment(second_offset, Length::Bytes(4096), 4096) },
         ],
-        policy: Policy::Auto,
+        policy: Policy::AUTO,
     };
     let error = engine.save(save(4095), &context()).unwrap_err();
     let expected = Argument::SegmentFileOffset(1);
@@ -291,8 +290,7 @@ fn an_overlapped_digest_has_the_segments_in_order() {
         segment(0, Length::Bytes(half), 16 << 20),
         segment(half - 100, Length::Bytes(50), 0),
     ];
-    for policy in [Policy::Auto, Policy::Named(PathName::Bounce), Policy::Named(PathName::Buffered)]
-    {
+    for policy in [Policy::AUTO, Policy::only(PathName::Bounce), Policy::only(PathName::Buffered)] {
         let wanted = LoadRequest { policy, ..request(memfd_target(0), &file, &segments) };
         let outcome = match load(&engine(), wanted) {
             // The temporary directory may be on a file system without direct I/O.
@@ -386,7 +384,7 @@ fn a_buffer_in_the_wrong_mode_is_refused() {
             buffer: reopened(OFlags::WRONLY),
             files: vec![dup(&file)],
             segments: vec![WHOLE],
-            policy: Policy::Auto,
+            policy: Policy::AUTO,
         },
         &context(),
     );
@@ -473,7 +471,7 @@ fn memfd_sizes() -> impl Iterator<Item = u64> {
 
 /// Every path by name, where this machine and the directory have it.
 fn policies() -> impl Iterator<Item = Policy> {
-    [Policy::Auto].into_iter().chain(PathName::ALL.map(Policy::Named))
+    [Policy::AUTO].into_iter().chain(PathName::ALL.map(Policy::only))
 }
 
 /// Loads by a policy; `None` where the machine does not have the path.
@@ -581,7 +579,7 @@ fn a_cancelled_save_ends_in_the_middle() {
     let engine = engine();
     let buffer = engine.allocate(&sized_memfd(LEN), &context()).unwrap();
     let path = directory.path().join("target");
-    for policy in [Policy::Auto, Policy::Named(PathName::Buffered)] {
+    for policy in [Policy::AUTO, Policy::only(PathName::Buffered)] {
         let save = SaveRequest {
             buffer: dup(&buffer.fd),
             files: vec![File::create(&path).unwrap().into()],

@@ -218,15 +218,13 @@ pub enum EngineError {
         /// Why.
         reason: String,
     },
-    /// The named path is not possible.
-    #[error("the named path is not possible for segment {segment}: {path}: {reason}")]
+    /// No path that the request permits is possible.
+    #[error("no permitted path is possible for segment {segment}: {reasons}")]
     PathUnavailable {
         /// Which segment.
         segment: usize,
-        /// The cheapest path of that name.
-        path: &'static str,
-        /// Why it is not possible.
-        reason: String,
+        /// Each permitted path, and why it is not possible.
+        reasons: String,
     },
     /// The request was cancelled. An existing target, or the files of a save, may hold a part of
     /// it.

@@ -8,8 +8,8 @@ use dmabuf_uapi::Errno;
 
 use crate::error::errno_text;
 
-/// A way to move bytes between a file and a buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A way to move bytes between a file and a buffer. A cheaper one is less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IoPath {
     /// `copy_file_range(2)` on a file that is open with `O_DIRECT`.
     CopyFileRangeDirect,
@@ -153,8 +153,8 @@ pub enum Refusal {
     BufferBusy(Errno),
     /// The request requires direct I/O.
     NotDirect,
-    /// The request names another path.
-    NotNamed(PathName),
+    /// The request permits other paths alone.
+    NotPermitted,
     /// The kernel refused when it was tried.
     RefusedByKernel(Errno),
     /// The engine has no memfd behind the buffer: the heap has none, or the buffer existed before.
@@ -207,7 +207,7 @@ impl Refusal {
                 Reason::Unaligned
             }
             Self::BufferBusy(_) => Reason::BufferBusy,
-            Self::NotDirect | Self::NotNamed(_) => Reason::ExcludedByPolicy,
+            Self::NotDirect | Self::NotPermitted => Reason::ExcludedByPolicy,
             Self::RefusedByKernel(_) => Reason::RefusedByKernel,
             Self::NoMemfd => Reason::HeapUnsuitable,
         }
@@ -243,7 +243,7 @@ impl fmt::Display for Refusal {
                 errno_text(*errno)
             ),
             Self::NotDirect => formatter.write_str("the policy requires direct I/O"),
-            Self::NotNamed(name) => write!(formatter, "the policy names {name}"),
+            Self::NotPermitted => formatter.write_str("the request does not permit it"),
             Self::RefusedByKernel(errno) => {
                 write!(formatter, "the kernel refused: {}", errno_text(*errno))
             }

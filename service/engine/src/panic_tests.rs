@@ -42,10 +42,10 @@ fn a_request_that_panics_leaves_the_engine_usable() {
     let context = Context::new(ClientId(1));
     let watched = Context { progress: Some(Arc::new(Panics)), ..Context::new(ClientId(1)) };
     for policy in [
-        Policy::Auto,
-        Policy::Named(PathName::UdmabufDirect),
-        Policy::Named(PathName::Bounce),
-        Policy::Named(PathName::Buffered),
+        Policy::AUTO,
+        Policy::only(PathName::UdmabufDirect),
+        Policy::only(PathName::Bounce),
+        Policy::only(PathName::Buffered),
     ] {
         // The file system of the build directory may do no direct I/O.
         let Ok(expected) = load(&engine, &file, policy, &context) else { continue };

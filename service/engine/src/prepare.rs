@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::error::{Argument, EngineError, Result};
 use crate::file::fs_verity;
 use crate::file::{ClientFd, FileFacts, KnownFileSystems, Needs, OpenFile};
-use crate::io_path::{Direction, PathName};
+use crate::io_path::Direction;
 use crate::plan::cost::REOPENING_PAYS_ABOVE_BYTES;
 use crate::plan::{plan_existing, plan_new, Alternative, BufferFacts, RequestFacts, Step};
 use crate::pool::AllocRequest;
@@ -149,9 +149,9 @@ pub(crate) fn prepare_load(
     let asked = resolve(&segments, to_end)?;
     check_targets_in_buffer(&asked)?;
     let segments = clamp_to_files(&asked, &files);
-    let direct = wants_direct(policy);
+    let direct = policy.wants_direct();
     for (index, file) in files.iter_mut().enumerate() {
-        let few_bytes = policy == Policy::Auto && has_few_bytes(&segments, index);
+        let few_bytes = policy == Policy::AUTO && has_few_bytes(&segments, index);
         file.reopen_for(Needs { direct, few_bytes, unaligned_writes: false });
     }
     let extents = merge_adjacent(&segments);
@@ -206,7 +206,7 @@ pub(crate) fn prepare_save(
     check_buffer_ranges(&segments, buffer.size_bytes)?;
     let identities: Vec<_> = files.iter().map(OpenFile::identity).collect();
     check_targets_in_files(&segments, &identities)?;
-    let direct = wants_direct(policy);
+    let direct = policy.wants_direct();
     for (index, file) in files.iter_mut().enumerate() {
         let unaligned_writes = has_unaligned(&segments, index, file.facts());
         file.reopen_for(Needs { direct, few_bytes: false, unaligned_writes });
@@ -257,10 +257,6 @@ fn clamp_to_files(segments: &[ResolvedSegment], files: &[OpenFile]) -> Vec<Resol
         segment.cut_at_file_offset(files[segment.file_index].facts().size_bytes)
     };
     segments.iter().map(clamp).collect()
-}
-
-fn wants_direct(policy: Policy) -> bool {
-    policy != Policy::Named(PathName::Buffered)
 }
 
 /// Whether all that is asked of a file is one segment of few bytes.

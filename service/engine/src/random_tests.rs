@@ -107,9 +107,9 @@ impl Case<'_> {
     fn arguments(&mut self) -> (Vec<Source>, Policy, Context, Arc<Seen>, String) {
         let files = (0..self.rng.usize(1..=3)).map(|_| self.file()).collect();
         let policy = match self.rng.u8(..7) {
-            0..=1 => Policy::Auto,
-            2 => Policy::RequireDirect,
-            _ => Policy::Named(self.rng.choice(PathName::ALL).unwrap()),
+            0..=1 => Policy::AUTO,
+            2 => Policy::REQUIRE_DIRECT,
+            _ => Policy::only(self.rng.choice(PathName::ALL).unwrap()),
         };
         let seen = Arc::new(Seen::default());
         let progress = self.rng.bool().then(|| Arc::clone(&seen) as Arc<dyn ProgressSink>);
@@ -277,7 +277,7 @@ impl ProgressSink for Seen {
 /// Whether a policy asks for what this machine does not have.
 fn is_unavailable(error: &EngineError, policy: Policy) -> bool {
     use EngineError::{DirectIoUnavailable, PathUnavailable};
-    policy != Policy::Auto && matches!(error, DirectIoUnavailable { .. } | PathUnavailable { .. })
+    policy != Policy::AUTO && matches!(error, DirectIoUnavailable { .. } | PathUnavailable { .. })
 }
 
 fn memfd(bytes: &[u8]) -> File {

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use binder::ParcelFileDescriptor;
-use dmabuf_engine::request::{self, FileDigest, Length, Policy, Sha256, Target};
+use dmabuf_engine::request::{self, FileDigest, Length, PathList, Policy, Sha256, Target};
 use dmabuf_engine::{
     Algorithm, Buffer, ClientId, Context, Digest, Errno, Heap, HeapFacts,
     HeapKind as EngineHeapKind, HeapPath, LoadOutcome, NotTaken, PathName, Priority, Reason,
@@ -73,7 +73,7 @@ pub fn load_request(load: &LoadRequest) -> Result<request::LoadRequest> {
     };
     let segments = segments(&load.segments, load.files.len())?;
     let mut request = request::LoadRequest::new(target, files(&load.files)?, segments);
-    request.policy = policy(load.policy, load.namedPath)?;
+    request.policy = policy(load.policy, &load.paths)?;
     if let Some(digests) = &load.digests {
         request.digests = request::DigestRequest {
             expected_sha256: digests.expectedSha256.as_deref().map(sha256).transpose()?,
@@ -119,7 +119,7 @@ pub fn save_request(save: &SaveRequest) -> Result<request::SaveRequest> {
         buffer: some_fd("buffer", save.buffer.as_ref())?,
         files: files(&save.files)?,
         segments: segments(&save.segments, save.files.len())?,
-        policy: policy(save.policy, save.namedPath)?,
+        policy: policy(save.policy, &save.paths)?,
     })
 }
 
@@ -181,21 +181,38 @@ fn read_segment(index: usize, segment: &Segment) -> Result<request::Segment> {
     })
 }
 
-fn policy(policy: PathPolicy, named: LoadPath) -> Result<Policy> {
-    match (policy, named) {
-        (PathPolicy::AUTO, _) => Ok(Policy::Auto),
-        (PathPolicy::REQUIRE_DIRECT, _) => Ok(Policy::RequireDirect),
-        (PathPolicy::NAMED, LoadPath::COPY_FILE_RANGE) => {
-            Ok(Policy::Named(PathName::CopyFileRange))
+fn policy(policy: PathPolicy, paths: &[LoadPath]) -> Result<Policy> {
+    let require_direct = match policy {
+        PathPolicy::AUTO => false,
+        PathPolicy::REQUIRE_DIRECT => true,
+        PathPolicy(other) => {
+            let problem = format!("{other} is not a PathPolicy");
+            return Err(ServiceError::bad_field("policy", problem));
         }
-        (PathPolicy::NAMED, LoadPath::BUFFERED) => Ok(Policy::Named(PathName::Buffered)),
-        (PathPolicy::NAMED, LoadPath::UDMABUF_DIRECT) => Ok(Policy::Named(PathName::UdmabufDirect)),
-        (PathPolicy::NAMED, LoadPath::BOUNCE) => Ok(Policy::Named(PathName::Bounce)),
-        (PathPolicy::NAMED, LoadPath(other)) => {
-            Err(ServiceError::bad_field("namedPath", format!("{other} is not a LoadPath")))
-        }
-        (PathPolicy(other), _) => {
-            Err(ServiceError::bad_field("policy", format!("{other} is not a PathPolicy")))
+    };
+    // Most requests permit all.
+    if paths.is_empty() {
+        return Ok(Policy { require_direct, ..Policy::AUTO });
+    }
+    let names: Vec<PathName> = paths
+        .iter()
+        .enumerate()
+        .map(|(index, path)| path_name(index, *path))
+        .collect::<Result<_>>()?;
+    let paths = PathList::of(&names)
+        .ok_or_else(|| ServiceError::bad_field("paths", "has a path twice, expected it once"))?;
+    Ok(Policy { require_direct, paths })
+}
+
+fn path_name(index: usize, path: LoadPath) -> Result<PathName> {
+    match path {
+        LoadPath::COPY_FILE_RANGE => Ok(PathName::CopyFileRange),
+        LoadPath::UDMABUF_DIRECT => Ok(PathName::UdmabufDirect),
+        LoadPath::BOUNCE => Ok(PathName::Bounce),
+        LoadPath::BUFFERED => Ok(PathName::Buffered),
+        LoadPath(other) => {
+            let problem = format!("{other} is not a LoadPath");
+            Err(ServiceError::bad_field(format!("paths[{index}]"), problem))
         }
     }
 }
@@ -431,10 +448,23 @@ mod tests {
 
     #[test]
     fn unknown_enumerators_are_refused_by_name() {
-        let error = policy(PathPolicy(9), LoadPath::BUFFERED).unwrap_err().to_string();
+        let error = policy(PathPolicy(9), &[]).unwrap_err().to_string();
         assert_eq!(error, "policy: 9 is not a PathPolicy");
-        let error = policy(PathPolicy::NAMED, LoadPath(-1)).unwrap_err().to_string();
-        assert_eq!(error, "namedPath: -1 is not a LoadPath");
+        let paths = [LoadPath::BOUNCE, LoadPath(-1)];
+        let error = policy(PathPolicy::AUTO, &paths).unwrap_err().to_string();
+        assert_eq!(error, "paths[1]: -1 is not a LoadPath");
+    }
+
+    #[test]
+    fn the_permitted_paths_keep_their_order() {
+        let paths = [LoadPath::BUFFERED, LoadPath::COPY_FILE_RANGE];
+        let read = policy(PathPolicy::REQUIRE_DIRECT, &paths).unwrap();
+        let names = [PathName::Buffered, PathName::CopyFileRange];
+        assert_eq!(read, Policy { require_direct: true, paths: PathList::of(&names).unwrap() });
+        assert_eq!(policy(PathPolicy::AUTO, &[]).unwrap(), Policy::AUTO);
+        let twice = [LoadPath::BOUNCE, LoadPath::BOUNCE];
+        let error = policy(PathPolicy::AUTO, &twice).unwrap_err().to_string();
+        assert_eq!(error, "paths: has a path twice, expected it once");
     }
 
     #[test]

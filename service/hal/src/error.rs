@@ -220,9 +220,9 @@ fn message_of(error: &EngineError, method: Method) -> String {
         EngineError::OpenedDirect { segment, reason } => {
             format!("{}: {reason}", field(Argument::Segment(*segment)))
         }
-        EngineError::PathUnavailable { segment, path, reason } => {
+        EngineError::PathUnavailable { segment, reasons } => {
             let segment = field(Argument::Segment(*segment));
-            format!("policy: NAMED cannot be kept for {segment}: {path}: {reason}")
+            format!("paths: none is possible for {segment}: {reasons}")
         }
         EngineError::HeapUnknown { .. }
         | EngineError::NoMemory { .. }

@@ -64,14 +64,14 @@ pub fn run(bench: &mut Bench) -> Result<()> {
             if pages != Pages::Small && entry.heap != UDMABUF {
                 continue;
             }
-            let workload = Workload::of(&bench.setup, &entry.heap, Policy::Named(entry.path));
+            let workload = Workload::of(&bench.setup, &entry.heap, Policy::only(entry.path));
             let refused = (!entry.support.supported).then(|| entry.support.detail.to_string());
             measure(bench, &engine, &name, pages, workload, refused)?;
         }
-        let workload = Workload::of(&bench.setup, "", Policy::Auto);
+        let workload = Workload::of(&bench.setup, "", Policy::AUTO);
         measure(bench, &engine, "any heap AUTO", pages, workload, None)?;
         if pages == Pages::Small {
-            let system_heap = Workload::of(&bench.setup, SYSTEM_HEAP, Policy::Auto);
+            let system_heap = Workload::of(&bench.setup, SYSTEM_HEAP, Policy::AUTO);
             measure(bench, &engine, "system AUTO", pages, system_heap.clone(), None)?;
             if let Some(workload) = system_heap.large(bench.setup.total_bytes()) {
                 measure(bench, &engine, "system AUTO", pages, workload, None)?;
@@ -172,9 +172,10 @@ pub fn load_new(
 /// The mode in which to open the file: with `O_DIRECT`, the buffered path would not do buffered
 /// I/O.
 fn file_mode(policy: Policy) -> Mode {
-    match policy {
-        Policy::Named(PathName::Buffered) => Mode::Buffered,
-        _ => Mode::Direct,
+    if policy == Policy::only(PathName::Buffered) {
+        Mode::Buffered
+    } else {
+        Mode::Direct
     }
 }
 
@@ -232,7 +233,8 @@ pub fn load_part(
 fn check(outcome: &LoadOutcome, workload: &Workload) -> Result<()> {
     ensure!(outcome.segment_bytes == [workload.buffer_bytes], "short: {:?}", outcome.segment_bytes);
     let taken = outcome.report.path().context("no path was reported")?;
-    if let Policy::Named(name) = workload.policy {
+    let is_only = |name: &PathName| workload.policy == Policy::only(*name);
+    if let Some(name) = PathName::ALL.into_iter().find(is_only) {
         let direct = matches!(name, PathName::CopyFileRange | PathName::UdmabufDirect);
         ensure!(taken.name() == name && taken.is_direct() == direct, "{taken} was taken");
     }

@@ -42,7 +42,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
             let idle = (1..live)
                 .map(|_| {
                     let new = Target::New(new_buffer(SYSTEM_HEAP, IDLE_BUFFER_BYTES));
-                    let loaded = load_part(&engine, Policy::Auto, new, file, 0, IDLE_BUFFER_BYTES)?;
+                    let loaded = load_part(&engine, Policy::AUTO, new, file, 0, IDLE_BUFFER_BYTES)?;
                     loaded.buffer.context("no buffer")
                 })
                 .collect::<Result<Vec<Buffer>>>()?;
@@ -113,7 +113,7 @@ impl<'a> PiecewiseLoad<'a> {
         let ((), io) = self.setup.meter.measure(|| {
             for part in (0..rounds).flat_map(|_| 0..parts) {
                 let target = Target::Existing(fd.try_clone_to_owned()?);
-                load_part(engine, Policy::Auto, target, file, part * part_bytes, *part_bytes)?;
+                load_part(engine, Policy::AUTO, target, file, part * part_bytes, *part_bytes)?;
             }
             Ok(())
         })?;

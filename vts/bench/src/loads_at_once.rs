@@ -119,7 +119,7 @@ impl Loads for Engine {
     }
 
     fn fill(&self, buffer: BorrowedFd<'_>, part: &Part<'_>) -> Result<u64> {
-        let policy = Policy::Named(PathName::CopyFileRange);
+        let policy = Policy::only(PathName::CopyFileRange);
         let target = Target::Existing(buffer.try_clone_to_owned()?);
         let Part { file, offset_bytes, len_bytes } = *part;
         let outcome = load_part(self, policy, target, file, offset_bytes, len_bytes)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{anyhow, ensure, Context, Result};
 use dmabuf_loader_client::aidl::{
     DmaBuf::DmaBuf, LoadPath::LoadPath, LoadResult::LoadResult, LoaderError::LoaderError,
-    NewBuffer::NewBuffer, PathPolicy::PathPolicy, Segment::Segment,
+    NewBuffer::NewBuffer, Segment::Segment,
 };
 use dmabuf_loader_client::{ClientError, LoadSpec, Loader};
 use vts_bench_record::{Direction, Kind, Phases};
@@ -140,12 +140,7 @@ pub fn part_of(
         lengthBytes: i64::try_from(len_bytes)?,
         ..Segment::default()
     };
-    let mut spec = LoadSpec::default().file(file)?.segment(segment);
-    if let Some(path) = path {
-        spec.request.policy = PathPolicy::NAMED;
-        spec.request.namedPath = path;
-    }
-    Ok(spec)
+    Ok(LoadSpec::default().file(file)?.segment(segment).paths(path))
 }
 
 fn check(result: &LoadResult, workload: &Workload) -> Result<()> {

@@ -30,7 +30,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         if !bench.wants(&loading) && !bench.wants(&zeroing) {
             continue;
         }
-        let workload = Workload::of(&bench.setup, heap, Policy::Auto);
+        let workload = Workload::of(&bench.setup, heap, Policy::AUTO);
         let (buffers, bytes) = (u64::from(workload.buffers), bench.setup.total_bytes());
         let _pages = match pages.set_up(bytes + workload.buffer_bytes) {
             Ok(setting) => setting,

@@ -25,10 +25,10 @@ const SAVES: u64 = 10;
 
 pub fn trials() -> Vec<Trial> {
     [
-        ("auto", Policy::Auto),
-        ("copy_file_range", Policy::Named(PathName::CopyFileRange)),
-        ("bounce", Policy::Named(PathName::Bounce)),
-        ("buffered", Policy::Named(PathName::Buffered)),
+        ("auto", Policy::AUTO),
+        ("copy_file_range", Policy::only(PathName::CopyFileRange)),
+        ("bounce", Policy::only(PathName::Bounce)),
+        ("buffered", Policy::only(PathName::Buffered)),
     ]
     .into_iter()
     .flat_map(|(name, policy)| {
@@ -45,7 +45,7 @@ fn saves_while_the_flag_changes(policy: Policy, mode: Mode) -> Result<()> {
     let engine = engine(PoolConfig::OFF);
     let source = files.patterned("source", 71, SIZE_BYTES)?.buffered()?;
     let new = new_buffer("system", 0);
-    let buffer = made(load(&engine, CLIENT, new, Policy::Auto, &source, &[WHOLE])?)?;
+    let buffer = made(load(&engine, CLIENT, new, Policy::AUTO, &source, &[WHOLE])?)?;
     let expected = contents(&buffer)?;
     let path = files.path("target");
     let mut saved_whole = 0;

@@ -40,12 +40,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn trials() -> Vec<Trial> {
     let policies = [
-        ("auto", Policy::Auto),
-        ("require_direct", Policy::RequireDirect),
-        ("copy_file_range", Policy::Named(PathName::CopyFileRange)),
-        ("udmabuf_direct", Policy::Named(PathName::UdmabufDirect)),
-        ("bounce", Policy::Named(PathName::Bounce)),
-        ("buffered", Policy::Named(PathName::Buffered)),
+        ("auto", Policy::AUTO),
+        ("require_direct", Policy::REQUIRE_DIRECT),
+        ("copy_file_range", Policy::only(PathName::CopyFileRange)),
+        ("udmabuf_direct", Policy::only(PathName::UdmabufDirect)),
+        ("bounce", Policy::only(PathName::Bounce)),
+        ("buffered", Policy::only(PathName::Buffered)),
     ];
     let small = policies.into_iter().flat_map(|(name, policy)| {
         HEAPS.map(|heap| {
@@ -65,7 +65,7 @@ pub fn trials() -> Vec<Trial> {
         ("large/buffered", "system", PathName::Buffered),
     ];
     let large = large.into_iter().map(|(name, heap, path)| {
-        let policy = Policy::Named(path);
+        let policy = Policy::only(path);
         let case = Case {
             policy,
             heap,

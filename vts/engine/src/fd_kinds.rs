@@ -87,7 +87,7 @@ impl Good {
         };
         let save = |buffer, file| {
             let (files, segments) = (vec![file], vec![WHOLE]);
-            let save = SaveRequest { buffer, files, segments, policy: Policy::Auto };
+            let save = SaveRequest { buffer, files, segments, policy: Policy::AUTO };
             self.engine.save(save, &context).map(drop)
         };
         Ok(match role {

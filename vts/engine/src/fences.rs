@@ -29,10 +29,10 @@ const BOUND: Duration = Duration::from_secs(4);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const POLICIES: [(&str, Policy); 4] = [
-    ("auto", Policy::Auto),
-    ("copy_file_range", Policy::Named(PathName::CopyFileRange)),
-    ("bounce", Policy::Named(PathName::Bounce)),
-    ("buffered", Policy::Named(PathName::Buffered)),
+    ("auto", Policy::AUTO),
+    ("copy_file_range", Policy::only(PathName::CopyFileRange)),
+    ("bounce", Policy::only(PathName::Bounce)),
+    ("buffered", Policy::only(PathName::Buffered)),
 ];
 
 pub fn trials() -> Vec<Trial> {
@@ -78,8 +78,8 @@ fn expect_busy<T>(request: impl FnOnce() -> dmabuf_engine::Result<T>) -> Result<
     let begin = Instant::now();
     let ended = request().map(drop);
     let took = begin.elapsed();
-    if let Err(EngineError::PathUnavailable { reason, .. }) = &ended {
-        println!("INFO: {reason}");
+    if let Err(EngineError::PathUnavailable { reasons, .. }) = &ended {
+        println!("INFO: {reasons}");
         return Ok(false);
     }
     ensure!(ended == Err(EngineError::Busy), "{ended:?}");
@@ -120,7 +120,7 @@ fn fenced_save(heap: &str, policy: Policy) -> Result<()> {
     let engine = engine(PoolConfig::OFF);
     let context = Context::new(CLIENT);
     let loaded = || -> Result<Buffer> {
-        made(load(&engine, CLIENT, new_buffer(heap, 0), Policy::Auto, &file.direct()?, &[WHOLE])?)
+        made(load(&engine, CLIENT, new_buffer(heap, 0), Policy::AUTO, &file.direct()?, &[WHOLE])?)
     };
     let output = files.path("output");
     let save = |buffer: &Buffer| -> Result<SaveRequest> {
@@ -154,7 +154,7 @@ fn cancelled_wait(heap: &str) -> Result<()> {
     let buffer = allocate(&engine, CLIENT, &new_buffer(heap, SIZE_BYTES))?;
     let _timeline = fence(&buffer, CpuAccess::WRITE)?;
     let context = Context::new(CLIENT);
-    let request = load_into(&buffer.fd, &file, Policy::Auto)?;
+    let request = load_into(&buffer.fd, &file, Policy::AUTO)?;
     let begin = Instant::now();
     let ended = std::thread::scope(|scope| {
         let load = scope.spawn(|| engine.load(request, &context).map(drop));
@@ -235,7 +235,7 @@ fn small_buffer(heap: &str) -> Result<()> {
         let file = files.patterned("small", seed, 5000)?;
         let begin = Instant::now();
         let new = new_buffer(heap, 0);
-        let buffer = made(load(&engine, CLIENT, new, Policy::Auto, &file.direct()?, &[WHOLE])?)?;
+        let buffer = made(load(&engine, CLIENT, new, Policy::AUTO, &file.direct()?, &[WHOLE])?)?;
         let took = begin.elapsed();
         assert_same(&contents(&buffer)?[..5000], &file.expected(0, 5000), "loaded");
         timelines.push(fence(&buffer, CpuAccess::WRITE)?);

@@ -158,8 +158,8 @@ fn loads_report_the_path_that_moved_the_bytes(
         has_buffered_fd: mode == Mode::Buffered || !is_direct,
         detail,
     };
-    let named = PathName::ALL.map(Policy::Named);
-    for policy in [Policy::Auto, Policy::RequireDirect].into_iter().chain(named) {
+    let named = PathName::ALL.map(Policy::only);
+    for policy in [Policy::AUTO, Policy::REQUIRE_DIRECT].into_iter().chain(named) {
         for mode in Mode::ALL {
             load_and_check(&engine, heap, policy, &file, mode, range, &expectation(mode))
                 .with_context(|| format!("{policy:?}, file opened {mode:?}"))?;
@@ -269,12 +269,7 @@ impl Expectation {
 
     /// The path that a load takes, or `None` if the load fails.
     fn path(&self, policy: Policy) -> Option<IoPath> {
-        let permitted = |path: &IoPath| match policy {
-            Policy::Auto => true,
-            Policy::RequireDirect => path.is_direct(),
-            Policy::Named(name) => path.name() == name,
-        };
-        let possible = |path: &IoPath| permitted(path) && self.obstacle(*path).is_none();
+        let possible = |path: &IoPath| policy.permits(*path) && self.obstacle(*path).is_none();
         IoPath::CHEAPEST_FIRST.into_iter().find(possible)
     }
 
@@ -305,7 +300,7 @@ impl Expectation {
             around_the_cache == (growth_pages == 0),
             "the page cache of the file grew by {growth_pages} pages: {report:?}"
         );
-        if policy == Policy::Auto {
+        if policy == Policy::AUTO {
             let cheaper = IoPath::CHEAPEST_FIRST.into_iter().take_while(|other| *other != path);
             let expected: Vec<_> = cheaper.map(|path| (path, self.obstacle(path))).collect();
             let found: Vec<_> = report
@@ -332,17 +327,22 @@ impl Expectation {
 
     fn check_error(&self, policy: Policy, error: &EngineError) -> Result<()> {
         match (policy, error) {
-            (Policy::RequireDirect, EngineError::DirectIoUnavailable { reason, .. })
+            (Policy::REQUIRE_DIRECT, EngineError::DirectIoUnavailable { reason, .. })
                 if !self.copies_files || self.is_direct =>
             {
                 ensure!(!reason.is_empty());
             }
-            (Policy::RequireDirect, EngineError::DirectIoUnavailable { reason, .. })
-            | (Policy::Named(PathName::Bounce), EngineError::PathUnavailable { reason, .. }) => {
+            (Policy::REQUIRE_DIRECT, EngineError::DirectIoUnavailable { reason, .. }) => {
                 self.check_detail(reason)?;
             }
-            (Policy::Named(name), EngineError::PathUnavailable { path, reason, .. }) => {
+            (_, EngineError::PathUnavailable { reasons, .. }) => {
+                let name = PathName::ALL.into_iter().find(|name| policy == Policy::only(*name));
+                let (path, reason) = reasons.split_once(": ").context("no reason")?;
+                let name = name.context("no path was named")?;
                 ensure!(path.starts_with(&name.to_string()) && !reason.is_empty(), "{error}");
+                if name == PathName::Bounce {
+                    self.check_detail(reason)?;
+                }
             }
             _ => bail!("not the documented error: {error}"),
         }

@@ -41,7 +41,7 @@ fn others_serve_by_name_only() -> Result<()> {
     }
     let files = Files::new()?;
     let file = files.patterned("f", 1, 3 << 20)?.direct()?;
-    let any = made(load(&engine, CLIENT, new_buffer("", 0), Policy::Auto, &file, &[WHOLE])?)?;
+    let any = made(load(&engine, CLIENT, new_buffer("", 0), Policy::AUTO, &file, &[WHOLE])?)?;
     ensure!(!others.contains(&any.heap), "loaded into {}", any.heap);
     let any = allocate(&engine, CLIENT, &new_buffer("", 4096))?;
     ensure!(!others.contains(&any.heap), "allocated from {}", any.heap);
@@ -60,7 +60,7 @@ fn a_listed_heap_serves_any_request() -> Result<()> {
     ensure!(*engine.heaps()[0].name == *other, "{:?}", engine.heaps());
     let files = Files::new()?;
     let file = files.patterned("f", 2, 1 << 20)?.direct()?;
-    let loaded = made(load(&engine, CLIENT, new_buffer("", 0), Policy::Auto, &file, &[WHOLE])?)?;
+    let loaded = made(load(&engine, CLIENT, new_buffer("", 0), Policy::AUTO, &file, &[WHOLE])?)?;
     let allocated = allocate(&engine, CLIENT, &new_buffer("", 4096))?;
     ensure!(loaded.heap == other && allocated.heap == other, "{loaded:?} {allocated:?}");
     Ok(())
@@ -74,7 +74,7 @@ fn importers_see_what_others_hold() -> Result<()> {
     let file = files.patterned("f", 3, size_bytes as u64)?;
     for name in others(&engine)? {
         let new = new_buffer(&name, 0);
-        let loaded = load(&engine, CLIENT, new, Policy::Auto, &file.direct()?, &[WHOLE])?;
+        let loaded = load(&engine, CLIENT, new, Policy::AUTO, &file.direct()?, &[WHOLE])?;
         let buffer = made(loaded)?;
         let mut expected = file.expected(0, size_bytes);
         expected.resize(usize::try_from(buffer.size_bytes)?, 0);

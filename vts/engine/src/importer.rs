@@ -148,7 +148,7 @@ fn what_the_engine_makes_is_seen() -> Result<()> {
     {
         let file = files.patterned(&size_bytes.to_string(), 9, size_bytes as u64)?;
         for policy in
-            [Policy::Auto, Policy::Named(PathName::UdmabufDirect), Policy::Named(PathName::Bounce)]
+            [Policy::AUTO, Policy::only(PathName::UdmabufDirect), Policy::only(PathName::Bounce)]
         {
             let new = new_buffer("udmabuf", 0);
             let buffer = made(load(&engine, CLIENT, new, policy, &file.direct()?, &[WHOLE])?)?;
@@ -180,7 +180,7 @@ fn base_pages_are_base_by_any_setting() -> Result<()> {
         let new = || new_buffer("udmabuf", size_bytes as u64);
         let allocated = allocate(&engine, CLIENT, &new())?;
         let direct = file.direct()?;
-        let loaded = made(load(&engine, CLIENT, new(), Policy::Auto, &direct, &[WHOLE])?)?;
+        let loaded = made(load(&engine, CLIENT, new(), Policy::AUTO, &direct, &[WHOLE])?)?;
         let after = transparent_huge_pages_made()?;
         ensure!(after == before, "{setting}: {} huge pages", after - before);
         importer.expect(&allocated.fd, &vec![0; size_bytes])?;

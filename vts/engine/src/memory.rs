@@ -65,7 +65,7 @@ fn hugetlb_pages_are_used() -> Result<()> {
     let files = Files::new()?;
     let size_bytes = 8 * HUGE_PAGE_BYTES - 4096 - 77;
     let file = files.patterned("f", 1, size_bytes)?;
-    let policy = Policy::Named(PathName::UdmabufDirect);
+    let policy = Policy::only(PathName::UdmabufDirect);
     let engine = engine_with_huge_udmabufs(HugeUdmabufs::Yes);
     let new = new_buffer("udmabuf", 0);
     let outcome = load(&engine, CLIENT, new, policy, &file.direct()?, &[WHOLE])?;
@@ -145,7 +145,7 @@ fn transparent_huge_pages_are_used() -> Result<()> {
     let files = Files::new()?;
     let size_bytes = 3 * HUGE_PAGE_BYTES + 8192;
     let file = files.patterned("f", 2, size_bytes)?;
-    let policy = Policy::Named(PathName::UdmabufDirect);
+    let policy = Policy::only(PathName::UdmabufDirect);
     let engine = engine_with_huge_udmabufs(HugeUdmabufs::Yes);
     let before = transparent_huge_pages_made()?;
     let new = new_buffer("udmabuf", 0);
@@ -168,7 +168,7 @@ fn bounce_memory_is_retained_reclaimably() -> Result<()> {
     let shorter = files.patterned("g", 4, HUGE_PAGE_BYTES + 4096 + 77)?;
     let engine = engine(PoolConfig::OFF);
     let bounce = |file: &TestFile| -> Result<()> {
-        let policy = Policy::Named(PathName::Bounce);
+        let policy = Policy::only(PathName::Bounce);
         let new = new_buffer("system", 0);
         let outcome = load(&engine, CLIENT, new, policy, &file.direct()?, &[WHOLE])?;
         let len_bytes = outcome.segment_bytes.iter().sum::<u64>() as usize;

@@ -20,7 +20,7 @@ use crate::load::{contents, engine, load, made, new_buffer, WHOLE};
 
 const CLIENT: ClientId = ClientId(1000);
 const MIB: u64 = 1 << 20;
-const BUFFERED: Policy = Policy::Named(PathName::Buffered);
+const BUFFERED: Policy = Policy::only(PathName::Buffered);
 
 pub fn trials() -> Vec<Trial> {
     vec![

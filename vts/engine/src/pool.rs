@@ -65,7 +65,7 @@ fn wait_until(engine: &Engine, what: &str, holds: impl Fn(&PoolStats) -> bool) -
 }
 
 fn load_whole(engine: &Engine, client: ClientId, heap: &str, file: &File) -> Result<Buffer> {
-    made(load(engine, client, new_buffer(heap, 0), Policy::Auto, file, &[WHOLE])?)
+    made(load(engine, client, new_buffer(heap, 0), Policy::AUTO, file, &[WHOLE])?)
 }
 
 fn patterned(files: &Files, seed: u64) -> Result<TestFile> {
@@ -153,7 +153,7 @@ fn no_client_sees_the_bytes_of_another(heap: &str) -> Result<()> {
         assert_filled(&bytes, 0, "an allocated buffer");
     }
     let short = files.patterned("short", 3, 10)?;
-    let loaded = load(&engine, OTHER, new(), Policy::Auto, &short.direct()?, &[WHOLE])?;
+    let loaded = load(&engine, OTHER, new(), Policy::AUTO, &short.direct()?, &[WHOLE])?;
     let bytes = contents(&made(loaded)?)?;
     assert_same(&bytes[..10], &short.expected(0, 10), "loaded");
     assert_filled(&bytes[10..], 0, "what no segment fills");
@@ -256,7 +256,7 @@ fn the_cap_holds(heap: &str) -> Result<()> {
 /// Uses the default configuration of the service.
 fn small_buffers_return_to_their_client_only(heap: &str) -> Result<()> {
     // The last two policies need a mapping of the buffer, which the pool retains.
-    [Policy::Auto, Policy::Named(PathName::Bounce), Policy::Named(PathName::Buffered)]
+    [Policy::AUTO, Policy::only(PathName::Bounce), Policy::only(PathName::Buffered)]
         .into_iter()
         .try_for_each(|policy| {
             check_small_buffers(heap, policy).with_context(|| format!("{policy:?}"))

@@ -141,8 +141,8 @@ impl Random {
         let size_bytes = segments.iter().map(end).max().unwrap_or(0).max(1);
         let heap = self.numbers.one_of(self.engine.heaps()).name.to_string();
         let policy = match self.numbers.below(3) {
-            0 => Policy::Auto,
-            _ => Policy::Named(*self.numbers.one_of(&PathName::ALL)),
+            0 => Policy::AUTO,
+            _ => Policy::only(*self.numbers.one_of(&PathName::ALL)),
         };
         let direct = self.direct.as_ref().filter(|_| self.numbers.below(3) > 0);
         let file = direct.unwrap_or(&self.writer);

@@ -32,11 +32,11 @@ const THREADS: u64 = 4;
 
 pub fn trials() -> Vec<Trial> {
     let policies = [
-        ("auto", Policy::Auto),
-        ("copy_file_range", Policy::Named(PathName::CopyFileRange)),
-        ("udmabuf_direct", Policy::Named(PathName::UdmabufDirect)),
-        ("bounce", Policy::Named(PathName::Bounce)),
-        ("buffered", Policy::Named(PathName::Buffered)),
+        ("auto", Policy::AUTO),
+        ("copy_file_range", Policy::only(PathName::CopyFileRange)),
+        ("udmabuf_direct", Policy::only(PathName::UdmabufDirect)),
+        ("bounce", Policy::only(PathName::Bounce)),
+        ("buffered", Policy::only(PathName::Buffered)),
     ];
     let mut trials = Vec::new();
     for heap in HEAPS {
@@ -152,9 +152,9 @@ fn watched_load(heap: &str) -> Result<()> {
     let file = files.patterned("f", 32, len_bytes)?;
     let engine = engine(PoolConfig::OFF);
     let (watcher, context) = Watcher::new(u64::MAX);
-    let outcome = match engine.load(whole_file(heap, Policy::RequireDirect, &file)?, &context) {
+    let outcome = match engine.load(whole_file(heap, Policy::REQUIRE_DIRECT, &file)?, &context) {
         Err(EngineError::DirectIoUnavailable { .. }) => {
-            engine.load(whole_file(heap, Policy::Auto, &file)?, &context)?
+            engine.load(whole_file(heap, Policy::AUTO, &file)?, &context)?
         }
         outcome => outcome?,
     };
@@ -180,7 +180,7 @@ fn late_load(heap: &str) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 33, SIZE_BYTES)?;
     let engine = engine(PoolConfig::OFF);
-    let policy = Policy::Named(PathName::Buffered);
+    let policy = Policy::only(PathName::Buffered);
     let load = |deadline| {
         let request = whole_file(heap, policy, &file)?;
         let begin = Instant::now();
@@ -206,11 +206,13 @@ fn cancelled_save(heap: &str) -> Result<()> {
             buffer: owned(&buffer.fd),
             files: vec![owned(Mode::Buffered.open_output(target.path())?)],
             segments: vec![WHOLE],
-            policy: Policy::Named(name),
+            policy: Policy::only(name),
         };
         let (watcher, context) = Watcher::new(SIZE_BYTES / 4);
         match engine.save(save, &context) {
-            Err(EngineError::PathUnavailable { reason, .. }) => println!("INFO: {name}: {reason}"),
+            Err(EngineError::PathUnavailable { reasons, .. }) => {
+                println!("INFO: {name}: {reasons}")
+            }
             Err(EngineError::Cancelled) => {
                 let moved = watcher.last_bytes();
                 ensure!((SIZE_BYTES / 4..SIZE_BYTES).contains(&moved), "{name}: {moved}");

@@ -156,7 +156,7 @@ fn refused_saves() -> Result<()> {
         buffer,
         files: vec![file],
         segments: vec![WHOLE],
-        policy: Policy::Auto,
+        policy: Policy::AUTO,
     };
     let to_it = save(owned(&buffer.fd), rig.silent());
     ensure_refused(rig.in_time("a save", move |engine| engine.save(to_it, &context()))?)?;

@@ -46,7 +46,7 @@ fn keeps_the_storage_busy() -> Result<()> {
     let plain = read_plainly(&file.buffered()?)?;
     let source = file.buffered()?;
     drop_cache(&source)?;
-    let policy = Policy::Named(PathName::Buffered);
+    let policy = Policy::only(PathName::Buffered);
     let loaded = load(&engine, CLIENT, new_buffer("system", 0), policy, &source, &[WHOLE])?;
     let transfer = loaded.report.transfer;
     println!("INFO: plain reads take {plain:?}, the load {transfer:?}");

@@ -37,9 +37,9 @@ const BLOCK_DEVICES: &str = "/dev/block";
 
 pub fn trials() -> Vec<Trial> {
     let policies = [
-        ("auto", Policy::Auto),
-        ("copy_file_range", Policy::Named(PathName::CopyFileRange)),
-        ("buffered", Policy::Named(PathName::Buffered)),
+        ("auto", Policy::AUTO),
+        ("copy_file_range", Policy::only(PathName::CopyFileRange)),
+        ("buffered", Policy::only(PathName::Buffered)),
     ];
     let loads = policies.into_iter().flat_map(|policy| HEAPS.map(|heap| (policy, heap)));
     loads
@@ -53,7 +53,7 @@ pub fn trials() -> Vec<Trial> {
 fn a_changed_block_fails(policy: Policy, heap: &str) -> Result<()> {
     let engine = engine(PoolConfig::OFF);
     let copies_files = copies_files(&engine, heap)?;
-    if policy == Policy::Named(PathName::CopyFileRange) && !copies_files {
+    if policy == Policy::only(PathName::CopyFileRange) && !copies_files {
         return Err(skip("the kernel does not copy from files to buffers"));
     }
     let files = Files::new()?;

@@ -56,7 +56,7 @@ fn loads_are_direct() -> Result<()> {
         let before = cached_pages(&watched).context("cachestat")?;
         let source = file.open(mode)?;
         let new = new_buffer("udmabuf", 0);
-        let loaded = load(&engine, CLIENT, new, Policy::RequireDirect, &source, &[WHOLE]);
+        let loaded = load(&engine, CLIENT, new, Policy::REQUIRE_DIRECT, &source, &[WHOLE]);
         let loaded = loaded.with_context(|| format!("file opened {mode:?}"))?;
         let report = &loaded.report;
         // The last block, which is not whole, goes through a bounce buffer.
@@ -74,7 +74,7 @@ fn few_bytes() -> Result<()> {
     let engine = device_engine();
     let file = files.patterned("f", 94, 8192)?;
     let source = file.buffered()?;
-    let loaded = load(&engine, CLIENT, new_buffer("", 0), Policy::Auto, &source, &[WHOLE])?;
+    let loaded = load(&engine, CLIENT, new_buffer("", 0), Policy::AUTO, &source, &[WHOLE])?;
     let report = &loaded.report;
     ensure!(report.buffered_bytes() == 8192, "{report:?}");
     assert_same(&contents(&made(loaded)?)?, &file.expected(0, 8192), "loaded");
@@ -87,7 +87,7 @@ fn saves_are_buffered() -> Result<()> {
     let file = files.patterned("f", 95, SIZE_BYTES)?;
     let new = new_buffer("udmabuf", 0);
     let source = file.buffered()?;
-    let buffer = made(load(&engine, CLIENT, new, Policy::Auto, &source, &[WHOLE])?)?;
+    let buffer = made(load(&engine, CLIENT, new, Policy::AUTO, &source, &[WHOLE])?)?;
     let expected = contents(&buffer)?;
     for mode in Mode::ALL {
         let path = files.path(&format!("{mode:?}"));
@@ -101,12 +101,12 @@ fn saves_are_buffered() -> Result<()> {
             };
             Ok(engine.save(request, &Context::new(CLIENT)))
         };
-        let refused = save(Policy::RequireDirect)?;
+        let refused = save(Policy::REQUIRE_DIRECT)?;
         ensure!(
             matches!(refused, Err(EngineError::DirectIoUnavailable { .. })),
             "file opened {mode:?}: {refused:?}"
         );
-        let saved = save(Policy::Auto)?.with_context(|| format!("file opened {mode:?}"))?;
+        let saved = save(Policy::AUTO)?.with_context(|| format!("file opened {mode:?}"))?;
         ensure!(saved.report.direct_bytes() == 0, "{:?}", saved.report);
         assert_same(&content(&path)?, &expected, "saved");
     }

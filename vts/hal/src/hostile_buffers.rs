@@ -6,9 +6,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use anyhow::{ensure, Context, Result};
-use dmabuf_loader_client::aidl::{
-    LoadPath::LoadPath, LoaderError::LoaderError, PathPolicy::PathPolicy,
-};
+use dmabuf_loader_client::aidl::{LoadPath::LoadPath, LoaderError::LoaderError};
 use dmabuf_loader_client::{open_for_load, ClientError, LoadSpec, SaveSpec};
 use dmabuf_uapi::mapped_range::MappedRange;
 use dmabuf_uapi::mapping::MappingAccess;
@@ -75,9 +73,7 @@ fn a_purged_buffer_fails_its_save_alone(client: &Client) -> Result<()> {
     for (size_bytes, path) in requests() {
         let buffer = export(&exporter, size_bytes)?;
         purge(&exporter, &buffer)?;
-        let mut spec = SaveSpec::from_buffer(&buffer)?.file(&target)?;
-        spec.request.policy = PathPolicy::NAMED;
-        spec.request.namedPath = path;
+        let spec = SaveSpec::from_buffer(&buffer)?.file(&target)?.paths([path]);
         expect_gone(client.loader.save(spec))
             .with_context(|| format!("{size_bytes} bytes, {path:?}"))?;
     }
@@ -89,10 +85,7 @@ fn requests() -> impl Iterator<Item = (u64, LoadPath)> {
 }
 
 fn load(source: &File, buffer: &OwnedFd, path: LoadPath) -> Result<LoadSpec> {
-    let mut spec = LoadSpec::whole_file(source)?.into_existing(buffer)?;
-    spec.request.policy = PathPolicy::NAMED;
-    spec.request.namedPath = path;
-    Ok(spec)
+    Ok(LoadSpec::whole_file(source)?.into_existing(buffer)?.paths([path]))
 }
 
 fn expect_gone<T>(ended: std::result::Result<T, ClientError>) -> Result<()> {

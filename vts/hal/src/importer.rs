@@ -4,8 +4,7 @@
 
 use anyhow::{Context, Result};
 use dmabuf_loader_client::aidl::{
-    DmaBuf::DmaBuf, HeapFact::HeapFact, LoadPath::LoadPath, PathPolicy::PathPolicy,
-    Segment::Segment,
+    DmaBuf::DmaBuf, HeapFact::HeapFact, LoadPath::LoadPath, Segment::Segment,
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec};
 use vts_support::files::{Files, TestFile};
@@ -75,11 +74,8 @@ fn importers_see_what_each_heap_loads(client: &Client) -> Result<()> {
             let source = open_for_load(file.path())?;
             let named = LoadPath::enum_values().into_iter().filter(supported).map(Some);
             for path in named.chain([None]) {
-                let mut spec = LoadSpec::whole_file(&source)?.into_new(new_buffer(&heap.name));
-                if let Some(path) = path {
-                    spec.request.policy = PathPolicy::NAMED;
-                    spec.request.namedPath = path;
-                }
+                let spec =
+                    LoadSpec::whole_file(&source)?.into_new(new_buffer(&heap.name)).paths(path);
                 let what = || format!("{size} bytes into heap {} by {path:?}", heap.name);
                 let buffer = client.load(spec).with_context(what)?.buffer.context("no buffer")?;
                 expect(&importer, &buffer, &file, 0, size as usize).with_context(what)?;

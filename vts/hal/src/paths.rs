@@ -5,7 +5,7 @@
 use anyhow::{ensure, Context, Result};
 use dmabuf_loader_client::aidl::{
     LoadPath::LoadPath, LoadResult::LoadResult, LoaderError::LoaderError,
-    NotTakenReason::NotTakenReason, PathPolicy::PathPolicy, Segment::Segment,
+    NotTakenReason::NotTakenReason, Segment::Segment,
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec, SaveSpec};
 use dmabuf_uapi::page_cache::cached_pages;
@@ -46,10 +46,7 @@ fn require(client: &Client, heap: &str, path: LoadPath) -> Result<()> {
 }
 
 fn named(spec: LoadSpec, path: LoadPath) -> LoadSpec {
-    let mut spec = spec;
-    spec.request.policy = PathPolicy::NAMED;
-    spec.request.namedPath = path;
-    spec
+    spec.paths([path])
 }
 
 fn segment(file_offset: u64, len: u64, buffer_offset: u64) -> Segment {
@@ -179,7 +176,7 @@ fn udmabuf_direct_requires_a_new_buffer(client: &Client) -> Result<()> {
     let file = files.patterned("f", 4, 1 << 20)?;
     let source = open_for_load(file.path())?;
     let buffer = client.loader.allocate(&sized_buffer("udmabuf", 1 << 20))?;
-    let argument = "policy: NAMED cannot be kept for segments[0]: UDMABUF_DIRECT";
+    let argument = "paths: none is possible for segments[0]: UDMABUF_DIRECT";
     let spec = LoadSpec::whole_file(&source)?.into_existing(fd(&buffer)?)?;
     let refused = client.loader.load(named(spec, LoadPath::UDMABUF_DIRECT));
     expect_refusal(refused, LoaderError::PATH_UNAVAILABLE, argument)?;
@@ -230,13 +227,10 @@ fn bounce_saves_every_byte(client: &Client) -> Result<()> {
     let path = files.path("target");
     let target = Mode::Direct.open_output(&path)?;
     let buffer = loaded.buffer.context("no buffer")?;
-    let mut spec = SaveSpec::from_buffer(fd(&buffer)?)?.file(&target)?.segment(segment(
-        4096,
-        size - 8192,
-        4096,
-    ));
-    spec.request.policy = PathPolicy::NAMED;
-    spec.request.namedPath = LoadPath::BOUNCE;
+    let spec = SaveSpec::from_buffer(fd(&buffer)?)?
+        .file(&target)?
+        .segment(segment(4096, size - 8192, 4096))
+        .paths([LoadPath::BOUNCE]);
     let saved = client.loader.save(spec)?;
     ensure!(saved.report.path == LoadPath::BOUNCE, "{:?}", saved.report);
     let seen = vts_support::files::content(&path)?;

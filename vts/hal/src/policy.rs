@@ -12,8 +12,10 @@ use dmabuf_loader_client::{open_for_load, LoadSpec};
 use vts_support::files::{Files, Mode, TestFile};
 use vts_uapi::lease::take_write_lease;
 
-use crate::buffer::View;
-use crate::client::{expect_refusal, new_buffer, require_direct_io, Client, NamedTest};
+use crate::buffer::{fd, View};
+use crate::client::{
+    expect_refusal, new_buffer, require_direct_io, sized_buffer, Client, NamedTest,
+};
 
 pub const TESTS: &[NamedTest] = &[
     ("require_direct_loads_directly", require_direct_loads_directly),
@@ -21,6 +23,7 @@ pub const TESTS: &[NamedTest] = &[
     ("a_lease_on_the_file_is_not_waited_for", a_lease_on_the_file_is_not_waited_for),
     ("the_buffered_path_can_be_named", the_buffered_path_can_be_named),
     ("copy_file_range_can_be_named", copy_file_range_can_be_named),
+    ("permitted_paths_are_tried_in_order", permitted_paths_are_tried_in_order),
     ("unknown_policies_are_refused", unknown_policies_are_refused),
 ];
 
@@ -98,8 +101,7 @@ fn require_direct_fails_with_the_reason(client: &Client) -> Result<()> {
 fn the_buffered_path_can_be_named(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 3, SIZE_BYTES)?;
-    let mut named = spec(client, &file, PathPolicy::NAMED)?;
-    named.request.namedPath = LoadPath::BUFFERED;
+    let named = spec(client, &file, PathPolicy::AUTO)?.paths([LoadPath::BUFFERED]);
     let result = client.load(named)?;
     let report = &result.report;
     ensure!(report.path == LoadPath::BUFFERED && !report.direct, "{report:?}");
@@ -114,8 +116,7 @@ fn copy_file_range_can_be_named(client: &Client) -> Result<()> {
     client.require_copy_file_range(&client.best_heap()?.name)?;
     let files = Files::new()?;
     let file = files.patterned("f", 4, SIZE_BYTES)?;
-    let mut named = spec(client, &file, PathPolicy::NAMED)?;
-    named.request.namedPath = LoadPath::COPY_FILE_RANGE;
+    let named = spec(client, &file, PathPolicy::AUTO)?.paths([LoadPath::COPY_FILE_RANGE]);
     let report = client.load(named)?.report;
     ensure!(report.path == LoadPath::COPY_FILE_RANGE, "{report:?}");
     Ok(())
@@ -124,11 +125,40 @@ fn copy_file_range_can_be_named(client: &Client) -> Result<()> {
 fn unknown_policies_are_refused(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 5, 4096)?;
-    for policy in [-1, 3, i32::MAX] {
+    for policy in [-1, 2, i32::MAX] {
         let refused = client.loader.load(spec(client, &file, PathPolicy(policy))?);
         expect_refusal(refused, LoaderError::BAD_ARGUMENT, "policy: ")?;
     }
-    let mut named = spec(client, &file, PathPolicy::NAMED)?;
-    named.request.namedPath = LoadPath(99);
-    expect_refusal(client.loader.load(named), LoaderError::BAD_ARGUMENT, "namedPath: ")
+    for (paths, argument) in [
+        (vec![LoadPath::BOUNCE, LoadPath(99)], "paths[1]: "),
+        (vec![LoadPath::BOUNCE, LoadPath::BUFFERED, LoadPath::BOUNCE], "paths: "),
+        (vec![LoadPath::BOUNCE; 10_000], "paths: "),
+    ] {
+        let refused = client.loader.load(spec(client, &file, PathPolicy::AUTO)?.paths(paths));
+        expect_refusal(refused, LoaderError::BAD_ARGUMENT, argument)?;
+    }
+    Ok(())
+}
+
+fn permitted_paths_are_tried_in_order(client: &Client) -> Result<()> {
+    let files = Files::new()?;
+    let file = files.patterned("f", 6, SIZE_BYTES)?;
+    let spec = |paths: &[LoadPath]| -> Result<LoadSpec> {
+        let buffer = client.loader.allocate(&sized_buffer("", SIZE_BYTES as i64))?;
+        let source = open_for_load(file.path())?;
+        Ok(LoadSpec::whole_file(&source)?.into_existing(fd(&buffer)?)?.paths(paths.to_vec()))
+    };
+    // The expensive one first, and one that is never possible for a buffer that exists.
+    let (direct, buffered) = (LoadPath::UDMABUF_DIRECT, LoadPath::BUFFERED);
+    for paths in [&[buffered, LoadPath::BOUNCE][..], &[direct, buffered]] {
+        let report = client.load(spec(paths)?)?.report;
+        ensure!(report.path == buffered, "{paths:?}: {report:?}");
+    }
+    let refused = client.loader.load(spec(&[direct])?);
+    expect_refusal(refused, LoaderError::PATH_UNAVAILABLE, "paths: none is possible for ")?;
+    let mut required = spec(&[buffered])?;
+    required.request.policy = PathPolicy::REQUIRE_DIRECT;
+    let argument =
+        "policy: REQUIRE_DIRECT cannot be kept for segments[0]: no path that the request";
+    expect_refusal(client.loader.load(required), LoaderError::DIRECT_IO_UNAVAILABLE, argument)
 }

@@ -8,8 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use anyhow::{ensure, Context, Result};
 use binder::ParcelFileDescriptor;
 use dmabuf_loader_client::aidl::{
-    BufferTarget::BufferTarget, LoadPath::LoadPath, LoaderError::LoaderError,
-    PathPolicy::PathPolicy, Segment::Segment,
+    BufferTarget::BufferTarget, LoadPath::LoadPath, LoaderError::LoaderError, Segment::Segment,
 };
 use dmabuf_loader_client::{open_for_load, LoadSpec, SaveSpec};
 use dmabuf_uapi::dma_buf::CpuAccess;
@@ -178,9 +177,7 @@ fn a_read_only_target_is_refused(client: &Client) -> Result<()> {
     for path in
         [LoadPath::COPY_FILE_RANGE, LoadPath::UDMABUF_DIRECT, LoadPath::BOUNCE, LoadPath::BUFFERED]
     {
-        let mut named = spec()?;
-        (named.request.policy, named.request.namedPath) = (PathPolicy::NAMED, path);
-        specs.push(named);
+        specs.push(spec()?.paths([path]));
     }
     for spec in specs {
         let expected = "target.existing: is not open for reading and writing";

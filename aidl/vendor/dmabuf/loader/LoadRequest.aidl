@@ -30,13 +30,15 @@ parcelable LoadRequest {
      */
     Segment[] segments;
     /**
-     * Which paths the service may take.
+     * Whether direct I/O is required.
      */
     PathPolicy policy = PathPolicy.AUTO;
     /**
-     * The path for PathPolicy.NAMED; other policies ignore it.
+     * The paths that the service may take, each at most once, in the order in which it tries them.
+     * Empty means: all, the cheapest first. The bytes before the first aligned byte and after the
+     * last may take another path.
      */
-    LoadPath namedPath = LoadPath.COPY_FILE_RANGE;
+    LoadPath[] paths;
     /**
      * The digests to compare and to report; null for none.
      */

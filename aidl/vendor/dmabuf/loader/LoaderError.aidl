@@ -66,7 +66,7 @@ enum LoaderError {
      */
     DIRECT_IO_UNAVAILABLE = 9,
     /**
-     * The policy is NAMED, and the named path is not possible.
+     * None of the paths that the request permits is possible. The message has a reason for each.
      */
     PATH_UNAVAILABLE = 10,
     /**

@@ -2,13 +2,14 @@
 package vendor.dmabuf.loader;
 
 /**
- * Which paths the service may take for a request.
+ * Whether a request may go without direct I/O. Its list of paths says which paths it permits.
  */
 @VintfStability
 @Backing(type="int")
 enum PathPolicy {
     /**
-     * The cheapest path that works.
+     * With direct or buffered I/O. If the request permits no path that is possible, it fails with
+     * LoaderError.PATH_UNAVAILABLE.
      */
     AUTO = 0,
     /**
@@ -17,10 +18,4 @@ enum PathPolicy {
      * aligned byte and after the last may take another path.
      */
     REQUIRE_DIRECT = 1,
-    /**
-     * The path that the request names, with direct or buffered I/O. If it is not possible, the
-     * request fails with LoaderError.PATH_UNAVAILABLE. The bytes before the first aligned byte and
-     * after the last may take another path.
-     */
-    NAMED = 2,
 }

@@ -8,7 +8,7 @@ use super::facts::RangeFacts;
 use crate::error::{Argument, EngineError, Result};
 use crate::file::{DirectIo, FileFacts};
 use crate::io_path::{IoPath, NotTaken, PathName, Reason, Refusal};
-use crate::request::Policy;
+use crate::request::{PathList, Policy};
 
 /// A path that may move an extent, and how it divides it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +30,12 @@ pub(super) fn candidates(
 ) -> Result<(Vec<Candidate>, Vec<NotTaken>)> {
     let mut candidates = Vec::new();
     let mut not_taken = Vec::new();
-    for path in IoPath::CHEAPEST_FIRST {
+    for path in facts.policy.paths.in_order() {
         match consider(path, facts) {
             Ok(division) => candidates.push(Candidate { path, division }),
-            Err(refusal) if candidates.is_empty() => not_taken.push(NotTaken { path, refusal }),
-            // More expensive than one that may be taken.
-            Err(_) => {}
+            // More expensive than the one that is going to be taken.
+            Err(_) if candidates.first().is_some_and(|first| first.path < path) => {}
+            Err(refusal) => not_taken.push(NotTaken { path, refusal }),
         }
     }
     if candidates.is_empty() {
@@ -45,10 +45,11 @@ pub(super) fn candidates(
 }
 
 fn consider(path: IoPath, facts: &RangeFacts<'_>) -> std::result::Result<Division, Refusal> {
-    match facts.policy {
-        Policy::RequireDirect if !path.is_direct() => return Err(Refusal::NotDirect),
-        Policy::Named(name) if path.name() != name => return Err(Refusal::NotNamed(name)),
-        _ => {}
+    if !facts.policy.paths.permit(path) {
+        return Err(Refusal::NotPermitted);
+    }
+    if facts.policy.require_direct && !path.is_direct() {
+        return Err(Refusal::NotDirect);
     }
     let support = &facts.buffer.copy_file_range;
     if path.name() == PathName::CopyFileRange && !support.supported {
@@ -58,7 +59,7 @@ fn consider(path: IoPath, facts: &RangeFacts<'_>) -> std::result::Result<Divisio
     let division = divide(path, direction, file, range, buffer.is_backed)?;
     let nothing_is_direct =
         path.is_direct() && division.body_bytes == 0 && facts.range.len_bytes > 0;
-    if nothing_is_direct && facts.policy == Policy::Auto {
+    if nothing_is_direct && facts.policy == Policy::AUTO {
         let align_bytes = u64::from(facts.file.offset_align_bytes());
         return Err(Refusal::NoWholeBlock { align_bytes });
     }
@@ -72,25 +73,36 @@ pub(crate) fn no_path(
     file: &FileFacts,
     refused: &[NotTaken],
 ) -> EngineError {
-    let of_policy = refused.iter().find(|NotTaken { path, .. }| match policy {
-        Policy::Auto => *path == IoPath::Buffered,
-        Policy::RequireDirect => path.is_direct(),
-        Policy::Named(name) => path.name() == name,
-    });
+    let of_policy = || refused.iter().filter(|refused| policy.permits(refused.path));
+    if of_policy().any(|refused| refused.refusal.reason() == Reason::BufferBusy) {
+        return EngineError::Busy;
+    }
+    if policy.require_direct {
+        let reason = of_policy().next().map_or_else(
+            || "no path that the request permits is direct".to_owned(),
+            |NotTaken { refusal, .. }| refusal.to_string(),
+        );
+        return EngineError::DirectIoUnavailable { segment, reason };
+    }
+    if policy.paths != PathList::ANY {
+        return EngineError::PathUnavailable { segment, reasons: reasons(of_policy()) };
+    }
     let argument = Argument::Segment(segment);
-    let Some(NotTaken { path, refusal }) = of_policy else {
+    let through_page_cache = of_policy().find(|refused| refused.path == IoPath::Buffered);
+    let Some(NotTaken { refusal, .. }) = through_page_cache else {
         return EngineError::bad_argument(argument, "no path can move it");
     };
-    let reason = refusal.to_string();
-    match policy {
-        _ if refusal.reason() == Reason::BufferBusy => EngineError::Busy,
-        Policy::Auto => match not_through_o_direct(refusal, file) {
-            Some(reason) => EngineError::OpenedDirect { segment, reason },
-            None => EngineError::bad_argument(argument, reason),
-        },
-        Policy::RequireDirect => EngineError::DirectIoUnavailable { segment, reason },
-        Policy::Named(_) => EngineError::PathUnavailable { segment, path: path.as_str(), reason },
+    match not_through_o_direct(refusal, file) {
+        Some(reason) => EngineError::OpenedDirect { segment, reason },
+        None => EngineError::bad_argument(argument, refusal.to_string()),
     }
+}
+
+/// Each path with its reason.
+fn reasons<'a>(refused: impl Iterator<Item = &'a NotTaken>) -> String {
+    let each: Vec<String> =
+        refused.map(|NotTaken { path, refusal }| format!("{path}: {refusal}")).collect();
+    each.join("; ")
 }
 
 /// Why a range that could move through the page cache does not, if that is the fault of the
@@ -165,7 +177,7 @@ mod tests {
 
     /// A load of a whole file by AUTO.
     fn auto(buffer: &BufferFacts, file: &FileFacts) -> Planned {
-        plan(Policy::Auto, buffer, file, range(0, 0, MIB)).unwrap()
+        plan(Policy::AUTO, buffer, file, range(0, 0, MIB)).unwrap()
     }
 
     #[test]
@@ -217,7 +229,7 @@ mod tests {
     #[test]
     fn a_range_without_a_whole_block_is_copied() {
         let file = file(possible(), true);
-        let plan = plan(Policy::Auto, &buffer(true, false), &file, range(10, 10, 100)).unwrap();
+        let plan = plan(Policy::AUTO, &buffer(true, false), &file, range(10, 10, 100)).unwrap();
         assert_eq!(plan.paths[0], Bounce);
         let expected =
             [(CopyFileRangeDirect, Reason::Unaligned), (UdmabufDirect, Reason::HeapUnsuitable)];
@@ -228,7 +240,7 @@ mod tests {
     fn require_direct_fails_with_the_reason() {
         let compressed = file(DirectIo::NotOnThisFile("compressed".into()), true);
         let buffer = buffer(true, false);
-        let failed = plan(Policy::RequireDirect, &buffer, &compressed, range(0, 0, MIB));
+        let failed = plan(Policy::REQUIRE_DIRECT, &buffer, &compressed, range(0, 0, MIB));
         let reason = "compressed".to_owned();
         assert_eq!(
             failed.map(|_| ()),
@@ -240,7 +252,7 @@ mod tests {
     fn require_direct_takes_a_range_inside_one_block() {
         let file = file(possible(), true);
         let small = range(10, 10, 100);
-        let plan = plan(Policy::RequireDirect, &buffer(true, false), &file, small).unwrap();
+        let plan = plan(Policy::REQUIRE_DIRECT, &buffer(true, false), &file, small).unwrap();
         assert_eq!(plan.paths, [CopyFileRangeDirect]);
     }
 
@@ -248,16 +260,16 @@ mod tests {
     fn a_named_path_excludes_cheaper_ones_and_fails_alone() {
         let file = file(possible(), true);
         let whole = range(0, 0, MIB);
-        let named = Policy::Named(PathName::Buffered);
+        let named = Policy::only(PathName::Buffered);
         let planned = plan(named, &buffer(true, false), &file, whole).unwrap();
         assert_eq!(planned.paths, [Buffered]);
         assert_eq!(planned.not_taken.len(), IoPath::CHEAPEST_FIRST.len() - 1);
         assert!(planned.reasons().iter().all(|(_, reason)| *reason == Reason::ExcludedByPolicy));
-        let named = Policy::Named(PathName::CopyFileRange);
+        let named = Policy::only(PathName::CopyFileRange);
         let failed = plan(named, &buffer(false, false), &file, whole).map(|_| ()).unwrap_err();
         let expected = CopyFileRangeDirect.as_str();
         assert!(
-            matches!(failed, EngineError::PathUnavailable { path, .. } if path == expected),
+            matches!(&failed, EngineError::PathUnavailable { reasons, .. } if reasons.starts_with(expected)),
             "{failed}"
         );
     }
@@ -267,7 +279,7 @@ mod tests {
         let (file, buffer) = (file(possible(), false), buffer(true, false));
         let facts = RangeFacts {
             direction: Direction::Save,
-            policy: Policy::Auto,
+            policy: Policy::AUTO,
             file: &file,
             range: range(0, 0, 100),
             buffer: &buffer,
@@ -281,7 +293,7 @@ mod tests {
     #[test]
     fn a_file_that_is_open_only_with_o_direct_is_not_the_arguments_fault() {
         let inline = file(DirectIo::NotOnThisFile("in its inode".into()), false);
-        let planned = plan(Policy::Auto, &buffer(true, true), &inline, range(0, 0, 100));
+        let planned = plan(Policy::AUTO, &buffer(true, true), &inline, range(0, 0, 100));
         let error = planned.map(|planned| planned.paths).unwrap_err();
         assert!(matches!(error, EngineError::OpenedDirect { segment: 7, .. }), "{error}");
         assert!(
@@ -291,10 +303,10 @@ mod tests {
 
         let refusal = Refusal::RefusedByKernel(Errno::INVAL);
         let refused = [NotTaken { path: Buffered, refusal }];
-        let error = no_path(7, Policy::Auto, &file(possible(), false), &refused);
+        let error = no_path(7, Policy::AUTO, &file(possible(), false), &refused);
         assert!(matches!(error, EngineError::OpenedDirect { segment: 7, .. }), "{error}");
         assert!(error.to_string().contains("multiples of 4096 bytes"), "{error}");
-        let error = no_path(7, Policy::Auto, &file(possible(), true), &refused);
+        let error = no_path(7, Policy::AUTO, &file(possible(), true), &refused);
         assert!(matches!(error, EngineError::BadArgument { .. }), "{error}");
     }
 
@@ -325,7 +337,7 @@ mod tests {
                     }
                     let range = range(file_offset, buffer_offset, len);
                     let plan =
-                        plan(Policy::Auto, &buffer(supported, is_backed), &file, range).unwrap();
+                        plan(Policy::AUTO, &buffer(supported, is_backed), &file, range).unwrap();
                     assert!(plan.paths.is_sorted_by_key(rank));
                     assert_eq!(plan.not_taken.len(), rank(&plan.paths[0]));
                     assert!(plan.not_taken.iter().all(|n| !n.refusal.to_string().is_empty()));

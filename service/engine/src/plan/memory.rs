@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn the_patch_favours_the_system_heap_and_huge_pages_stand_in() {
         let names = |patched| {
-            let planned = plan(Policy::Auto, options(patched)).unwrap();
+            let planned = plan(Policy::AUTO, options(patched)).unwrap();
             let first = planned[0].steps[0].extents[0].path();
             let order: Vec<(String, Option<PageKind>)> =
                 order(&planned).into_iter().map(|(heap, pages)| (heap.to_owned(), pages)).collect();
@@ -176,11 +176,11 @@ mod tests {
             options.retain(|option| !is_huge(option));
             options
         };
-        let planned = plan(Policy::Auto, options()).unwrap();
+        let planned = plan(Policy::AUTO, options()).unwrap();
         let base = Some(PageKind::Base);
         assert_eq!(order(&planned), [("system", None), ("udmabuf", base), ("memfd", base)]);
         assert_eq!(planned[0].steps[0].extents[0].path(), Some(IoPath::Bounce));
-        let direct = plan(Policy::RequireDirect, options()).unwrap();
+        let direct = plan(Policy::REQUIRE_DIRECT, options()).unwrap();
         assert_eq!(order(&direct)[0], ("udmabuf", base));
     }
 
@@ -188,23 +188,23 @@ mod tests {
     fn a_buffer_that_is_free_comes_first() {
         let mut options = options(false);
         options[3].is_free = true;
-        let planned = plan(Policy::Auto, options).unwrap();
+        let planned = plan(Policy::AUTO, options).unwrap();
         assert_eq!(order(&planned)[0], ("udmabuf", Some(PageKind::Base)));
     }
 
     #[test]
     fn direct_io_without_the_patch_needs_a_memfd() {
-        let planned = plan(Policy::RequireDirect, options(false)).unwrap();
+        let planned = plan(Policy::REQUIRE_DIRECT, options(false)).unwrap();
         assert!(planned.iter().all(|alternative| alternative.memory.kind != HeapKind::DmaHeap));
         let system_only = options(false)[..1].to_vec();
-        let failed = plan(Policy::RequireDirect, system_only).unwrap_err();
+        let failed = plan(Policy::REQUIRE_DIRECT, system_only).unwrap_err();
         assert!(matches!(failed, EngineError::DirectIoUnavailable { .. }), "{failed}");
     }
 
     #[test]
     fn base_pages_are_not_mapped_for_copy_file_range() {
         let of_base = |options: Vec<MemoryOption>| {
-            let planned = plan(Policy::Auto, options).unwrap();
+            let planned = plan(Policy::AUTO, options).unwrap();
             let base = planned.into_iter().find(|alternative| {
                 alternative.memory.kind == HeapKind::Udmabuf
                     && alternative.memory.pages == Some(PageKind::Base)
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn kinds_of_pages_of_one_heap_share_a_plan() {
-        let planned = plan(Policy::Auto, options(false)).unwrap();
+        let planned = plan(Policy::AUTO, options(false)).unwrap();
         let of = |pages| planned.iter().find(|a| a.memory.pages == Some(pages)).unwrap();
         let (huge, base) = (of(PageKind::Hugetlb), of(PageKind::Transparent));
         assert!(Arc::ptr_eq(&huge.steps, &base.steps));

@@ -4,15 +4,15 @@
 
 mod digest;
 mod extent;
+mod policy;
 mod segment;
 
 use std::os::fd::OwnedFd;
 
-use crate::io_path::PathName;
-
 pub(crate) use digest::check_verity_indices;
 pub use digest::{DigestRequest, FileDigest, Sha256};
 pub(crate) use extent::{covered_bytes, filled_ranges, merge_adjacent, Extent};
+pub use policy::{PathList, Policy};
 pub(crate) use segment::{
     check_buffer_ranges, check_counts, check_targets_in_buffer, check_targets_in_files, resolve,
 };
@@ -38,18 +38,6 @@ pub enum Target {
     Existing(OwnedFd),
 }
 
-/// Which paths are permitted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// The cheapest that works.
-    #[default]
-    Auto,
-    /// Direct I/O or failure.
-    RequireDirect,
-    /// The paths of this name, or failure.
-    Named(PathName),
-}
-
 /// A load.
 #[derive(Debug)]
 pub struct LoadRequest {
@@ -69,7 +57,7 @@ impl LoadRequest {
     /// A load by the cheapest path, which compares and reports no digest.
     pub fn new(target: Target, files: Vec<OwnedFd>, segments: Vec<Segment>) -> Self {
         let digests = DigestRequest::default();
-        Self { target, files, segments, policy: Policy::Auto, digests }
+        Self { target, files, segments, policy: Policy::AUTO, digests }
     }
 }
 

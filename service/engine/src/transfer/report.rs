@@ -63,7 +63,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io_path::{PathName, Refusal};
+    use crate::io_path::Refusal;
 
     #[test]
     fn the_path_with_most_bytes_is_reported() {
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn each_path_is_explained_once() {
         let mut report = Report::default();
-        for refusal in [Refusal::NotDirect, Refusal::NotNamed(PathName::Bounce)] {
+        for refusal in [Refusal::NotDirect, Refusal::NotPermitted] {
             report.explain(&NotTaken { path: IoPath::Buffered, refusal });
         }
         assert_eq!(report.not_taken.len(), 1);

@@ -24,7 +24,7 @@ parcelable LoadRequest {
   ParcelFileDescriptor[] files;
   vendor.dmabuf.loader.Segment[] segments;
   vendor.dmabuf.loader.PathPolicy policy = vendor.dmabuf.loader.PathPolicy.AUTO;
-  vendor.dmabuf.loader.LoadPath namedPath = vendor.dmabuf.loader.LoadPath.COPY_FILE_RANGE;
+  vendor.dmabuf.loader.LoadPath[] paths;
   @nullable vendor.dmabuf.loader.DigestRequest digests;
   vendor.dmabuf.loader.RequestPriority priority = vendor.dmabuf.loader.RequestPriority.NORMAL;
   long timeoutMillis = 0;

@@ -22,5 +22,4 @@ package vendor.dmabuf.loader;
 enum PathPolicy {
   AUTO = 0,
   REQUIRE_DIRECT = 1,
-  NAMED = 2,
 }
