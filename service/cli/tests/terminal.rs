@@ -11,6 +11,7 @@ use binder::{Interface, Strong};
 use dmabuf_engine::{Engine, EngineConfig, PoolConfig};
 use dmabuf_loader_client::aidl::{
     Capabilities::Capabilities,
+    ClientUsage::ClientUsage,
     DmaBuf::DmaBuf,
     HeapInfo::HeapInfo,
     IDmaBufLoader::{BnDmaBufLoader, IDmaBufLoader},
@@ -57,6 +58,10 @@ impl IDmaBufLoader for Recorder {
     fn allocate(&self, request: &NewBuffer) -> binder::Result<DmaBuf> {
         self.record(format!("allocate {} bytes", request.sizeBytes));
         self.service.allocate(request)
+    }
+
+    fn getUsage(&self) -> binder::Result<ClientUsage> {
+        self.service.getUsage()
     }
 
     fn load(&self, request: &LoadRequest) -> binder::Result<LoadResult> {

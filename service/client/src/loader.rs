@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use binder::{ParcelFileDescriptor, Strong};
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
-    BufferTarget::BufferTarget, Capabilities::Capabilities, DigestRequest::DigestRequest,
-    DmaBuf::DmaBuf, HeapInfo::HeapInfo, IDmaBufLoader::IDmaBufLoader, ILoadCallback::ILoadCallback,
-    LoadPath::LoadPath, LoadRequest::LoadRequest, LoadResult::LoadResult, NewBuffer::NewBuffer,
-    RequestPriority::RequestPriority, SaveRequest::SaveRequest, SaveResult::SaveResult,
-    Segment::Segment, VerityDigest::VerityDigest,
+    BufferTarget::BufferTarget, Capabilities::Capabilities, ClientUsage::ClientUsage,
+    DigestRequest::DigestRequest, DmaBuf::DmaBuf, HeapInfo::HeapInfo, IDmaBufLoader::IDmaBufLoader,
+    ILoadCallback::ILoadCallback, LoadPath::LoadPath, LoadRequest::LoadRequest,
+    LoadResult::LoadResult, NewBuffer::NewBuffer, RequestPriority::RequestPriority,
+    SaveRequest::SaveRequest, SaveResult::SaveResult, Segment::Segment, VerityDigest::VerityDigest,
 };
 
 use crate::error::{ClientError, Result};
@@ -93,6 +93,14 @@ impl Loader {
     /// [`ClientError::Transport`].
     pub fn capabilities(&self) -> Result<Capabilities> {
         Ok(self.service.getCapabilities()?)
+    }
+
+    /// Queries what this uid holds, may hold and has done.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub fn usage(&self) -> Result<ClientUsage> {
+        Ok(self.service.getUsage()?)
     }
 
     /// Allocates a zeroed buffer.

@@ -7,9 +7,12 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 use binder::ThreadState;
+use dmabuf_engine::ClientId;
 
+use crate::clients::Clients;
 use crate::error::{to_binder, Method, Result, ServiceError};
 use crate::log_limiter::LogLimiter;
 
@@ -18,6 +21,7 @@ use crate::log_limiter::LogLimiter;
 pub(crate) struct Calls {
     log: LogLimiter,
     panics: AtomicU64,
+    clients: Arc<Clients>,
 }
 
 /// What `dump()` shows of the calls.
@@ -41,9 +45,15 @@ impl Calls {
     ) -> binder::Result<T> {
         to_binder(method, self.catch(call), |code, message| {
             let (uid, method, code) = (ThreadState::get_calling_uid(), method.name(), code.0);
+            self.clients.failed(ClientId(uid), method, code, message);
             let line = format_args!("{method} for uid {uid} failed with {code}: {message}");
             self.log.log(log::Level::Warn, uid, line);
         })
+    }
+
+    /// What the calls of each client have done.
+    pub(crate) fn clients(&self) -> &Arc<Clients> {
+        &self.clients
     }
 
     /// Runs what may panic.

@@ -116,6 +116,8 @@ pub enum Method {
     StartSave,
     /// `ILoadTask.waitFor`.
     WaitFor,
+    /// `IDmaBufLoader.getUsage`.
+    GetUsage,
 }
 
 impl Method {
@@ -129,6 +131,7 @@ impl Method {
             Self::StartLoad => "startLoad",
             Self::StartSave => "startSave",
             Self::WaitFor => "waitFor",
+            Self::GetUsage => "getUsage",
         }
     }
 
@@ -138,6 +141,7 @@ impl Method {
             Self::Load | Self::StartLoad => "target.newBuffer.",
             Self::GetHeaps
             | Self::GetCapabilities
+            | Self::GetUsage
             | Self::Allocate
             | Self::Save
             | Self::StartSave

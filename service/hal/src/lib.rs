@@ -3,9 +3,9 @@
 //!
 //! [`service`] is the binder object, whose methods only convert ([`convert`]) and call the engine.
 //! Only [`error`] converts an engine error to a binder status. Every call goes through [`calls`],
-//! which makes an error of a panic and limits the log by [`log_limiter`]. [`mod@dump`] writes the
-//! `dumpsys` text, in part by [`process_usage`]. [`embedded`] serves the same object on a unix
-//! socket.
+//! which makes an error of a panic, limits the log by [`log_limiter`] and counts by [`clients`] what
+//! each client has done. [`mod@dump`] writes the `dumpsys` text or JSON, in part by
+//! [`process_usage`]. [`embedded`] serves the same object on a unix socket.
 //!
 //! # Threading and lifetime
 //! The binder object shares an engine; of its own it has the counters of its calls and of their
@@ -22,6 +22,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod calls;
+pub mod clients;
 pub mod config;
 pub mod convert;
 pub mod dump;
@@ -33,3 +34,4 @@ pub mod process_usage;
 mod requests;
 pub mod service;
 mod tasks;
+mod usage;

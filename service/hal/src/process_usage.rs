@@ -4,8 +4,10 @@
 
 use std::io::{Error, ErrorKind, Result};
 
+use serde::Serialize;
+
 /// What this process uses now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ProcessUsage {
     /// The process.
     pub pid: u32,

@@ -10,6 +10,7 @@ use dmabuf_scheduler::ledger::{Amounts, Limits, Resource};
 use dmabuf_scheduler::quota::{Quota, Reservation};
 use dmabuf_scheduler::turns::Turns;
 
+use crate::clients::Clients;
 use crate::error::Result;
 
 /// Requests of up to so many bytes do not count as in flight: the number of threads bounds them.
@@ -18,21 +19,30 @@ const UNCOUNTED_BYTES: u64 = 64 << 10;
 /// Batches that move at a time: what one large load has in flight.
 const TURNS: usize = 4;
 
-/// The engine, what clients may use of it, and when. Clones share all three.
+/// The engine, what clients may use of it, when, and what they have done. Clones share all.
 #[derive(Clone)]
 pub(crate) struct Requests {
     engine: Arc<Engine>,
     quota: Quota,
     turns: Turns,
+    clients: Arc<Clients>,
 }
 
 impl Requests {
-    pub(crate) fn new(engine: Arc<Engine>, limits: Limits) -> Self {
-        Self { engine, quota: Quota::new(limits), turns: Turns::new(TURNS) }
+    pub(crate) fn new(engine: Arc<Engine>, limits: Limits, clients: Arc<Clients>) -> Self {
+        Self { engine, quota: Quota::new(limits), turns: Turns::new(TURNS), clients }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    pub(crate) fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// Reserves an amount of a resource for a client, until the reservation is dropped.
@@ -76,7 +86,9 @@ impl Requests {
         let bytes = prepared.total_bytes();
         let _in_flight = self.in_flight(context.client, bytes)?;
         sized(bytes);
-        Ok(self.engine.run_load(prepared, &self.ordered(context, bytes))?)
+        let outcome = self.engine.run_load(prepared, &self.ordered(context, bytes))?;
+        self.clients.completed(context.client, &outcome.report);
+        Ok(outcome)
     }
 
     /// Saves, likewise.
@@ -90,6 +102,8 @@ impl Requests {
         let bytes = prepared.total_bytes();
         let _in_flight = self.in_flight(context.client, bytes)?;
         sized(bytes);
-        Ok(self.engine.run_save(prepared, &self.ordered(context, bytes))?)
+        let outcome = self.engine.run_save(prepared, &self.ordered(context, bytes))?;
+        self.clients.completed(context.client, &outcome.report);
+        Ok(outcome)
     }
 }

@@ -9,6 +9,7 @@ use dmabuf_engine::{ClientId, Context, Engine};
 use dmabuf_scheduler::ledger::Limits;
 use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     Capabilities::Capabilities,
+    ClientUsage::ClientUsage,
     DmaBuf::DmaBuf,
     HeapInfo::HeapInfo,
     IDmaBufLoader::{BnDmaBufLoader, IDmaBufLoader},
@@ -24,10 +25,11 @@ use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
 
 use crate::calls::Calls;
 use crate::convert;
-use crate::dump;
+use crate::dump::{self, Shown};
 use crate::error::{Method, Result};
 use crate::requests::Requests;
 use crate::tasks::Tasks;
+use crate::usage::client_usage;
 
 /// The name under which devices declare the service.
 pub const SERVICE_NAME: &str = "vendor.dmabuf.loader.IDmaBufLoader/default";
@@ -40,12 +42,22 @@ struct LoaderService {
 
 impl LoaderService {
     fn new(engine: Arc<Engine>, limits: Limits) -> Self {
-        let (requests, calls) = (Requests::new(engine, limits), Arc::new(Calls::default()));
+        let calls = Arc::new(Calls::default());
+        let requests = Requests::new(engine, limits, Arc::clone(calls.clients()));
         Self { tasks: Tasks::new(requests.clone(), Arc::clone(&calls)), requests, calls }
     }
 
     fn engine(&self) -> &Engine {
         self.requests.engine()
+    }
+
+    fn write_dump<'a>(
+        &self,
+        arguments: impl Iterator<Item = &'a str>,
+        writer: &mut dyn std::io::Write,
+    ) -> std::io::Result<()> {
+        let shown = Shown::to(ThreadState::get_calling_uid());
+        dump::write((&self.requests, &self.tasks, &self.calls), shown, arguments, writer)
     }
 }
 
@@ -68,19 +80,19 @@ impl Interface for LoaderService {
     fn dump(
         &self,
         writer: &mut dyn std::io::Write,
-        _: &[&std::ffi::CStr],
+        arguments: &[&std::ffi::CStr],
     ) -> std::result::Result<(), binder::StatusCode> {
-        dump::write(self.engine(), self.calls.stats(), writer)
-            .or(Err(binder::StatusCode::UNKNOWN_ERROR))
+        let arguments = arguments.iter().filter_map(|argument| argument.to_str().ok());
+        self.write_dump(arguments, writer).or(Err(binder::StatusCode::UNKNOWN_ERROR))
     }
 
     #[cfg(not(soong))]
     fn dump(
         &self,
         writer: &mut dyn std::io::Write,
-        _: &[String],
+        arguments: &[String],
     ) -> std::result::Result<(), binder::StatusCode> {
-        Ok(dump::write(self.engine(), self.calls.stats(), writer)?)
+        Ok(self.write_dump(arguments.iter().map(String::as_str), writer)?)
     }
 }
 
@@ -126,6 +138,15 @@ impl IDmaBufLoader for LoaderService {
             let _blocking = self.requests.begin_call(context.client)?;
             let save = convert::save_request(request)?;
             Ok(convert::save_result(self.requests.save(save, &context, |_| {})?))
+        })
+    }
+
+    fn getUsage(&self) -> binder::Result<ClientUsage> {
+        self.calls.run(Method::GetUsage, || {
+            let client = calling_client();
+            let quota = self.requests.quota();
+            let record = self.calls.clients().of(client);
+            Ok(client_usage(quota.held(client), quota.limits(client), record.as_ref()))
         })
     }
 

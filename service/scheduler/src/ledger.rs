@@ -35,6 +35,10 @@ impl Resource {
         Self::BlockingCalls,
     ];
 
+    /// Those that the service counts.
+    pub const COUNTED: [Self; 4] =
+        [Self::InFlightBytes, Self::QueuedRequests, Self::OpenTasks, Self::BlockingCalls];
+
     fn index(self) -> usize {
         self as usize
     }

@@ -29,6 +29,11 @@ impl Quota {
         Ok(Reservation { ledger: Arc::clone(&self.0), client, amounts })
     }
 
+    /// How much a client may hold.
+    pub fn limits(&self, client: ClientId) -> Amounts {
+        *lock(&self.0).limits().of(client)
+    }
+
     /// What a client holds.
     pub fn held(&self, client: ClientId) -> Amounts {
         lock(&self.0).held(client)

@@ -2,6 +2,7 @@
 package vendor.dmabuf.loader;
 
 import vendor.dmabuf.loader.Capabilities;
+import vendor.dmabuf.loader.ClientUsage;
 import vendor.dmabuf.loader.DmaBuf;
 import vendor.dmabuf.loader.HeapInfo;
 import vendor.dmabuf.loader.ILoadCallback;
@@ -111,4 +112,11 @@ interface IDmaBufLoader {
      * @throws ServiceSpecificException as for startLoad().
      */
     ILoadTask startSave(in SaveRequest request, in @nullable ILoadCallback callback);
+
+    /**
+     * Returns what the calling uid holds, may hold and has done.
+     *
+     * @return the usage of all processes of the uid together.
+     */
+    ClientUsage getUsage();
 }

@@ -44,6 +44,11 @@ impl Report {
         self.moved.iter().find(|(_, bytes)| *bytes == most).map(|(path, _)| *path)
     }
 
+    /// The paths that moved the bytes, and how many each.
+    pub fn moved_bytes(&self) -> &[(IoPath, u64)] {
+        &self.moved
+    }
+
     /// Bytes moved by direct I/O.
     pub fn direct_bytes(&self) -> u64 {
         self.sum(true)

@@ -23,6 +23,7 @@ use crate::requests::Requests;
 
 use load_task::{LoadTask, Waiters};
 use watcher::Watcher;
+pub(crate) use workers::WorkerStats;
 use workers::{Share, Workers};
 
 /// More loads at a time do not make the storage faster.
@@ -46,6 +47,11 @@ impl Tasks {
     pub(crate) fn new(requests: Requests, calls: Arc<Calls>) -> Self {
         let waiters = Arc::new(Waiters::new(MAX_WAITERS));
         Self { requests, workers: Workers::new(SHARE), waiters, calls }
+    }
+
+    /// What the workers are doing.
+    pub(crate) fn worker_stats(&self) -> WorkerStats {
+        self.workers.stats()
     }
 
     /// Queues the work of a request.

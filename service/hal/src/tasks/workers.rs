@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use dmabuf_engine::{ClientId, Priority};
 use dmabuf_scheduler::fair_queue::{FairQueue, Flow, Ticket};
+use serde::Serialize;
 
 /// What runs on a worker.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
@@ -21,6 +22,17 @@ pub(super) struct Share {
     pub(super) kept_for_critical: usize,
     /// Of one client: its files may stall, and must not stall the others.
     pub(super) client: usize,
+}
+
+/// The threads, and what they run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct WorkerStats {
+    /// Threads.
+    pub(crate) threads: usize,
+    /// Jobs that run.
+    pub(crate) running: usize,
+    /// Jobs that wait.
+    pub(crate) queued: usize,
 }
 
 struct State {
@@ -59,6 +71,16 @@ impl Workers {
             stopping: false,
         };
         Self(Arc::new(Shared { share, state: Mutex::new(state), wake: Condvar::new() }))
+    }
+
+    /// How many threads there are, and what they do.
+    pub(super) fn stats(&self) -> WorkerStats {
+        let state = self.0.state();
+        WorkerStats {
+            threads: state.threads,
+            running: state.all_running,
+            queued: state.queue.len(),
+        }
     }
 
     /// A reference that keeps no thread alive.

@@ -27,4 +27,5 @@ interface IDmaBufLoader {
   vendor.dmabuf.loader.SaveResult save(in vendor.dmabuf.loader.SaveRequest request);
   vendor.dmabuf.loader.ILoadTask startLoad(in vendor.dmabuf.loader.LoadRequest request, in @nullable vendor.dmabuf.loader.ILoadCallback callback);
   vendor.dmabuf.loader.ILoadTask startSave(in vendor.dmabuf.loader.SaveRequest request, in @nullable vendor.dmabuf.loader.ILoadCallback callback);
+  vendor.dmabuf.loader.ClientUsage getUsage();
 }
