@@ -5,10 +5,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use dmabuf_engine::request::{LoadRequest, SaveRequest};
-use dmabuf_engine::{ClientId, Context, Engine, LoadOutcome, Priority, SaveOutcome};
+use dmabuf_engine::{
+    BatchOrder, ClientId, Context, Engine, Grant, LoadOutcome, Priority, SaveOutcome,
+};
 use dmabuf_scheduler::ledger::{Amounts, Limits, Resource};
 use dmabuf_scheduler::quota::{Quota, Reservation};
 use dmabuf_scheduler::turns::Turns;
+use dmabuf_uapi::process::Process;
 
 use crate::clients::Clients;
 use crate::error::Result;
@@ -18,6 +21,35 @@ const UNCOUNTED_BYTES: u64 = 64 << 10;
 
 /// Batches that move at a time: what one large load has in flight.
 const TURNS: usize = 4;
+
+/// On whose behalf a request runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller<'a> {
+    pub(crate) context: &'a Context,
+    /// The process that waits for the result, and whose death ends the request; `None` for a task,
+    /// which ends with its object.
+    pub(crate) pid: Option<i32>,
+}
+
+/// The turns of one request, which has none once its client is dead.
+struct ClientBatches {
+    turns: Turns,
+    process: Option<Process>,
+}
+
+impl BatchOrder for ClientBatches {
+    fn begin(&self, context: &Context, len_bytes: u64) -> dmabuf_engine::Result<Grant> {
+        if self.process.as_ref().is_some_and(|process| process.has_ended() == Ok(true)) {
+            context.cancel.cancel();
+        }
+        context.check()?;
+        self.turns.begin(context, len_bytes)
+    }
+
+    fn end(&self, grant: Grant) {
+        self.turns.end(grant);
+    }
+}
 
 /// The engine, what clients may use of it, when, and what they have done. Clones share all.
 #[derive(Clone)]
@@ -66,27 +98,33 @@ impl Requests {
     }
 
     /// The context with which a request of so many bytes runs: its batches are ordered among those
-    /// of others if they take long, or if others are to make way for them.
-    fn ordered<'c>(&self, context: &'c Context, bytes: u64) -> Cow<'c, Context> {
+    /// of others, and end with its client, if they take long or others are to make way for them.
+    fn ordered<'c>(&self, caller: Caller<'c>, bytes: u64) -> Cow<'c, Context> {
+        let Caller { context, pid } = caller;
         if bytes <= UNCOUNTED_BYTES && context.priority != Priority::LatencyCritical {
             return Cow::Borrowed(context);
         }
-        let turns = Arc::new(self.turns.clone());
-        Cow::Owned(Context { order: Some(turns), ..context.clone() })
+        let order = ClientBatches {
+            turns: self.turns.clone(),
+            // A client that is gone by now has nobody to wait for the result.
+            process: pid.and_then(|pid| Process::of_pid(pid).ok()),
+        };
+        Cow::Owned(Context { order: Some(Arc::new(order)), ..context.clone() })
     }
 
     /// Loads. `sized` is told how many bytes the request is going to move.
     pub(crate) fn load(
         &self,
         request: LoadRequest,
-        context: &Context,
+        caller: Caller<'_>,
         sized: impl FnOnce(u64),
     ) -> Result<LoadOutcome> {
+        let context = caller.context;
         let prepared = self.engine.prepare_load(request, context)?;
         let bytes = prepared.total_bytes();
         let _in_flight = self.in_flight(context.client, bytes)?;
         sized(bytes);
-        let outcome = self.engine.run_load(prepared, &self.ordered(context, bytes))?;
+        let outcome = self.engine.run_load(prepared, &self.ordered(caller, bytes))?;
         self.clients.completed(context.client, &outcome.report);
         Ok(outcome)
     }
@@ -95,14 +133,15 @@ impl Requests {
     pub(crate) fn save(
         &self,
         request: SaveRequest,
-        context: &Context,
+        caller: Caller<'_>,
         sized: impl FnOnce(u64),
     ) -> Result<SaveOutcome> {
+        let context = caller.context;
         let prepared = self.engine.prepare_save(request, context)?;
         let bytes = prepared.total_bytes();
         let _in_flight = self.in_flight(context.client, bytes)?;
         sized(bytes);
-        let outcome = self.engine.run_save(prepared, &self.ordered(context, bytes))?;
+        let outcome = self.engine.run_save(prepared, &self.ordered(caller, bytes))?;
         self.clients.completed(context.client, &outcome.report);
         Ok(outcome)
     }

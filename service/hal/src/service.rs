@@ -27,7 +27,7 @@ use crate::calls::Calls;
 use crate::convert;
 use crate::dump::{self, Shown};
 use crate::error::{Method, Result};
-use crate::requests::Requests;
+use crate::requests::{Caller, Requests};
 use crate::tasks::Tasks;
 use crate::usage::client_usage;
 
@@ -128,7 +128,7 @@ impl IDmaBufLoader for LoaderService {
             let context = load_context(request)?;
             let _blocking = self.requests.begin_call(context.client)?;
             let load = convert::load_request(request)?;
-            Ok(convert::load_result(self.requests.load(load, &context, |_| {})?))
+            Ok(convert::load_result(self.requests.load(load, waiting(&context), |_| {})?))
         })
     }
 
@@ -137,7 +137,7 @@ impl IDmaBufLoader for LoaderService {
             let context = save_context(request)?;
             let _blocking = self.requests.begin_call(context.client)?;
             let save = convert::save_request(request)?;
-            Ok(convert::save_result(self.requests.save(save, &context, |_| {})?))
+            Ok(convert::save_result(self.requests.save(save, waiting(&context), |_| {})?))
         })
     }
 
@@ -159,7 +159,7 @@ impl IDmaBufLoader for LoaderService {
             let context = load_context(request)?;
             let load = convert::load_request(request)?;
             let work = move |requests: &Requests, context: &Context, sized: &dyn Fn(u64)| {
-                let outcome = requests.load(load, context, sized)?;
+                let outcome = requests.load(load, Caller { context, pid: None }, sized)?;
                 Ok(TaskResult::Load(convert::load_result(outcome)))
             };
             self.tasks.start(Method::StartLoad, context, callback.cloned(), Box::new(work))
@@ -175,12 +175,18 @@ impl IDmaBufLoader for LoaderService {
             let context = save_context(request)?;
             let save = convert::save_request(request)?;
             let work = move |requests: &Requests, context: &Context, sized: &dyn Fn(u64)| {
-                let outcome = requests.save(save, context, sized)?;
+                let outcome = requests.save(save, Caller { context, pid: None }, sized)?;
                 Ok(TaskResult::Save(convert::save_result(outcome)))
             };
             self.tasks.start(Method::StartSave, context, callback.cloned(), Box::new(work))
         })
     }
+}
+
+/// The caller that waits for a call to return.
+fn waiting(context: &Context) -> Caller<'_> {
+    let pid = ThreadState::get_calling_pid();
+    Caller { context, pid: Some(pid).filter(|pid| *pid > 0) }
 }
 
 fn load_context(request: &LoadRequest) -> Result<Context> {

@@ -41,6 +41,7 @@ pub mod memfd;
 pub mod memory;
 pub mod page_cache;
 pub mod page_references;
+pub mod process;
 pub mod signals;
 pub mod udmabuf;
 

@@ -20,13 +20,15 @@ pub type NamedTest = (&'static str, Test);
 pub struct Client {
     /// The connection.
     pub loader: Loader,
+    /// The name of the instance.
+    pub instance: String,
 }
 
 impl Client {
     /// Connects to an instance.
     pub fn connect(instance: &str) -> Result<Self> {
         let loader = Loader::wait_for(instance).context("connecting")?;
-        Ok(Self { loader })
+        Ok(Self { loader, instance: instance.to_owned() })
     }
 
     /// Lists the heaps.

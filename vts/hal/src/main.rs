@@ -14,6 +14,7 @@ mod allocation;
 mod arguments;
 mod buffer;
 mod client;
+mod client_death;
 mod digest;
 mod dump;
 mod environment;
@@ -56,6 +57,10 @@ fn main() -> ExitCode {
     // device.
     arguments.test_threads = arguments.test_threads.or(Some(1));
     binder::ProcessState::start_thread_pool();
+    if let Some(ended) = client_death::run_as_client() {
+        eprintln!("a client process has ended: {ended:?}");
+        return ExitCode::FAILURE;
+    }
     let trials = match binder::get_declared_instances(INTERFACE) {
         Ok(instances) => instances.iter().flat_map(|instance| trials(instance)).collect(),
         Err(status) => {
@@ -93,6 +98,7 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("service_state", service_state::TESTS),
         ("dump", dump::TESTS),
         ("tasks", tasks::TESTS),
+        ("client_death", client_death::TESTS),
         ("priority", priority::TESTS),
     ];
     if virtual_device::is_selected() {

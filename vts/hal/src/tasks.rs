@@ -120,6 +120,11 @@ impl ILoadCallback for Callback {
     }
 }
 
+/// A callback that does nothing with what it is told.
+pub fn ignoring_callback() -> Strong<dyn ILoadCallback> {
+    Callback::make(Duration::ZERO).0
+}
+
 fn a_callback_is_told_of_progress_and_the_end(client: &Client) -> Result<()> {
     let files = Files::new()?;
     let file = files.patterned("f", 1, LARGE_BYTES)?;

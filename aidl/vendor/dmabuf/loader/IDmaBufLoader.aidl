@@ -69,7 +69,8 @@ interface IDmaBufLoader {
      * If a range extends past the end of its file, the service loads the bytes up to the end of the
      * file and reports their number in LoadResult.segmentBytes. For a new buffer without a heap
      * name the service takes, of the heaps with HeapInfo.servesAnyHeap, the one for which
-     * allocating, loading and freeing together cost least.
+     * allocating, loading and freeing together cost least. If the calling process ends, so does the
+     * load.
      *
      * @param request the target, the files, the ranges, the policy.
      * @return the new buffer if the request asked for one, the bytes of each segment, and the path.
@@ -80,7 +81,8 @@ interface IDmaBufLoader {
 
     /**
      * Writes ranges of a buffer to files and returns when the file system has the data, which
-     * fsync(2) may still have to write to the storage device.
+     * fsync(2) may still have to write to the storage device. If the calling process ends, so does
+     * the save.
      *
      * @param request the buffer, the files, the ranges, the policy.
      * @return the bytes of each segment, and the path.
