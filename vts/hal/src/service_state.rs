@@ -104,6 +104,9 @@ pub fn settled(client: &Client) -> Result<ServiceState> {
             let loads: Vec<_> = (0..24).map(|_| scope.spawn(load)).collect();
             loads.into_iter().try_for_each(|load| load.join().expect("a load does not panic"))
         })?;
+        let start = |_| Ok(client.loader.start_load(LoadSpec::whole_file(&source)?, None)?);
+        let tasks = (0..16).map(start).collect::<Result<Vec<_>>>()?;
+        tasks.into_iter().try_for_each(|task| task.finish().map(drop))?;
     }
     // Until a second passes in which nothing is given back.
     let mut state = ServiceState::of(client)?;
