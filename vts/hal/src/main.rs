@@ -15,6 +15,7 @@ mod arguments;
 mod buffer;
 mod client;
 mod client_death;
+mod client_process;
 mod digest;
 mod dump;
 mod environment;
@@ -36,6 +37,7 @@ mod save;
 mod scatter;
 mod service_state;
 mod tasks;
+mod uids;
 mod verity;
 mod virtual_device;
 mod wrong_fds;
@@ -57,7 +59,7 @@ fn main() -> ExitCode {
     // device.
     arguments.test_threads = arguments.test_threads.or(Some(1));
     binder::ProcessState::start_thread_pool();
-    if let Some(ended) = client_death::run_as_client() {
+    if let Some(ended) = client_process::run_as_client() {
         eprintln!("a client process has ended: {ended:?}");
         return ExitCode::FAILURE;
     }
@@ -99,6 +101,7 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("dump", dump::TESTS),
         ("tasks", tasks::TESTS),
         ("client_death", client_death::TESTS),
+        ("uids", uids::TESTS),
         ("priority", priority::TESTS),
     ];
     if virtual_device::is_selected() {

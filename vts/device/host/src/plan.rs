@@ -99,12 +99,12 @@ fn all(filter: Option<&str>) -> Vec<Plan> {
             flavour: Flavour::Patched,
             name: "hal-as-shell",
             size: HAL_TEST_SIZE,
-            steps: vec![
-                steps::hal_test_as_shell(filter),
+            steps: [
+                vec![steps::hal_test_as_shell(filter)],
                 steps::hal_test_as_root(filter),
-                dmabufload_heaps,
-                dmabufload_load,
-            ],
+                vec![dmabufload_heaps, dmabufload_load],
+            ]
+            .concat(),
         },
     ]
 }

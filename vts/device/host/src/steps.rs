@@ -110,13 +110,19 @@ pub fn hal_test_as_shell(filter: Option<&str>) -> PlannedStep {
     PlannedStep::new(step, Format::Libtest)
 }
 
-/// The tests of hostile requests, as root, as whom VTS runs all tests on a phone: only root makes
-/// fences.
-pub fn hal_test_as_root(filter: Option<&str>) -> PlannedStep {
-    let command = test_command(HAL_TEST, Some(filter.unwrap_or("hostile")));
-    let step =
-        Step::root(format!("{HAL_TEST} as su"), command, 300).with_env("DMABUF_TEST_DIR", PUSH_DIR);
-    PlannedStep::new(step, Format::Libtest)
+/// What root alone can do, as whom VTS runs all tests on a phone: the hostile requests, of which
+/// those with fences need root, and clients of several uids.
+pub fn hal_test_as_root(filter: Option<&str>) -> Vec<PlannedStep> {
+    let step = |suffix: &str, filter: &str| {
+        let command = test_command(HAL_TEST, Some(filter));
+        let step = Step::root(format!("{HAL_TEST} as su{suffix}"), command, 300)
+            .with_env("DMABUF_TEST_DIR", PUSH_DIR);
+        PlannedStep::new(step, Format::Libtest)
+    };
+    match filter {
+        Some(filter) => vec![step("", filter)],
+        None => vec![step("", "hostile"), step(", several uids", "uids::")],
+    }
 }
 
 /// The command-line tool, as the shell: what heaps there are, and a load.
