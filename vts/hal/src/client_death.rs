@@ -79,7 +79,7 @@ fn a_killed_clients_load_stops_soon(client: &Client) -> Result<()> {
 }
 
 /// Waits until the uid of this process, and of the clients, holds nothing.
-fn holds_nothing(client: &Client, patience: Duration) -> Result<()> {
+pub fn holds_nothing(client: &Client, patience: Duration) -> Result<()> {
     let holds_nothing = |usage: &ClientUsage| usage.resources.iter().all(|r| r.held == 0);
     wait_until(patience, "the clients hold nothing", || Ok(client.loader.usage()?), holds_nothing)
 }

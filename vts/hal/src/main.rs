@@ -36,6 +36,7 @@ mod priority;
 mod save;
 mod scatter;
 mod service_state;
+mod task_states;
 mod tasks;
 mod uids;
 mod verity;
@@ -100,6 +101,7 @@ fn trials(instance: &str) -> Vec<Trial> {
         ("service_state", service_state::TESTS),
         ("dump", dump::TESTS),
         ("tasks", tasks::TESTS),
+        ("task_states", task_states::TESTS),
         ("client_death", client_death::TESTS),
         ("uids", uids::TESTS),
         ("priority", priority::TESTS),

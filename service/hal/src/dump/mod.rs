@@ -2,45 +2,18 @@
 //! What `dumpsys` shows: a text, or with `--json` the same as JSON. Root, system, shell and the
 //! service itself see every client, anybody else its own uid alone.
 
+mod shown;
 mod snapshot;
 mod text;
 
 use std::io::{Error, Result, Write};
-use std::os::unix::fs::MetadataExt;
-
-use dmabuf_engine::ClientId;
 
 use crate::calls::Calls;
 use crate::requests::Requests;
 use crate::tasks::Tasks;
 
+pub(crate) use shown::Shown;
 use snapshot::Snapshot;
-
-/// AID_ROOT, AID_SYSTEM and AID_SHELL of AOSP's android_filesystem_config.h.
-const PRIVILEGED: [u32; 3] = [0, 1000, 2000];
-
-/// Which clients a dump shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shown {
-    All,
-    Only(ClientId),
-}
-
-impl Shown {
-    /// What may be shown to the caller of `dump()`.
-    pub(crate) fn to(caller_uid: u32) -> Self {
-        let is_own = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == caller_uid);
-        if PRIVILEGED.contains(&caller_uid) || is_own {
-            Self::All
-        } else {
-            Self::Only(ClientId(caller_uid))
-        }
-    }
-
-    fn contains(self, client: ClientId) -> bool {
-        self == Self::All || self == Self::Only(client)
-    }
-}
 
 /// Writes the state and the counters of the service, as the arguments of `dumpsys` say.
 ///

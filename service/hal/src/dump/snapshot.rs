@@ -9,7 +9,7 @@ use dmabuf_engine::{errno_text, ClientId, PoolStats, PressureWatch, UnclosedFile
 use dmabuf_scheduler::ledger::{Amounts, Resource};
 use serde::Serialize;
 
-use super::Shown;
+use super::shown::Shown;
 use crate::calls::{CallStats, Calls};
 use crate::clients::{ClientRecord, LastError};
 use crate::process_usage::ProcessUsage;
