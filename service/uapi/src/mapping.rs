@@ -28,6 +28,9 @@ pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// How much zeroed memory serves to zero a mapping that may lose pages.
 const MAX_ZEROS_BYTES: usize = 256 << 10;
 
+/// How much is populated by one call: whole huge pages.
+const POPULATE_BYTES: usize = 2 * HUGE_PAGE_BYTES;
+
 /// Not in libc yet; the number is the same on every architecture but parisc.
 const MADV_COLLAPSE: libc::c_int = 25;
 
@@ -203,13 +206,18 @@ impl Mapping {
 
     /// Allocates and maps, writable, every page of the mapping that is not there yet.
     ///
+    /// Meanwhile no other thread can map or unmap memory; 4 MiB at a time, so that none waits long.
+    ///
     /// See `MADV_POPULATE_WRITE` in `madvise(2)`, Linux 5.14.
     ///
     /// # Errors
     /// - `NOMEM`, `FAULT`: not enough memory, or huge pages.
     /// - `INVAL`: the kernel does not know the advice, or the mapping is not writable.
     pub fn populate(&self) -> Result<()> {
-        self.populate_range(0..self.len_bytes)
+        let piece = |start| start..self.len_bytes.min(start + POPULATE_BYTES);
+        (0..self.len_bytes)
+            .step_by(POPULATE_BYTES)
+            .try_for_each(|start| self.populate_range(piece(start)))
     }
 
     fn populate_range(&self, range: Range<usize>) -> Result<()> {
