@@ -27,10 +27,10 @@ pub const CONFIG_FILE: &str = "/vendor/etc/vendor.dmabuf.loader.conf";
 
 /// Calls of all clients that may block a thread each, of [`MAX_THREADS`]: the rest is for calls that
 /// do not, as cancelling a task.
-const MAX_BLOCKING_CALLS: u64 = 48;
+const MAX_BLOCKING_CALLS: u64 = 96;
 
 /// Threads that serve calls, at most.
-pub const MAX_THREADS: u32 = 64;
+pub const MAX_THREADS: u32 = 112;
 
 /// What the service permits where the device configures nothing: each client more than a
 /// well-behaved one needs, and less than keeps the others from their share.
@@ -44,7 +44,7 @@ pub fn default_limits() -> Limits {
             .with(Resource::InFlightBytes, in_flight_bytes)
     };
     Limits {
-        client: limits(64, 128, MAX_BLOCKING_CALLS * 2 / 3, memory_bytes),
+        client: limits(64, 128, MAX_BLOCKING_CALLS / 3, memory_bytes),
         clients: Default::default(),
         all: limits(512, 1024, MAX_BLOCKING_CALLS, memory_bytes.saturating_mul(2)),
     }

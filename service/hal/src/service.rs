@@ -56,7 +56,10 @@ impl LoaderService {
         arguments: impl Iterator<Item = &'a str>,
         writer: &mut dyn std::io::Write,
     ) -> std::io::Result<()> {
-        let shown = Shown::to(ThreadState::get_calling_uid());
+        let caller = calling_client();
+        // Whoever reads the text slowly blocks the thread that writes it.
+        let _blocking = self.requests.begin_call(caller).map_err(std::io::Error::other)?;
+        let shown = Shown::to(caller.0);
         dump::write((&self.requests, &self.tasks, &self.calls), shown, arguments, writer)
     }
 }

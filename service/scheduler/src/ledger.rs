@@ -20,7 +20,7 @@ pub enum Resource {
     QueuedRequests,
     /// Tasks whose client has not dropped them.
     OpenTasks,
-    /// Calls that allocate, load or save, and have not returned.
+    /// Calls that may block a thread, and have not returned.
     BlockingCalls,
 }
 

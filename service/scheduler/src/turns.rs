@@ -13,8 +13,8 @@ use dmabuf_engine::{BatchOrder, Context, Grant, Priority};
 use crate::fair_queue::{FairQueue, Flow};
 use crate::sync::{lock, Arc, Condvar, Mutex};
 
-/// How often who waits asks whether to go on waiting.
-const CHECK_EVERY: Duration = Duration::from_millis(10);
+/// How often who waits asks whether to go on waiting, and looks for turns that are overdue.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
 
 /// A batch takes less on storage that works: 32 MiB at 64 MiB/s.
 const OVERDUE: Duration = Duration::from_millis(500);
@@ -107,7 +107,7 @@ impl Turns {
     /// Waits for a turn to move up to `len_bytes`. Whoever gets it calls [`Turns::give_back`].
     ///
     /// # Errors
-    /// That of `may_go_on`, which is asked every 10 ms of waiting.
+    /// That of `may_go_on`, which is asked every 50 ms of waiting.
     pub fn take<E>(
         &self,
         flow: Flow,
