@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Requests within the quota of their client: sized, reserved, run.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use dmabuf_engine::request::{LoadRequest, SaveRequest};
+use dmabuf_engine::request::{LoadRequest, NewBuffer, SaveRequest};
 use dmabuf_engine::{
-    BatchOrder, ClientId, Context, Engine, Grant, LoadOutcome, Priority, SaveOutcome,
+    BatchOrder, Buffer, ClientId, Context, Engine, Grant, LoadOutcome, Priority, SaveOutcome,
 };
+use dmabuf_scheduler::fair_queue::Flow;
 use dmabuf_scheduler::ledger::{Amounts, Limits, Resource};
 use dmabuf_scheduler::quota::{Quota, Reservation};
-use dmabuf_scheduler::turns::Turns;
+use dmabuf_scheduler::turns::{Turn, Turns};
 use dmabuf_uapi::process::Process;
 
 use crate::clients::Clients;
@@ -19,8 +19,12 @@ use crate::error::Result;
 /// Requests of up to so many bytes do not count as in flight: the number of threads bounds them.
 const UNCOUNTED_BYTES: u64 = 64 << 10;
 
+/// Large requests that run at a time. More do not make the storage faster; their allocations take
+/// the processors from others.
+const RUNNING: usize = 4;
+
 /// Batches that move at a time: what one large load has in flight.
-const TURNS: usize = 4;
+const BATCHES: usize = 4;
 
 /// On whose behalf a request runs.
 #[derive(Clone, Copy, Debug)]
@@ -31,23 +35,30 @@ pub(crate) struct Caller<'a> {
     pub(crate) pid: Option<i32>,
 }
 
-/// The turns of one request, which has none once its client is dead.
+/// The batches of one request, of which none begins once its client is dead.
 struct ClientBatches {
-    turns: Turns,
+    batches: Turns,
     process: Option<Process>,
+}
+
+impl ClientBatches {
+    fn check(&self, context: &Context) -> dmabuf_engine::Result<()> {
+        if self.process.as_ref().is_some_and(|process| process.has_ended() == Ok(true)) {
+            context.cancel.cancel();
+        }
+        context.check()
+    }
 }
 
 impl BatchOrder for ClientBatches {
     fn begin(&self, context: &Context, len_bytes: u64) -> dmabuf_engine::Result<Grant> {
-        if self.process.as_ref().is_some_and(|process| process.has_ended() == Ok(true)) {
-            context.cancel.cancel();
-        }
-        context.check()?;
-        self.turns.begin(context, len_bytes)
+        self.check(context)?;
+        let flow = Flow { client: context.client, priority: context.priority };
+        self.batches.take(flow, len_bytes, || self.check(context))
     }
 
     fn end(&self, grant: Grant) {
-        self.turns.end(grant);
+        self.batches.give_back(grant);
     }
 }
 
@@ -56,13 +67,15 @@ impl BatchOrder for ClientBatches {
 pub(crate) struct Requests {
     engine: Arc<Engine>,
     quota: Quota,
-    turns: Turns,
+    running: Turns,
+    batches: Turns,
     clients: Arc<Clients>,
 }
 
 impl Requests {
     pub(crate) fn new(engine: Arc<Engine>, limits: Limits, clients: Arc<Clients>) -> Self {
-        Self { engine, quota: Quota::new(limits), turns: Turns::new(TURNS), clients }
+        let (running, batches) = (Turns::new(RUNNING), Turns::new(BATCHES));
+        Self { engine, quota: Quota::new(limits), running, batches, clients }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -73,8 +86,14 @@ impl Requests {
         &self.quota
     }
 
-    pub(crate) fn turns(&self) -> &Turns {
-        &self.turns
+    /// Of the large requests that are to run.
+    pub(crate) fn running(&self) -> &Turns {
+        &self.running
+    }
+
+    /// Of the batches that are to move.
+    pub(crate) fn batches(&self) -> &Turns {
+        &self.batches
     }
 
     /// Reserves an amount of a resource for a client, until the reservation is dropped.
@@ -92,24 +111,49 @@ impl Requests {
         self.reserve(client, Resource::BlockingCalls, 1)
     }
 
-    fn in_flight(&self, client: ClientId, bytes: u64) -> Result<Option<Reservation>> {
-        let counts = bytes > UNCOUNTED_BYTES;
-        counts.then(|| self.reserve(client, Resource::InFlightBytes, bytes)).transpose()
+    /// Waits for the turn of a request of so many bytes; a small one needs none.
+    fn begin(
+        &self,
+        bytes: u64,
+        context: &Context,
+        may_go_on: impl Fn() -> dmabuf_engine::Result<()>,
+    ) -> Result<Option<Turn<'_>>> {
+        let flow = Flow { client: context.client, priority: context.priority };
+        let is_large = bytes > UNCOUNTED_BYTES;
+        Ok(is_large.then(|| self.running.hold(flow, bytes, may_go_on)).transpose()?)
     }
 
-    /// The context with which a request of so many bytes runs: its batches are ordered among those
-    /// of others, and end with its client, if they take long or others are to make way for them.
-    fn ordered<'c>(&self, caller: Caller<'c>, bytes: u64) -> Cow<'c, Context> {
+    /// Runs a request of so many bytes. Large ones wait for their turn, and move batch by batch as
+    /// those of others do; latency-critical ones make the others' batches short. Both end with the
+    /// process that waits for them.
+    fn run<T>(
+        &self,
+        caller: Caller<'_>,
+        bytes: u64,
+        run: impl FnOnce(&Context) -> dmabuf_engine::Result<T>,
+    ) -> Result<T> {
         let Caller { context, pid } = caller;
-        if bytes <= UNCOUNTED_BYTES && context.priority != Priority::LatencyCritical {
-            return Cow::Borrowed(context);
+        let is_large = bytes > UNCOUNTED_BYTES;
+        if !is_large && context.priority != Priority::LatencyCritical {
+            return Ok(run(context)?);
         }
         let order = ClientBatches {
-            turns: self.turns.clone(),
+            batches: self.batches.clone(),
             // A client that is gone by now has nobody to wait for the result.
             process: pid.and_then(|pid| Process::of_pid(pid).ok()),
         };
-        Cow::Owned(Context { order: Some(Arc::new(order)), ..context.clone() })
+        let _running = self.begin(bytes, context, || order.check(context))?;
+        // What waits has no memory yet.
+        let in_flight =
+            is_large.then(|| self.reserve(context.client, Resource::InFlightBytes, bytes));
+        let _in_flight = in_flight.transpose()?;
+        Ok(run(&Context { order: Some(Arc::new(order)), ..context.clone() })?)
+    }
+
+    /// Allocates.
+    pub(crate) fn allocate(&self, new: &NewBuffer, context: &Context) -> Result<Buffer> {
+        let _running = self.begin(new.size_bytes, context, || context.check())?;
+        Ok(self.engine.allocate(new, context)?)
     }
 
     /// Loads. `sized` is told how many bytes the request is going to move.
@@ -122,9 +166,8 @@ impl Requests {
         let context = caller.context;
         let prepared = self.engine.prepare_load(request, context)?;
         let bytes = prepared.total_bytes();
-        let _in_flight = self.in_flight(context.client, bytes)?;
         sized(bytes);
-        let outcome = self.engine.run_load(prepared, &self.ordered(caller, bytes))?;
+        let outcome = self.run(caller, bytes, |context| self.engine.run_load(prepared, context))?;
         self.clients.completed(context.client, &outcome.report);
         Ok(outcome)
     }
@@ -139,9 +182,8 @@ impl Requests {
         let context = caller.context;
         let prepared = self.engine.prepare_save(request, context)?;
         let bytes = prepared.total_bytes();
-        let _in_flight = self.in_flight(context.client, bytes)?;
         sized(bytes);
-        let outcome = self.engine.run_save(prepared, &self.ordered(caller, bytes))?;
+        let outcome = self.run(caller, bytes, |context| self.engine.run_save(prepared, context))?;
         self.clients.completed(context.client, &outcome.report);
         Ok(outcome)
     }

@@ -122,7 +122,7 @@ impl IDmaBufLoader for LoaderService {
             let new = convert::new_buffer(Method::Allocate, request)?;
             let context = Context::new(calling_client());
             let _blocking = self.requests.begin_call(context.client)?;
-            Ok(convert::dma_buf(self.engine().allocate(&new, &context)?))
+            Ok(convert::dma_buf(self.requests.allocate(&new, &context)?))
         })
     }
 

@@ -184,6 +184,17 @@ impl<T> FairQueue<T> {
         self.classes.iter().map(|class| class.len).sum()
     }
 
+    /// Whether several clients wait.
+    pub fn has_several_clients(&self) -> bool {
+        let waiting = |class: &Class<T>| {
+            let clients = class.clients.iter();
+            let waiting = clients.filter(|(_, of_client)| !of_client.entries.is_empty());
+            waiting.map(|(client, _)| *client).collect::<Vec<_>>()
+        };
+        let mut clients = self.classes.iter().flat_map(waiting);
+        clients.next().is_some_and(|first| clients.any(|client| client != first))
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A bounded number of batches moves at a time; who waits gets the next turn in the order of a
-//! [`FairQueue`].
+//! A bounded number of requests runs at a time, and of batches moves; who waits gets the next turn
+//! in the order of a [`FairQueue`].
 //!
 //! A turn that lasts too long counts no more: the storage of one client may have stalled, and the
-//! others go on without it. While somebody asks for latency-critical turns, those of others are
-//! short.
+//! others go on without it. While several clients wait, each has at most half of the turns. While
+//! latency-critical turns are expected, all others together have half of them, and short ones.
 
 use std::time::{Duration, Instant};
 
-use dmabuf_engine::{BatchOrder, Context, Grant, Priority};
+use dmabuf_engine::{ClientId, Grant, Priority};
 
 use crate::fair_queue::{FairQueue, Flow};
 use crate::sync::{lock, Arc, Condvar, Mutex};
@@ -35,6 +35,7 @@ struct Waiter {
 #[derive(Debug)]
 struct Held {
     id: u64,
+    client: ClientId,
     since: Instant,
 }
 
@@ -53,22 +54,32 @@ impl State {
         Self { at_a_time, held: Vec::new(), last_id: 0, last_critical: None, queue }
     }
 
-    fn has_free(&self, now: Instant) -> bool {
+    /// Whether a turn is free for a flow, where several clients wait or not.
+    fn is_free_for(&self, flow: Flow, several_wait: bool, now: Instant) -> bool {
+        let half = self.at_a_time.div_ceil(2);
         let counts = |held: &&Held| now.duration_since(held.since) < OVERDUE;
-        self.held.iter().filter(counts).count() < self.at_a_time
+        let held = self.held.iter().filter(counts);
+        let of_client = held.clone().filter(|held| held.client == flow.client).count();
+        let for_others = flow.priority != Priority::LatencyCritical && self.expects_critical(now);
+        held.count() < if for_others { half } else { self.at_a_time }
+            && (of_client < half || !several_wait)
     }
 
-    fn hold(&mut self, now: Instant) -> u64 {
+    fn hold(&mut self, client: ClientId, now: Instant) -> u64 {
         self.last_id += 1;
-        self.held.push(Held { id: self.last_id, since: now });
+        self.held.push(Held { id: self.last_id, client, since: now });
         self.last_id
     }
 
     /// Gives free turns to those who wait.
     fn grant(&mut self, now: Instant) {
-        while self.has_free(now) {
-            let Some(waiter) = self.queue.pop() else { return };
-            *lock(&waiter.granted) = Some(self.hold(now));
+        loop {
+            let mut queue = std::mem::take(&mut self.queue);
+            let several_wait = queue.has_several_clients();
+            let next = queue.pop_where(|flow| self.is_free_for(flow, several_wait, now));
+            self.queue = queue;
+            let Some((flow, waiter)) = next else { return };
+            *lock(&waiter.granted) = Some(self.hold(flow.client, now));
             waiter.wake.notify_one();
         }
     }
@@ -78,15 +89,17 @@ impl State {
         self.grant(now);
     }
 
+    fn expects_critical(&self, now: Instant) -> bool {
+        self.last_critical.is_some_and(|last| now.duration_since(last) < CRITICAL_EXPECTED)
+    }
+
     /// The longest turn of a flow, in bytes.
     fn longest(&mut self, flow: Flow, now: Instant) -> u64 {
         if flow.priority == Priority::LatencyCritical {
             self.last_critical = Some(now);
             return u64::MAX;
         }
-        let expected =
-            self.last_critical.is_some_and(|last| now.duration_since(last) < CRITICAL_EXPECTED);
-        if expected {
+        if self.expects_critical(now) {
             SHORT_TURN_BYTES
         } else {
             u64::MAX
@@ -117,8 +130,8 @@ impl Turns {
         let mut state = lock(&self.0);
         let now = Instant::now();
         let len_bytes = len_bytes.min(state.longest(flow, now));
-        if state.has_free(now) && state.queue.is_empty() {
-            let id = state.hold(now);
+        if state.queue.is_empty() && state.is_free_for(flow, false, now) {
+            let id = state.hold(flow.client, now);
             return Ok(Grant { id, len_bytes });
         }
         let waiter = Arc::new(Waiter::default());
@@ -146,6 +159,20 @@ impl Turns {
         }
     }
 
+    /// As [`Turns::take`], with a turn that ends when it is dropped.
+    ///
+    /// # Errors
+    /// As for [`Turns::take`].
+    pub fn hold<E>(
+        &self,
+        flow: Flow,
+        len_bytes: u64,
+        may_go_on: impl Fn() -> Result<(), E>,
+    ) -> Result<Turn<'_>, E> {
+        let grant = self.take(flow, len_bytes, may_go_on)?;
+        Ok(Turn { turns: self, grant })
+    }
+
     /// Ends a turn.
     pub fn give_back(&self, grant: Grant) {
         lock(&self.0).end(grant.id, Instant::now());
@@ -164,6 +191,19 @@ impl Turns {
     }
 }
 
+/// A turn, until it is dropped.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    turns: &'a Turns,
+    grant: Grant,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.turns.give_back(self.grant);
+    }
+}
+
 /// Waits for a turn, for a while.
 fn wait(waiter: &Waiter) -> Option<u64> {
     let granted = lock(&waiter.granted);
@@ -174,48 +214,54 @@ fn wait(waiter: &Waiter) -> Option<u64> {
     *waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0
 }
 
-impl BatchOrder for Turns {
-    fn begin(&self, context: &Context, len_bytes: u64) -> dmabuf_engine::Result<Grant> {
-        let flow = Flow { client: context.client, priority: context.priority };
-        self.take(flow, len_bytes, || context.check())
-    }
-
-    fn end(&self, grant: Grant) {
-        self.give_back(grant);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use dmabuf_engine::ClientId;
 
-    fn flow(priority: Priority) -> Flow {
-        Flow { client: ClientId(1), priority }
+    fn flow(client: u32, priority: Priority) -> Flow {
+        Flow { client: ClientId(client), priority }
     }
+
+    const BULK: Flow = Flow { client: ClientId(1), priority: Priority::Bulk };
 
     #[test]
     fn a_turn_that_lasts_too_long_counts_no_more() {
         let (mut state, now) = (State::new(1), Instant::now());
-        let stalled = state.hold(now);
-        assert!(!state.has_free(now + OVERDUE / 2));
+        let stalled = state.hold(BULK.client, now);
+        assert!(!state.is_free_for(BULK, false, now + OVERDUE / 2));
         let later = now + OVERDUE;
-        assert!(state.has_free(later));
-        state.hold(later);
-        assert!(!state.has_free(later), "one beside the stalled one");
+        assert!(state.is_free_for(BULK, false, later));
+        state.hold(BULK.client, later);
+        assert!(!state.is_free_for(BULK, false, later), "one beside the stalled one");
         state.end(stalled, later);
-        assert!(!state.has_free(later), "its end frees nothing");
+        assert!(!state.is_free_for(BULK, false, later), "its end frees nothing");
     }
 
     #[test]
-    fn turns_are_short_while_critical_ones_are_expected() {
-        let (mut state, now) = (State::new(1), Instant::now());
-        assert_eq!(state.longest(flow(Priority::Bulk), now), u64::MAX);
-        assert_eq!(state.longest(flow(Priority::LatencyCritical), now), u64::MAX);
+    fn a_client_has_half_of_the_turns_while_others_wait() {
+        let (mut state, now) = (State::new(4), Instant::now());
+        state.hold(BULK.client, now);
+        assert!(state.is_free_for(BULK, true, now));
+        state.hold(BULK.client, now);
+        assert!(!state.is_free_for(BULK, true, now));
+        assert!(state.is_free_for(flow(2, Priority::Bulk), true, now));
+        assert!(state.is_free_for(BULK, false, now), "nobody else waits");
+    }
+
+    #[test]
+    fn turns_are_few_and_short_while_critical_ones_are_expected() {
+        let (mut state, now) = (State::new(4), Instant::now());
+        let critical = flow(2, Priority::LatencyCritical);
+        assert_eq!(state.longest(BULK, now), u64::MAX);
+        assert_eq!(state.longest(critical, now), u64::MAX);
+        let soon = now + CRITICAL_EXPECTED / 2;
         for priority in [Priority::Bulk, Priority::Normal] {
-            let soon = now + CRITICAL_EXPECTED / 2;
-            assert_eq!(state.longest(flow(priority), soon), SHORT_TURN_BYTES);
-            assert_eq!(state.longest(flow(priority), now + CRITICAL_EXPECTED), u64::MAX);
+            assert_eq!(state.longest(flow(1, priority), soon), SHORT_TURN_BYTES);
+            assert_eq!(state.longest(flow(1, priority), now + CRITICAL_EXPECTED), u64::MAX);
         }
+        let _held = [(); 2].map(|()| state.hold(BULK.client, soon));
+        assert!(!state.is_free_for(BULK, false, soon));
+        assert!(state.is_free_for(critical, false, soon));
     }
 }

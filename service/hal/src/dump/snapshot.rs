@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dmabuf_engine::{errno_text, ClientId, PoolStats, PressureWatch, UnclosedFiles};
 use dmabuf_scheduler::ledger::{Amounts, Resource};
+use dmabuf_scheduler::turns::Turns;
 use serde::Serialize;
 
 use super::shown::Shown;
@@ -26,7 +27,8 @@ pub(super) struct Snapshot {
     pub(super) files_waiting_to_be_closed: u64,
     pub(super) files_never_closed: u64,
     pub(super) process: ProcessUsage,
-    pub(super) batches: BatchSnapshot,
+    pub(super) large_requests: TurnSnapshot,
+    pub(super) batches: TurnSnapshot,
     pub(super) workers: WorkerStats,
     pub(super) clients: Vec<ClientSnapshot>,
 }
@@ -46,11 +48,17 @@ pub(super) struct PoolSnapshot {
     pub(super) memory_pressure: String,
 }
 
-/// The batches of large requests.
+/// What waits for a turn, and what has had one for too long.
 #[derive(Debug, Serialize)]
-pub(super) struct BatchSnapshot {
+pub(super) struct TurnSnapshot {
     pub(super) waiting: usize,
     pub(super) overdue: usize,
+}
+
+impl TurnSnapshot {
+    fn of(turns: &Turns) -> Self {
+        Self { waiting: turns.waiting(), overdue: turns.overdue() }
+    }
 }
 
 /// One client.
@@ -91,7 +99,6 @@ impl Snapshot {
         let (requests, tasks, calls) = service;
         let CallStats { panics, omitted_lines } = calls.stats();
         let UnclosedFiles { waiting, lost } = requests.engine().unclosed_files();
-        let turns = requests.turns();
         Ok(Self {
             pool: requests.engine().pool_stats().map(PoolSnapshot::of),
             calls_panicked: panics,
@@ -99,7 +106,8 @@ impl Snapshot {
             files_waiting_to_be_closed: waiting as u64,
             files_never_closed: lost,
             process: ProcessUsage::now()?,
-            batches: BatchSnapshot { waiting: turns.waiting(), overdue: turns.overdue() },
+            large_requests: TurnSnapshot::of(requests.running()),
+            batches: TurnSnapshot::of(requests.batches()),
             workers: tasks.worker_stats(),
             clients: clients(requests, calls, shown),
         })

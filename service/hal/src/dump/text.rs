@@ -3,7 +3,7 @@
 
 use std::io::{Result, Write};
 
-use super::snapshot::{ClientSnapshot, ErrorSnapshot, PoolSnapshot, Snapshot};
+use super::snapshot::{ClientSnapshot, ErrorSnapshot, PoolSnapshot, Snapshot, TurnSnapshot};
 use crate::process_usage::ProcessUsage;
 use crate::tasks::WorkerStats;
 
@@ -62,8 +62,10 @@ fn write_process(usage: &ProcessUsage, writer: &mut dyn Write) -> Result<()> {
 fn write_requests(snapshot: &Snapshot, writer: &mut dyn Write) -> Result<()> {
     let WorkerStats { threads, running, queued } = snapshot.workers;
     writeln!(writer, "started requests: {running} run, {queued} wait, {threads} workers")?;
-    writeln!(writer, "batches that wait for their turn: {}", snapshot.batches.waiting)?;
-    writeln!(writer, "batches that take too long: {}", snapshot.batches.overdue)
+    let turns = [("large requests", &snapshot.large_requests), ("batches", &snapshot.batches)];
+    turns.into_iter().try_for_each(|(what, TurnSnapshot { waiting, overdue })| {
+        writeln!(writer, "{what}: {waiting} wait for their turn, {overdue} have it for too long")
+    })
 }
 
 fn write_client(client: &ClientSnapshot, writer: &mut dyn Write) -> Result<()> {
@@ -89,7 +91,7 @@ mod tests {
 
     use dmabuf_engine::{PoolStats, PressureWatch};
 
-    use super::super::snapshot::{BatchSnapshot, Held};
+    use super::super::snapshot::Held;
     use super::*;
 
     fn text(write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> String {
@@ -108,7 +110,8 @@ mod tests {
                 files_waiting_to_be_closed: waiting,
                 files_never_closed: lost,
                 process: ProcessUsage::now().unwrap(),
-                batches: BatchSnapshot { waiting: 0, overdue: 0 },
+                large_requests: TurnSnapshot { waiting: 0, overdue: 0 },
+                batches: TurnSnapshot { waiting: 0, overdue: 0 },
                 workers: WorkerStats::default(),
                 clients: Vec::new(),
             };
