@@ -3,12 +3,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{value_parser, Parser, Subcommand, ValueEnum};
 use dmabuf_loader_client::aidl::{
-    LoadPath::LoadPath, PathPolicy::PathPolicy, VerityAlgorithm::VerityAlgorithm,
+    LoadPath::LoadPath, PathPolicy::PathPolicy, RequestPriority::RequestPriority,
+    VerityAlgorithm::VerityAlgorithm,
 };
 
 use crate::hex;
+use crate::segment::{parse_segment, SegmentArg, FORM};
 
 /// Load files into dma-bufs, and dma-bufs into files.
 #[derive(Parser, Debug)]
@@ -57,6 +59,10 @@ pub struct LoadArgs {
     pub file: PathBuf,
     #[command(flatten)]
     pub transfer: TransferArgs,
+    /// Load only this range of the file, to this place in the buffer; may be repeated. Sizes are
+    /// bytes, or have the suffix KiB, MiB or GiB; LENGTH may be `end`.
+    #[arg(long = "segment", value_name = FORM, value_parser = parse_segment)]
+    pub segments: Vec<SegmentArg>,
     /// Fail unless the loaded bytes have this SHA-256, in hexadecimal.
     #[arg(long, value_name = "HEX", value_parser = parse_sha256)]
     pub expect_sha256: Option<Sha256Arg>,
@@ -84,6 +90,10 @@ pub struct SaveArgs {
     pub target: PathBuf,
     #[command(flatten)]
     pub transfer: TransferArgs,
+    /// Write only this range of the buffer, to this place in the target; may be repeated. Sizes
+    /// are bytes, or have the suffix KiB, MiB or GiB; LENGTH may be `end`.
+    #[arg(long = "segment", value_name = FORM, value_parser = parse_segment)]
+    pub segments: Vec<SegmentArg>,
 }
 
 /// The options that load and save share.
@@ -95,6 +105,12 @@ pub struct TransferArgs {
     /// Which paths are permitted.
     #[arg(long, value_enum, default_value_t = PolicyArg::Auto)]
     pub policy: PolicyArg,
+    /// How urgent each request is.
+    #[arg(long, value_enum, default_value_t = PriorityArg::Normal)]
+    pub priority: PriorityArg,
+    /// Fail if a request has not ended after N milliseconds.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=i64::MAX as u64))]
+    pub timeout_ms: Option<u64>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -126,6 +142,26 @@ impl PolicyArg {
             Self::UdmabufDirect => (PathPolicy::NAMED, LoadPath::UDMABUF_DIRECT),
             Self::Bounce => (PathPolicy::NAMED, LoadPath::BOUNCE),
             Self::Buffered => (PathPolicy::NAMED, LoadPath::BUFFERED),
+        }
+    }
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PriorityArg {
+    /// A user waits for it.
+    LatencyCritical,
+    /// The usual one.
+    Normal,
+    /// Nobody waits for it.
+    Bulk,
+}
+
+impl From<PriorityArg> for RequestPriority {
+    fn from(priority: PriorityArg) -> Self {
+        match priority {
+            PriorityArg::LatencyCritical => Self::LATENCY_CRITICAL,
+            PriorityArg::Normal => Self::NORMAL,
+            PriorityArg::Bulk => Self::BULK,
         }
     }
 }

@@ -15,6 +15,7 @@ mod load;
 mod output;
 mod progress;
 mod save;
+mod segment;
 
 use std::process::ExitCode;
 

@@ -3,17 +3,19 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::Context;
-use dmabuf_loader_client::aidl::Segment::Segment;
+use anyhow::{Context, Error};
+use dmabuf_loader_client::aidl::{DmaBuf::DmaBuf, Segment::Segment};
 use dmabuf_loader_client::SaveSpec;
 use serde::Serialize;
 
-use crate::args::{SaveArgs, ServiceArgs, VerityArgs};
+use crate::args::{SaveArgs, ServiceArgs, TransferArgs, VerityArgs};
 use crate::buffer;
 use crate::connect::connect;
-use crate::load::{load, open};
+use crate::load::{load, open, Source};
 use crate::output::{print_json, Transfer};
+use crate::segment::SegmentArg;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -32,14 +34,16 @@ struct Output<'a> {
 pub fn run(service: &ServiceArgs, args: &SaveArgs) -> anyhow::Result<()> {
     let source = open(&args.source)?;
     let connection = connect(service)?;
-    let loaded = load(&connection, &source, &args.source, &args.transfer, &VerityArgs::default())?;
+    let whole = Source { file: &source, path: &args.source, segments: &[] };
+    let loaded = load(&connection, whole, &args.transfer, &VerityArgs::default())?;
+    let segments = segments(&args.segments, loaded.bytes())?;
 
     // The target is created only after the load: a failed load leaves an existing target unchanged.
     let shown = args.target.display();
     let target = File::create(&args.target).with_context(|| format!("{shown}"))?;
-    let segment = Segment { lengthBytes: i64::try_from(loaded.bytes)?, ..Segment::default() };
-    let spec = SaveSpec::from_buffer(buffer::fd(&loaded.buffer)?)?.file(&target)?.segment(segment);
+    let spec = request(&loaded.buffer, &target, segments, &args.transfer)?;
     let saved = connection.loader.save(spec).with_context(|| format!("{shown}"))?;
+    let saved_bytes: i64 = saved.segmentBytes.iter().sum();
     target.sync_all().with_context(|| format!("{shown}: fsync"))?;
     let mut save = Transfer::of(saved.report);
     save.explain(&connection.loader, &loaded.buffer.heap)?;
@@ -47,7 +51,7 @@ pub fn run(service: &ServiceArgs, args: &SaveArgs) -> anyhow::Result<()> {
     let output = Output {
         source: &args.source,
         target: &args.target,
-        bytes: loaded.bytes,
+        bytes: u64::try_from(saved_bytes)?,
         heap: &loaded.buffer.heap,
         device_shareable: loaded.buffer.deviceShareable,
         service: connection.service,
@@ -61,4 +65,29 @@ pub fn run(service: &ServiceArgs, args: &SaveArgs) -> anyhow::Result<()> {
     loaded.transfer.print("loaded");
     save.print("saved");
     Ok(())
+}
+
+/// The ranges to write: those of the command line, else all that was loaded.
+fn segments(args: &[SegmentArg], loaded_bytes: u64) -> anyhow::Result<Vec<Segment>> {
+    let whole = SegmentArg { file_offset_bytes: 0, length_bytes: None, buffer_offset_bytes: 0 };
+    let args = if args.is_empty() { &[whole] } else { args };
+    // Not to the end of the buffer, which is longer than what was loaded.
+    let within = |arg: &SegmentArg| arg.within(loaded_bytes).map_err(Error::msg);
+    args.iter().map(|arg| Ok(within(arg)?.to_aidl())).collect()
+}
+
+fn request(
+    buffer: &DmaBuf,
+    target: &File,
+    segments: Vec<Segment>,
+    args: &TransferArgs,
+) -> anyhow::Result<SaveSpec> {
+    let mut spec = SaveSpec::from_buffer(buffer::fd(buffer)?)?.file(target)?;
+    spec.request.segments = segments;
+    (spec.request.policy, spec.request.namedPath) = args.policy.fields();
+    spec = spec.priority(args.priority.into());
+    if let Some(millis) = args.timeout_ms {
+        spec = spec.timeout(Duration::from_millis(millis));
+    }
+    Ok(spec)
 }

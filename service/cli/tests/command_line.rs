@@ -24,6 +24,11 @@ fn error(output: &Output, status: i32) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+fn sha256(bytes: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
@@ -145,6 +150,78 @@ fn a_wrong_command_line_exits_with_2() {
     assert!(shown.contains("64 hexadecimal digits"), "{shown}");
     let shown = error(&dmabufload(&["load", "f", "--expect-verity-digest", "sha512:12"]), 2);
     assert!(shown.contains("128 hexadecimal digits"), "{shown}");
+}
+
+#[test]
+fn a_wrong_option_says_what_was_expected() {
+    for (option, value, expected) in [
+        ("--segment", "0:1", "expected FILE_OFFSET:LENGTH:BUFFER_OFFSET"),
+        ("--segment", "0:4KB:0", "LENGTH: expected bytes, as 4096, 4KiB, 1MiB or 2GiB"),
+        ("--timeout-ms", "0", "0 is not in 1.."),
+        ("--timeout-ms", "1s", "invalid digit"),
+        ("--priority", "urgent", "latency-critical, normal, bulk"),
+    ] {
+        let shown = error(&dmabufload(&["load", "f", option, value]), 2);
+        assert!(shown.contains(option) && shown.contains(expected), "{shown}");
+    }
+}
+
+#[test]
+fn load_takes_segments_in_their_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    let bytes: Vec<u8> = (0..20_000_u32).map(|index| (index % 251) as u8).collect();
+    std::fs::write(&file, &bytes).unwrap();
+    let segments = ["--segment", "16KiB:end:0", "--segment", "5:100:8KiB"];
+    let args = [&["load", text(&file), "--heap", "memfd", "--json"][..], &segments].concat();
+    let report = json(&dmabufload(&args));
+    let moved = [&bytes[16 << 10..], &bytes[5..105]].concat();
+    assert_eq!(report["bytes"], moved.len());
+    assert_eq!(report["sha256"], sha256(&moved));
+    assert_eq!(report["bufferBytes"], 12 << 10);
+    let second = &report["segments"][1];
+    assert_eq!((&second["fileOffsetBytes"], &second["bytes"]), (&5.into(), &100.into()));
+    assert_eq!(second["bufferOffsetBytes"], 8 << 10);
+    let shown = dmabufload(&[&["load", text(&file), "--heap", "memfd"][..], &segments].concat());
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("\n  100 bytes from 5 of the file at 8192\n"), "{shown}");
+}
+
+#[test]
+fn segments_that_overlap_are_refused_by_number() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, [1; 100]).unwrap();
+    let segments = ["--segment", "0:10:0", "--segment", "20:10:9"];
+    let shown = error(&dmabufload(&[&["load", text(&file)][..], &segments].concat()), 1);
+    assert!(shown.contains("file: segments"), "{shown}");
+}
+
+#[test]
+fn save_writes_segments_of_the_buffer() {
+    let directory = tempfile::tempdir().unwrap();
+    let (source, target) = (directory.path().join("source"), directory.path().join("target"));
+    std::fs::write(&source, "0123456789").unwrap();
+    let save = ["save", text(&source), text(&target), "--json"];
+    let segments = ["--segment", "0:end:7", "--segment", "5:3:1"];
+    assert_eq!(json(&dmabufload(&[&save[..], &segments].concat()))["bytes"], 6);
+    assert_eq!(std::fs::read(&target).unwrap(), b"789\0\x00123");
+    let beyond = [&save[..], &["--segment", "0:1:10"]].concat();
+    let shown = error(&dmabufload(&beyond), 1);
+    assert!(shown.contains("--segment 0:1:10: LENGTH: expected at most 0"), "{shown}");
+}
+
+#[test]
+fn a_timeout_ends_load_and_save() {
+    let directory = tempfile::tempdir().unwrap();
+    let (source, target) = (directory.path().join("source"), directory.path().join("target"));
+    File::create(&source).unwrap().set_len(512 << 20).unwrap();
+    for command in [&["load", text(&source)][..], &["save", text(&source), text(&target)]] {
+        let options = ["--timeout-ms", "1", "--priority", "bulk", "--heap", "memfd"];
+        let shown = error(&dmabufload(&[command, &options].concat()), 1);
+        assert!(shown.contains("source: ") && shown.contains("deadline"), "{shown}");
+        assert!(!target.exists());
+    }
 }
 
 #[test]
