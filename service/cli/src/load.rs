@@ -18,9 +18,11 @@ use crate::args::{LoadArgs, ServiceArgs, Sha256Arg, TransferArgs, VerityArgs, Ve
 use crate::buffer;
 use crate::connect::{connect, Connection};
 use crate::hex;
+use crate::interrupt::Interrupt;
 use crate::output::{print_json, Transfer};
-use crate::progress::{Progress, Reader};
+use crate::progress::Progress;
 use crate::segment::SegmentArg;
+use crate::task;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -70,11 +72,11 @@ impl Loaded {
 }
 
 /// Loads a file and prints the result.
-pub fn run(service: &ServiceArgs, args: &LoadArgs) -> anyhow::Result<()> {
+pub fn run(service: &ServiceArgs, interrupt: &Interrupt, args: &LoadArgs) -> anyhow::Result<()> {
     let file = open(&args.file)?;
-    let connection = connect(service)?;
+    let connection = connect(service, interrupt)?;
     let source = Source { file: &file, path: &args.file, segments: &args.segments };
-    let loaded = load(&connection, source, &args.transfer, &args.verity)?;
+    let loaded = load(&connection, interrupt, source, &args.transfer, &args.verity)?;
     let digest = buffer::sha256(&loaded.buffer, &loaded.ranges)?;
     let sha256 = hex::encode(digest.as_ref());
     if let Some(Sha256Arg(expected)) = args.expect_sha256 {
@@ -175,10 +177,10 @@ impl Source<'_> {
     }
 }
 
-/// Loads into a new buffer in one call, and shows the progress meanwhile if standard error is a
-/// terminal.
+/// Loads into a new buffer.
 pub fn load(
     connection: &Connection,
+    interrupt: &Interrupt,
     source: Source,
     args: &TransferArgs,
     verity: &VerityArgs,
@@ -190,10 +192,10 @@ pub fn load(
         spec = spec.timeout(Duration::from_millis(millis));
     }
     (spec.request.policy, spec.request.namedPath) = args.policy.fields();
-    let reader = if connection.is_embedded() { Reader::ThisProcess } else { Reader::Another };
-    let loaded = Progress::new(total_bytes)
-        .watch(reader, || connection.loader.load(&spec))
-        .with_context(|| format!("{shown}"))?;
+    let mut progress = Progress::new("loading", total_bytes);
+    let start = || connection.loader.start_load(&spec, None);
+    let loaded = task::run(interrupt, &mut progress, start).with_context(|| format!("{shown}"))?;
+    drop(progress);
     let ranges = filled(&spec.request.segments, &loaded.segmentBytes)?;
     let digests = loaded.digests.as_ref();
     let verity_digest = digests.and_then(|digests| digests.verity.first()).map(verity_text);

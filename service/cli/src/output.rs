@@ -109,6 +109,15 @@ fn path_label(path: &str, direct: bool) -> String {
     }
 }
 
+/// A number of bytes for people, in the largest unit of which it has one.
+pub fn bytes_text(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    match units.into_iter().find(|(_, shift)| bytes >> shift > 0) {
+        Some((unit, shift)) => format!("{:.1} {unit}", bytes as f64 / (1_u64 << shift) as f64),
+        None => format!("{bytes} bytes"),
+    }
+}
+
 /// Prints one JSON value on one line.
 pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string(value)?);
@@ -148,5 +157,16 @@ fn reason_name(reason: NotTakenReason) -> &'static str {
         NotTakenReason::REFUSED_BY_KERNEL => "REFUSED_BY_KERNEL",
         NotTakenReason::REOPENING_COSTS_MORE => "REOPENING_COSTS_MORE",
         _ => "UNKNOWN",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_the_largest_unit_that_fits() {
+        let texts = [0, 1023, 1536, 1 << 20, (5 << 30) + (512 << 20)].map(bytes_text);
+        assert_eq!(texts, ["0 bytes", "1023 bytes", "1.5 KiB", "1.0 MiB", "5.5 GiB"]);
     }
 }

@@ -13,9 +13,13 @@ use serde::Serialize;
 use crate::args::{SaveArgs, ServiceArgs, TransferArgs, VerityArgs};
 use crate::buffer;
 use crate::connect::connect;
+use crate::interrupt::Interrupt;
 use crate::load::{load, open, Source};
 use crate::output::{print_json, Transfer};
+use crate::progress::Progress;
 use crate::segment::SegmentArg;
+use crate::target_file::TargetFile;
+use crate::task;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,20 +35,24 @@ struct Output<'a> {
 }
 
 /// Loads a file, writes the buffer to another, and prints the result.
-pub fn run(service: &ServiceArgs, args: &SaveArgs) -> anyhow::Result<()> {
+pub fn run(service: &ServiceArgs, interrupt: &Interrupt, args: &SaveArgs) -> anyhow::Result<()> {
     let source = open(&args.source)?;
-    let connection = connect(service)?;
+    let connection = connect(service, interrupt)?;
     let whole = Source { file: &source, path: &args.source, segments: &[] };
-    let loaded = load(&connection, whole, &args.transfer, &VerityArgs::default())?;
+    let loaded = load(&connection, interrupt, whole, &args.transfer, &VerityArgs::default())?;
     let segments = segments(&args.segments, loaded.bytes())?;
 
-    // The target is created only after the load: a failed load leaves an existing target unchanged.
     let shown = args.target.display();
-    let target = File::create(&args.target).with_context(|| format!("{shown}"))?;
-    let spec = request(&loaded.buffer, &target, segments, &args.transfer)?;
-    let saved = connection.loader.save(spec).with_context(|| format!("{shown}"))?;
+    let context = || format!("{shown}");
+    let target = TargetFile::create(&args.target, interrupt).with_context(context)?;
+    let asked_bytes: i64 = segments.iter().map(|segment| segment.lengthBytes).sum();
+    let spec = request(&loaded.buffer, target.file(), segments, &args.transfer)?;
+    let mut progress = Progress::new("saving", u64::try_from(asked_bytes)?);
+    let start = || connection.loader.start_save(&spec, None);
+    let saved = task::run(interrupt, &mut progress, start).with_context(context)?;
+    drop(progress);
+    target.replace_target().with_context(context)?;
     let saved_bytes: i64 = saved.segmentBytes.iter().sum();
-    target.sync_all().with_context(|| format!("{shown}: fsync"))?;
     let mut save = Transfer::of(saved.report);
     save.explain(&connection.loader, &loaded.buffer.heap)?;
 
