@@ -10,7 +10,8 @@ use dmabuf_loader_client::aidl::{
 };
 
 use crate::hex;
-use crate::segment::{parse_segment, SegmentArg, FORM};
+use crate::segment::{parse_segment, parse_size, SegmentSpec, FORM};
+use crate::tensors::Align;
 
 /// Load files into dma-bufs, and dma-bufs into files.
 #[derive(Parser, Debug)]
@@ -62,12 +63,31 @@ pub struct LoadArgs {
     /// Load only this range of the file, to this place in the buffer; may be repeated. Sizes are
     /// bytes, or have the suffix KiB, MiB or GiB; LENGTH may be `end`.
     #[arg(long = "segment", value_name = FORM, value_parser = parse_segment)]
-    pub segments: Vec<SegmentArg>,
+    pub segments: Vec<SegmentSpec>,
+    #[command(flatten)]
+    pub tensors: TensorArgs,
     /// Fail unless the loaded bytes have this SHA-256, in hexadecimal.
     #[arg(long, value_name = "HEX", value_parser = parse_sha256)]
     pub expect_sha256: Option<Sha256Arg>,
     #[command(flatten)]
     pub verity: VerityArgs,
+}
+
+/// The tensors of a model file.
+#[derive(clap::Args, Debug)]
+pub struct TensorArgs {
+    /// Load the tensors of a safetensors or GGUF file, each to its place in the buffer.
+    #[arg(long, conflicts_with_all = ["segments", "expect_sha256"])]
+    pub tensors: bool,
+    /// Where tensors begin in the buffer: at multiples of SIZE, a power of two, or `file` for as
+    /// far from each other, and from the start of a block, as in the file, which permits direct
+    /// I/O whatever the tensors.
+    #[arg(long, value_name = "SIZE|file", default_value = "64", requires = "tensors",
+        value_parser = parse_align)]
+    pub align: Align,
+    /// Only list the tensors and their places; load nothing.
+    #[arg(long, requires = "tensors")]
+    pub list: bool,
 }
 
 /// The fs-verity options of a command.
@@ -82,6 +102,13 @@ pub struct VerityArgs {
     pub verity_digest: bool,
 }
 
+impl VerityArgs {
+    /// Whether the output has the digest.
+    pub fn asks(&self) -> bool {
+        self.verity_digest || self.expect_verity_digest.is_some()
+    }
+}
+
 #[derive(clap::Args, Debug)]
 pub struct SaveArgs {
     /// The file to load.
@@ -93,7 +120,7 @@ pub struct SaveArgs {
     /// Write only this range of the buffer, to this place in the target; may be repeated. Sizes
     /// are bytes, or have the suffix KiB, MiB or GiB; LENGTH may be `end`.
     #[arg(long = "segment", value_name = FORM, value_parser = parse_segment)]
-    pub segments: Vec<SegmentArg>,
+    pub segments: Vec<SegmentSpec>,
 }
 
 /// The options that load and save share.
@@ -190,6 +217,17 @@ fn parse_verity_digest(text: &str) -> Result<VerityDigestArg, String> {
     Ok(VerityDigestArg { algorithm, digest })
 }
 
+fn parse_align(text: &str) -> Result<Align, String> {
+    match text {
+        "file" => Ok(Align::AsInFile),
+        _ => {
+            parse_size(text).ok().filter(|bytes| bytes.is_power_of_two()).map(Align::To).ok_or_else(
+                || format!("expected a power of two, as 64 or 4KiB, or file, found {text:?}"),
+            )
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,6 +255,16 @@ mod tests {
         assert!(parse_verity_digest(&format!("sha256:{sha256}")).is_ok());
         for wrong in [format!("sha512:{sha256}"), format!("md5:{sha256}"), sha256] {
             assert!(parse_verity_digest(&wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_alignment_is_a_power_of_two_or_the_files() {
+        assert_eq!(parse_align("4KiB"), Ok(Align::To(4096)));
+        assert_eq!(parse_align("1"), Ok(Align::To(1)));
+        assert_eq!(parse_align("file"), Ok(Align::AsInFile));
+        for wrong in ["0", "3", "48KiB", "", "File", "-64"] {
+            assert!(parse_align(wrong).unwrap_err().contains("a power of two"), "{wrong}");
         }
     }
 }

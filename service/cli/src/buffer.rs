@@ -26,6 +26,14 @@ pub fn sha256(buffer: &DmaBuf, ranges: &[Range<u64>]) -> anyhow::Result<digest::
     Ok(context.finish())
 }
 
+/// SHA-256 of each of several ranges of a buffer.
+pub fn sha256_each(buffer: &DmaBuf, ranges: &[Range<u64>]) -> anyhow::Result<Vec<digest::Digest>> {
+    let mut contexts: Vec<digest::Context> =
+        ranges.iter().map(|_| digest::Context::new(&digest::SHA256)).collect();
+    read(buffer, ranges, |index, bytes| contexts[index].update(bytes))?;
+    Ok(contexts.into_iter().map(digest::Context::finish).collect())
+}
+
 /// Hands the bytes of ranges of a buffer to `take`, in chunks, with the index of their range.
 fn read(
     buffer: &DmaBuf,
@@ -107,6 +115,9 @@ mod tests {
         let ranges = [5000..5002, 7..7, 9..10];
         assert_eq!(sha256(&buffer, &ranges).unwrap().as_ref(), expected.as_ref());
         let empty = digest::digest(&digest::SHA256, &[]);
+        let each = sha256_each(&buffer, &ranges).unwrap();
+        assert_eq!(each[0].as_ref(), digest::digest(&digest::SHA256, &[2, 2]).as_ref());
+        assert_eq!((each[1].as_ref(), each.len()), (empty.as_ref(), 3));
         assert_eq!(sha256(&buffer, &[up_to(0)]).unwrap().as_ref(), empty.as_ref());
         assert_eq!(sha256(&buffer, &[]).unwrap().as_ref(), empty.as_ref());
     }

@@ -13,12 +13,15 @@ mod heaps;
 mod hex;
 mod interrupt;
 mod load;
+mod load_plan;
+mod load_tensors;
 mod output;
 mod progress;
 mod save;
 mod segment;
 mod target_file;
 mod task;
+mod tensors;
 
 use std::process::ExitCode;
 

@@ -2,7 +2,7 @@
 //! Output of the commands: the same facts as text or as JSON.
 
 use dmabuf_loader_client::aidl::{
-    HeapKind::HeapKind, LoadPath::LoadPath, NotTakenReason::NotTakenReason,
+    DmaBuf::DmaBuf, HeapKind::HeapKind, LoadPath::LoadPath, NotTakenReason::NotTakenReason,
     PathSupport::PathSupport, TransferReport::TransferReport,
 };
 use dmabuf_loader_client::Loader;
@@ -80,6 +80,14 @@ impl Transfer {
         Ok(())
     }
 
+    /// Adds a later transfer into the same buffer. The paths are those of the first.
+    pub fn add(&mut self, later: Self) {
+        self.direct_bytes += later.direct_bytes;
+        self.buffered_bytes += later.buffered_bytes;
+        self.allocate_nanos += later.allocate_nanos;
+        self.move_nanos += later.move_nanos;
+    }
+
     /// Prints the transfer as text.
     pub fn print(&self, verb: &str) {
         let milliseconds = self.move_nanos as f64 / 1e6;
@@ -97,6 +105,19 @@ impl Transfer {
             };
             println!("  not by {path}: {}{detail}", not_taken.reason);
         }
+    }
+}
+
+/// Prints where a load has put the bytes.
+pub fn print_buffer(buffer: &DmaBuf) {
+    let shareable = if buffer.deviceShareable { "" } else { ", not device-shareable" };
+    println!("  in a buffer of {} bytes, heap {}{shareable}", buffer.sizeBytes, buffer.heap);
+}
+
+/// Prints the fs-verity digest of the file, if it was requested.
+pub fn print_verity(digest: Option<Option<&str>>) {
+    if let Some(digest) = digest {
+        println!("  fs-verity {}", digest.unwrap_or("none"));
     }
 }
 

@@ -14,10 +14,11 @@ use crate::args::{SaveArgs, ServiceArgs, TransferArgs, VerityArgs};
 use crate::buffer;
 use crate::connect::connect;
 use crate::interrupt::Interrupt;
-use crate::load::{load, open, Source};
+use crate::load::plan;
+use crate::load_plan::{load, open, Options};
 use crate::output::{print_json, Transfer};
 use crate::progress::Progress;
-use crate::segment::SegmentArg;
+use crate::segment::SegmentSpec;
 use crate::target_file::TargetFile;
 use crate::task;
 
@@ -38,8 +39,9 @@ struct Output<'a> {
 pub fn run(service: &ServiceArgs, interrupt: &Interrupt, args: &SaveArgs) -> anyhow::Result<()> {
     let source = open(&args.source)?;
     let connection = connect(service, interrupt)?;
-    let whole = Source { file: &source, path: &args.source, segments: &[] };
-    let loaded = load(&connection, interrupt, whole, &args.transfer, &VerityArgs::default())?;
+    let options = Options { transfer: &args.transfer, verity: &VerityArgs::default() };
+    let loaded = load(&connection, interrupt, &plan(&source, &[])?, options)
+        .with_context(|| format!("{}", args.source.display()))?;
     let segments = segments(&args.segments, loaded.bytes())?;
 
     let shown = args.target.display();
@@ -76,11 +78,10 @@ pub fn run(service: &ServiceArgs, interrupt: &Interrupt, args: &SaveArgs) -> any
 }
 
 /// The ranges to write: those of the command line, else all that was loaded.
-fn segments(args: &[SegmentArg], loaded_bytes: u64) -> anyhow::Result<Vec<Segment>> {
-    let whole = SegmentArg { file_offset_bytes: 0, length_bytes: None, buffer_offset_bytes: 0 };
-    let args = if args.is_empty() { &[whole] } else { args };
+fn segments(args: &[SegmentSpec], loaded_bytes: u64) -> anyhow::Result<Vec<Segment>> {
+    let args = if args.is_empty() { &[SegmentSpec::WHOLE] } else { args };
     // Not to the end of the buffer, which is longer than what was loaded.
-    let within = |arg: &SegmentArg| arg.within(loaded_bytes).map_err(Error::msg);
+    let within = |arg: &SegmentSpec| arg.within(loaded_bytes).map_err(Error::msg);
     args.iter().map(|arg| Ok(within(arg)?.to_aidl())).collect()
 }
 

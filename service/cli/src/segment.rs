@@ -15,15 +15,19 @@ const END: &str = "end";
 
 /// A range of the file and a range of the buffer, of the same length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SegmentArg {
+pub struct SegmentSpec {
     pub file_offset_bytes: u64,
     /// `None` for all that follows the offset.
     pub length_bytes: Option<u64>,
     pub buffer_offset_bytes: u64,
 }
 
-impl SegmentArg {
-    /// The segment of the only file of a request. Sizes fit because [`parse_size`] bounds them.
+impl SegmentSpec {
+    /// All, from the start of both.
+    pub const WHOLE: Self =
+        Self { file_offset_bytes: 0, length_bytes: None, buffer_offset_bytes: 0 };
+
+    /// The segment of the only file of a request. Sizes are at most `i64::MAX`.
     pub fn to_aidl(self) -> Segment {
         Segment {
             fileIndex: 0,
@@ -51,7 +55,7 @@ impl SegmentArg {
     }
 }
 
-impl fmt::Display for SegmentArg {
+impl fmt::Display for SegmentSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let length = self.length_bytes.map_or(END.to_owned(), |bytes| bytes.to_string());
         write!(f, "{}:{length}:{}", self.file_offset_bytes, self.buffer_offset_bytes)
@@ -59,13 +63,13 @@ impl fmt::Display for SegmentArg {
 }
 
 /// Parses a segment of the form [`FORM`].
-pub fn parse_segment(text: &str) -> Result<SegmentArg, String> {
+pub fn parse_segment(text: &str) -> Result<SegmentSpec, String> {
     let parts: Vec<&str> = text.split(':').collect();
     let [file_offset, length, buffer_offset] = parts[..] else {
         return Err(format!("expected {FORM}, found {} of 3 parts", parts.len()));
     };
     let size = |name: &str, part| parse_size(part).map_err(|error| format!("{name}: {error}"));
-    let segment = SegmentArg {
+    let segment = SegmentSpec {
         file_offset_bytes: size("FILE_OFFSET", file_offset)?,
         length_bytes: if length == END { None } else { Some(size("LENGTH", length)?) },
         buffer_offset_bytes: size("BUFFER_OFFSET", buffer_offset)?,

@@ -4,4 +4,5 @@
 mod interrupt;
 mod older_service;
 mod recorder;
+mod tensors;
 mod terminal;

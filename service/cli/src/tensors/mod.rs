@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The tensors of a safetensors or GGUF file, by its header, and their places in a buffer.
+//!
+//! A header is input from anywhere: each number in it is checked against the file before it is
+//! used, and what is kept of it is bounded.
+
+mod ggml_type;
+mod gguf;
+mod layout;
+mod safetensors;
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::ops::Range;
+
+use anyhow::{ensure, Context};
+
+pub use layout::{Align, Layout};
+
+/// More tensors than any model has in one file.
+const MAX_TENSORS: u64 = 1 << 18;
+
+/// More dimensions than any tensor has.
+const MAX_DIMENSIONS: usize = 64;
+
+/// One tensor of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// Its name: any text.
+    pub name: String,
+    /// The type of its elements, as the format writes it.
+    pub dtype: String,
+    /// Its dimensions, in the order of the file.
+    pub shape: Vec<u64>,
+    /// Its bytes in the file.
+    pub file_range: Range<u64>,
+}
+
+impl Tensor {
+    /// Its length.
+    pub fn bytes(&self) -> u64 {
+        self.file_range.end - self.file_range.start
+    }
+}
+
+/// Reads the header of a file; the tensors are in the order of their bytes in the file.
+pub fn read(file: &File) -> anyhow::Result<Vec<Tensor>> {
+    let file_bytes = file.metadata()?.len();
+    read_from(&mut BufReader::new(file), file_bytes)
+}
+
+fn read_from<R: Read + Seek>(
+    reader: &mut BufReader<R>,
+    file_bytes: u64,
+) -> anyhow::Result<Vec<Tensor>> {
+    let mut magic = [0; 4];
+    ensure!(file_bytes >= 8, "has {file_bytes} bytes, too few for a safetensors or GGUF file");
+    reader.read_exact(&mut magic)?;
+    reader.seek_relative(-4)?;
+    let mut tensors = if magic == gguf::MAGIC {
+        gguf::read(reader, file_bytes).context("GGUF header")?
+    } else {
+        safetensors::read(reader, file_bytes).context("safetensors header")?
+    };
+    unique(&tensors)?;
+    tensors.sort_by_key(|tensor| (tensor.file_range.start, tensor.file_range.end));
+    disjoint(&tensors)?;
+    Ok(tensors)
+}
+
+fn unique(tensors: &[Tensor]) -> anyhow::Result<()> {
+    let mut names = HashSet::new();
+    for Tensor { name, .. } in tensors {
+        ensure!(names.insert(name), "two tensors have the name {name:?}");
+    }
+    Ok(())
+}
+
+/// Checks tensors in the order of their starts.
+fn disjoint(tensors: &[Tensor]) -> anyhow::Result<()> {
+    for pair in tensors.windows(2) {
+        let [before, after] = pair else { continue };
+        let (end, start) = (before.file_range.end, after.file_range.start);
+        ensure!(
+            start >= end,
+            "tensor {:?} begins at byte {start} of the file, inside tensor {:?}, which ends at {end}",
+            after.name,
+            before.name
+        );
+    }
+    Ok(())
+}
+
+/// The number of elements of a tensor.
+fn elements(name: &str, shape: &[u64]) -> anyhow::Result<u64> {
+    let product =
+        shape.iter().try_fold(1_u64, |product, dimension| product.checked_mul(*dimension));
+    product.with_context(|| format!("tensor {name:?}: shape {shape:?} has more than 2^64 elements"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// What the header of these bytes says.
+    pub fn parse(bytes: &[u8]) -> Result<Vec<Tensor>, String> {
+        let mut reader = BufReader::new(Cursor::new(bytes));
+        read_from(&mut reader, bytes.len() as u64).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_short_file_has_no_tensors() {
+        for len in 0..8 {
+            let error = parse(&b"GGUF\x03\0\0\0"[..len]).unwrap_err();
+            assert!(error.contains("too few"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_overflowing_shape_is_an_error() {
+        assert_eq!(elements("t", &[]).unwrap(), 1);
+        assert_eq!(elements("t", &[7, 0, u64::MAX]).unwrap(), 0);
+        assert!(elements("t", &[1 << 32, 1 << 32]).is_err());
+    }
+}
