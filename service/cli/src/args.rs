@@ -45,6 +45,10 @@ pub enum Command {
     Load(LoadArgs),
     /// Load a file into a new buffer and write the buffer to another file.
     Save(SaveArgs),
+    /// Show what the service has and has done.
+    Stats,
+    /// Show that again every few seconds, with what has changed, until Ctrl-C.
+    Watch(WatchArgs),
 }
 
 #[derive(clap::Args, Debug)]
@@ -52,6 +56,14 @@ pub struct HeapsArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(clap::Args, Debug)]
+pub struct WatchArgs {
+    /// The time between two looks, in seconds.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 2,
+        value_parser = value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
 }
 
 #[derive(clap::Args, Debug)]

@@ -6,6 +6,9 @@ use dmabuf_loader_client::Loader;
 use crate::args::ServiceArgs;
 use crate::interrupt::Interrupt;
 
+/// The kind of the registered service.
+pub const BINDER: &str = "binder";
+
 /// A connection, with the embedded service where the connection is to one.
 pub struct Connection {
     /// The service.
@@ -27,7 +30,7 @@ pub fn connect(args: &ServiceArgs, interrupt: &Interrupt) -> anyhow::Result<Conn
     }
     if !args.embedded {
         match Loader::check("default") {
-            Ok(loader) => return Ok(Connection { loader, service: "binder", _embedded: None }),
+            Ok(loader) => return Ok(Connection { loader, service: BINDER, _embedded: None }),
             Err(error) => log::info!("{error}; starting the service embedded"),
         }
     }
@@ -43,7 +46,7 @@ pub fn connect(args: &ServiceArgs, _: &Interrupt) -> anyhow::Result<Connection> 
         !args.embedded && args.socket.is_none(),
         "--embedded and --socket: a device has only the registered service"
     );
-    Ok(Connection { loader: Loader::connect()?, service: "binder" })
+    Ok(Connection { loader: Loader::connect()?, service: BINDER })
 }
 
 #[cfg(not(any(soong, target_os = "android")))]

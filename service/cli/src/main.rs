@@ -19,6 +19,7 @@ mod output;
 mod progress;
 mod save;
 mod segment;
+mod stats;
 mod target_file;
 mod task;
 mod tensors;
@@ -56,6 +57,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
         Command::Heaps(heaps) => heaps::run(&args.service, &interrupt, heaps),
         Command::Load(load) => load::run(&args.service, &interrupt, load),
         Command::Save(save) => save::run(&args.service, &interrupt, save),
+        Command::Stats => stats::stats(&args.service, &interrupt),
+        Command::Watch(watch) => stats::watch(&args.service, &interrupt, watch),
     }
 }
 

@@ -259,6 +259,16 @@ fn a_save_past_the_file_size_limit_is_an_error() {
 }
 
 #[test]
+fn only_a_registered_service_tells_its_state() {
+    for command in [&["stats"][..], &["watch", "-n", "1"]] {
+        let shown = error(&dmabufload(command), 1);
+        assert!(shown.contains("the service is embedded: only a registered one"), "{shown}");
+    }
+    let shown = error(&dmabufload(&["watch", "--seconds", "0"]), 2);
+    assert!(shown.contains("0 is not in 1..=86400"), "{shown}");
+}
+
+#[test]
 fn heaps_lists_each_heap_with_its_paths() {
     let heaps = json(&dmabufload(&["heaps", "--json"]));
     let memfd = heaps.as_array().unwrap().iter().find(|heap| heap["name"] == "memfd").unwrap();
