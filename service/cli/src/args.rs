@@ -9,13 +9,14 @@ use dmabuf_loader_client::aidl::{
     VerityAlgorithm::VerityAlgorithm,
 };
 
+use crate::examples;
 use crate::hex;
 use crate::segment::{parse_segment, parse_size, SegmentSpec, FORM};
 use crate::tensors::Align;
 
 /// Load files into dma-bufs, and dma-bufs into files.
 #[derive(Parser, Debug)]
-#[command(name = "dmabufload", version)]
+#[command(name = "dmabufload", version, after_help = examples::TOOL)]
 pub struct Args {
     #[command(flatten)]
     pub service: ServiceArgs,
@@ -40,15 +41,24 @@ pub struct ServiceArgs {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// List the heaps and the paths that work for their buffers.
+    #[command(after_help = examples::HEAPS)]
     Heaps(HeapsArgs),
     /// Load a file into a new buffer and say what happened.
+    #[command(after_help = examples::LOAD)]
     Load(LoadArgs),
     /// Load a file into a new buffer and write the buffer to another file.
+    #[command(after_help = examples::SAVE)]
     Save(SaveArgs),
     /// Show what the service has and has done.
+    #[command(after_help = examples::STATS)]
     Stats,
     /// Show that again every few seconds, with what has changed, until Ctrl-C.
+    #[command(after_help = examples::WATCH)]
     Watch(WatchArgs),
+    /// Print the script that completes command lines in a shell.
+    #[cfg(not(any(soong, target_os = "android")))]
+    #[command(after_help = examples::COMPLETION)]
+    Completion(CompletionArgs),
 }
 
 #[derive(clap::Args, Debug)]
@@ -64,6 +74,13 @@ pub struct WatchArgs {
     #[arg(long, short = 'n', value_name = "N", default_value_t = 2,
         value_parser = value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
+}
+
+#[cfg(not(any(soong, target_os = "android")))]
+#[derive(clap::Args, Debug)]
+pub struct CompletionArgs {
+    /// The shell.
+    pub shell: clap_complete::Shell,
 }
 
 #[derive(clap::Args, Debug)]
@@ -139,7 +156,7 @@ pub struct SaveArgs {
 #[derive(clap::Args, Debug)]
 pub struct TransferArgs {
     /// The heap, by its name from `dmabufload heaps`; by default the service chooses.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub heap: String,
     /// Which paths are permitted.
     #[arg(long, value_enum, default_value_t = PolicyArg::Auto)]

@@ -8,7 +8,10 @@
 
 mod args;
 mod buffer;
+#[cfg(not(any(soong, target_os = "android")))]
+mod completion;
 mod connect;
+mod examples;
 mod heaps;
 mod hex;
 mod interrupt;
@@ -59,6 +62,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
         Command::Save(save) => save::run(&args.service, &interrupt, save),
         Command::Stats => stats::stats(&args.service, &interrupt),
         Command::Watch(watch) => stats::watch(&args.service, &interrupt, watch),
+        #[cfg(not(any(soong, target_os = "android")))]
+        Command::Completion(completion) => completion::run(completion),
     }
 }
 

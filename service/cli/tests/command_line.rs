@@ -259,6 +259,31 @@ fn a_save_past_the_file_size_limit_is_an_error() {
 }
 
 #[test]
+fn shells_take_their_completion() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = dmabufload(&["completion", shell]);
+        assert!(output.status.success());
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(script.contains("expect-verity-digest") && script.contains("watch"), "{shell}");
+        if shell == "bash" {
+            let checked = Command::new("bash").args(["-n", "-c", &script]).status().unwrap();
+            assert!(checked.success());
+        }
+    }
+    let shown = error(&dmabufload(&["completion", "cmd"]), 2);
+    assert!(shown.contains("bash"), "{shown}");
+}
+
+#[test]
+fn help_shows_examples() {
+    for command in ["heaps", "load", "save", "stats", "watch", "completion"] {
+        let output = dmabufload(&["help", command]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("Example") && text.contains(&format!("  dmabufload {command}")));
+    }
+}
+
+#[test]
 fn only_a_registered_service_tells_its_state() {
     for command in [&["stats"][..], &["watch", "-n", "1"]] {
         let shown = error(&dmabufload(command), 1);
