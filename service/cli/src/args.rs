@@ -55,6 +55,9 @@ pub enum Command {
     /// Show that again every few seconds, with what has changed, until Ctrl-C.
     #[command(after_help = examples::WATCH)]
     Watch(WatchArgs),
+    /// Measure how long each path takes to load a file.
+    #[command(after_help = examples::BENCH)]
+    Bench(BenchArgs),
     /// Print the script that completes command lines in a shell.
     #[cfg(not(any(soong, target_os = "android")))]
     #[command(after_help = examples::COMPLETION)]
@@ -74,6 +77,24 @@ pub struct WatchArgs {
     #[arg(long, short = 'n', value_name = "N", default_value_t = 2,
         value_parser = value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
+}
+
+#[derive(clap::Args, Debug)]
+pub struct BenchArgs {
+    /// The file to load.
+    pub file: PathBuf,
+    /// How often each path loads it.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u32).range(1..))]
+    pub count: u32,
+    /// Leave what the page cache has of the file; by default it is dropped before each load.
+    #[arg(long)]
+    pub warm: bool,
+    /// The heap, by its name from `dmabufload heaps`; by default the service chooses.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub heap: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(not(any(soong, target_os = "android")))]
@@ -170,6 +191,14 @@ pub struct TransferArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+impl TransferArgs {
+    /// The usual options, but for heap and paths.
+    pub fn of(heap: &str, policy: PolicyArg) -> Self {
+        let (heap, priority) = (heap.to_owned(), PriorityArg::Normal);
+        Self { heap, policy, priority, timeout_ms: None, json: false }
+    }
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]

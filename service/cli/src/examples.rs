@@ -68,6 +68,14 @@ Examples:
   dmabufload watch --seconds 10
       Every ten seconds.";
 
+/// Of `bench`.
+pub const BENCH: &str = "\
+Examples:
+  dmabufload bench model.bin
+      Five loads by each path that works, each from the storage; the rate is that of the median.
+  dmabufload bench --count 20 --warm --heap system model.bin
+      Twenty loads into buffers of one heap, with what the page cache has.";
+
 /// Of `completion`.
 #[cfg(not(any(soong, target_os = "android")))]
 pub const COMPLETION: &str = "\

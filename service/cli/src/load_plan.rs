@@ -114,7 +114,7 @@ pub fn load(
 
 impl Plan<'_> {
     /// The request for some of the segments, into a new buffer unless there is one.
-    fn request(
+    pub fn request(
         &self,
         segments: &[SegmentSpec],
         buffer: Option<&DmaBuf>,

@@ -7,6 +7,7 @@
 //! Exit status: 0 done, 1 the request failed, 2 the command line is wrong, 130 interrupted.
 
 mod args;
+mod bench;
 mod buffer;
 #[cfg(not(any(soong, target_os = "android")))]
 mod completion;
@@ -62,6 +63,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         Command::Save(save) => save::run(&args.service, &interrupt, save),
         Command::Stats => stats::stats(&args.service, &interrupt),
         Command::Watch(watch) => stats::watch(&args.service, &interrupt, watch),
+        Command::Bench(bench) => bench::run(&args.service, &interrupt, bench),
         #[cfg(not(any(soong, target_os = "android")))]
         Command::Completion(completion) => completion::run(completion),
     }

@@ -122,7 +122,7 @@ pub fn print_verity(digest: Option<Option<&str>>) {
 }
 
 /// The name of a path, with direct or buffered where the path has both forms.
-fn path_label(path: &str, direct: bool) -> String {
+pub fn path_label(path: &str, direct: bool) -> String {
     match (path, direct) {
         ("COPY_FILE_RANGE", true) => format!("{path} direct"),
         ("COPY_FILE_RANGE", false) => format!("{path} buffered"),

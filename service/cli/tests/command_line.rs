@@ -259,6 +259,34 @@ fn a_save_past_the_file_size_limit_is_an_error() {
 }
 
 #[test]
+fn bench_times_each_path_that_works() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, vec![7; 3 << 20]).unwrap();
+    let bench = ["bench", "--heap", "memfd", "--count", "3", text(&file)];
+    let report = json(&dmabufload(&[&bench[..], &["--json"]].concat()));
+    assert_eq!(report["bytes"], 3 << 20);
+    let paths = report["paths"].as_array().unwrap();
+    assert_eq!(paths.len(), 4);
+    let unavailable = |path: &&Value| path.get("unavailable").is_some();
+    // No kernel moves bytes from a file into a memfd by copy_file_range, and a mapping works.
+    assert!(unavailable(&&paths[0]) && paths[0]["path"] == "COPY_FILE_RANGE");
+    assert!(!unavailable(&&paths[3]) && paths[3]["path"] == "BUFFERED");
+    for path in paths.iter().filter(|path| !unavailable(path)) {
+        let nanos = ["minNanos", "medianNanos", "maxNanos"].map(|key| path[key].as_u64().unwrap());
+        assert!(nanos[0] > 0 && nanos.is_sorted(), "{path}");
+        assert!(path["bytesPerSecond"].as_u64().unwrap() > 0);
+        assert_eq!(path["heap"], "memfd");
+    }
+    let shown = String::from_utf8(dmabufload(&bench).stdout).unwrap();
+    assert!(shown.contains("file: 3.0 MiB, 3 loads by each path, page cache dropped"), "{shown}");
+    assert!(shown.contains("\n  COPY_FILE_RANGE: ") && shown.contains("\n  BUFFERED: "), "{shown}");
+    let shown = error(&dmabufload(&["bench", "--heap", "nope", text(&file)]), 1);
+    assert!(shown.contains("file: heap: no heap"), "{shown}");
+    assert!(error(&dmabufload(&["bench", "--count", "0", "f"]), 2).contains("--count"));
+}
+
+#[test]
 fn shells_take_their_completion() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = dmabufload(&["completion", shell]);
@@ -276,7 +304,7 @@ fn shells_take_their_completion() {
 
 #[test]
 fn help_shows_examples() {
-    for command in ["heaps", "load", "save", "stats", "watch", "completion"] {
+    for command in ["heaps", "load", "save", "stats", "watch", "bench", "completion"] {
         let output = dmabufload(&["help", command]);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains("Example") && text.contains(&format!("  dmabufload {command}")));
