@@ -129,9 +129,9 @@ pub struct TensorArgs {
     /// Load the tensors of a safetensors or GGUF file, each to its place in the buffer.
     #[arg(long, conflicts_with_all = ["segments", "expect_sha256"])]
     pub tensors: bool,
-    /// Where tensors begin in the buffer: at multiples of SIZE, a power of two, or `file` for as
-    /// far from each other, and from the start of a block, as in the file, which permits direct
-    /// I/O whatever the tensors.
+    /// Where tensors begin in the buffer: at multiples of SIZE, a power of two; or `file` for the
+    /// places that they have in the file, counted from the start of a block, which permits direct
+    /// I/O.
     #[arg(long, value_name = "SIZE|file", default_value = "64", requires = "tensors",
         value_parser = parse_align)]
     pub align: Align,

@@ -10,7 +10,7 @@ use std::thread;
 use nix::sys::signal::{SigSet, Signal};
 use thiserror::Error;
 
-/// The exit status of a shell's program that Ctrl-C has ended.
+/// What a shell reports of a program that SIGINT has ended.
 pub const EXIT_STATUS: u8 = 130;
 
 /// The request was cancelled because of a signal.
@@ -107,9 +107,11 @@ impl RunningTask<'_> {
         self.0.state().signal.is_some()
     }
 
-    /// The error for a task that was cancelled because of a signal, if one has come.
-    pub fn interrupted(&self, what: impl FnOnce() -> String) -> Result<(), Interrupted> {
-        match self.0.state().signal {
+    /// Ends the task: the error if a signal has come. A later one ends the tool.
+    pub fn end(self, what: impl FnOnce() -> String) -> Result<(), Interrupted> {
+        let mut state = self.0.state();
+        state.task_runs = false;
+        match state.signal {
             Some(signal) => Err(Interrupted { signal, what: what() }),
             None => Ok(()),
         }
@@ -130,12 +132,12 @@ mod tests {
     fn only_the_first_signal_waits_for_the_task() {
         let interrupt = Interrupt::default();
         let task = interrupt.task_begins();
-        assert!(task.interrupted(|| unreachable!()).is_ok() && !task.is_interrupted());
+        assert!(!task.is_interrupted());
         assert!(interrupt.state().goes_on(Signal::SIGINT));
         assert!(task.is_interrupted());
-        let error = task.interrupted(|| "cancelled".to_owned()).unwrap_err();
+        assert!(!interrupt.state().goes_on(Signal::SIGINT));
+        let error = task.end(|| "cancelled".to_owned()).unwrap_err();
         assert_eq!(error.to_string(), "interrupted by SIGINT: cancelled");
-        assert!(!interrupt.state().goes_on(Signal::SIGTERM));
     }
 
     #[test]
@@ -144,6 +146,9 @@ mod tests {
         assert!(!interrupt.state().goes_on(Signal::SIGINT));
         let interrupt = Interrupt::default();
         drop(interrupt.task_begins());
+        assert!(!interrupt.state().goes_on(Signal::SIGINT));
+        let interrupt = Interrupt::default();
+        interrupt.task_begins().end(|| unreachable!()).unwrap();
         assert!(!interrupt.state().goes_on(Signal::SIGINT));
     }
 

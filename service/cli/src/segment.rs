@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Segments and sizes as the command line has them.
+//! Segments of requests, and how the command line writes them and sizes.
 
 use std::fmt;
 

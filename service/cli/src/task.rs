@@ -34,7 +34,7 @@ pub fn run<R: Outcome>(
     }
     let reached = task.progress()?;
     let outcome = task.finish();
-    running.interrupted(|| match &outcome {
+    running.end(|| match &outcome {
         Ok(_) => "the request had ended; its result is dropped".to_owned(),
         Err(error) => {
             let moved = bytes_text(u64::try_from(reached.movedBytes).unwrap_or(0));

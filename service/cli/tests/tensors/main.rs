@@ -173,6 +173,25 @@ fn thousands_of_tensors_are_loaded_one_by_one() {
     }
 }
 
+/// Whether direct I/O is possible at all, the load of the whole file tells.
+#[test]
+fn places_as_in_the_file_permit_direct_io() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("model.safetensors");
+    let header = br#"{"w":{"dtype":"U8","shape":[1048577],"data_offsets":[0,1048577]}}"#;
+    let length = (header.len() as u64).to_le_bytes();
+    std::fs::write(&file, [&length[..], header, &[7; (1 << 20) + 1]].concat()).unwrap();
+    let direct = |options: &[&str]| {
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_dmabufload"));
+        tool.args(["--embedded", "load", "--heap", "memfd", "--json"]).args(options).arg(&file);
+        let report: Value = serde_json::from_slice(&tool.output().unwrap().stdout).unwrap();
+        report["directBytes"].as_u64().unwrap()
+    };
+    let (whole, tensors) = (direct(&[]), direct(&["--tensors", "--align", "file"]));
+    assert_eq!(whole > 0, tensors > 0, "{whole} and {tensors} bytes direct");
+    assert!(whole.abs_diff(tensors) <= 8192, "{whole} and {tensors} bytes direct");
+}
+
 #[test]
 fn the_list_needs_no_service() {
     let directory = tempfile::tempdir().unwrap();
