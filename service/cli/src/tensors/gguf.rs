@@ -210,7 +210,7 @@ fn element_bytes(value_type: u32) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::super::tests::parse;
     use super::*;
 
@@ -259,6 +259,15 @@ mod tests {
         info.extend(type_number.to_le_bytes());
         info.extend(offset.to_le_bytes());
         info
+    }
+
+    /// A file of two tensors.
+    pub fn valid() -> Vec<u8> {
+        let keys = vec![
+            key(ALIGNMENT_KEY, UINT32, &32_u32.to_le_bytes()),
+            key("general.name", STRING, &string("model")),
+        ];
+        file(keys, vec![info("a", &[2, 4], 1, 0), info("b", &[32], 24, 32)]).bytes()
     }
 
     #[test]

@@ -125,4 +125,42 @@ mod tests {
         assert_eq!(elements("t", &[7, 0, u64::MAX]).unwrap(), 0);
         assert!(elements("t", &[1 << 32, 1 << 32]).is_err());
     }
+
+    /// Whatever changes in a header, what is read of it is within the file, or an error.
+    #[test]
+    fn changed_headers_are_read_within_the_file_or_refused() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let (mut read, mut refused) = (0, 0);
+        for valid in [safetensors::tests::valid(), gguf::tests::valid()] {
+            assert_eq!(parse(&valid).unwrap().len(), 2);
+            for _ in 0..20_000 {
+                let mut bytes = valid.clone();
+                for _ in 0..random.usize(1..4) {
+                    let at = random.usize(..bytes.len());
+                    match random.u8(..4) {
+                        0 => bytes[at] = random.u8(..),
+                        1 => bytes[at] = *random.choice(b"\0\x01\x7f\xff{}[]:,\"09").unwrap(),
+                        2 => bytes.truncate(at.max(8)),
+                        _ => bytes.insert(at, random.u8(..)),
+                    }
+                }
+                let Ok(tensors) = parse(&bytes) else {
+                    refused += 1;
+                    continue;
+                };
+                read += 1;
+                let mut end = 8;
+                for tensor in &tensors {
+                    assert!(tensor.file_range.start >= end, "{tensors:?}");
+                    end = tensor.file_range.end;
+                }
+                assert!(end <= bytes.len() as u64, "{tensors:?}");
+                assert_eq!(
+                    tensors.iter().map(|t| &t.name).collect::<HashSet<_>>().len(),
+                    tensors.len()
+                );
+            }
+        }
+        assert!(read > 1000 && refused > 1000, "{read} read, {refused} refused");
+    }
 }

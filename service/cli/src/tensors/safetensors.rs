@@ -160,7 +160,7 @@ impl<'de> Deserialize<'de> for Header {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::super::tests::parse;
     use super::*;
 
@@ -168,6 +168,14 @@ mod tests {
     fn file(header: &str, data_bytes: usize) -> Vec<u8> {
         let length = (header.len() as u64).to_le_bytes();
         [&length[..], header.as_bytes(), &vec![0; data_bytes]].concat()
+    }
+
+    /// A file of two tensors.
+    pub fn valid() -> Vec<u8> {
+        let header = r#"{"__metadata__":{"k":"v"},
+            "a":{"dtype":"F16","shape":[2,2],"data_offsets":[0,8]},
+            "b":{"dtype":"U8","shape":[24],"data_offsets":[8,32]}}"#;
+        file(header, 32)
     }
 
     fn error(header: &str, data_bytes: usize) -> String {
