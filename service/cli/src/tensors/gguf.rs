@@ -7,7 +7,8 @@ use std::io::{BufReader, Read, Seek};
 
 use anyhow::{bail, ensure, Context};
 
-use super::{elements, ggml_type, Tensor, MAX_DIMENSIONS, MAX_TENSORS};
+use super::ggml_type;
+use super::tensor::{elements, Tensor, MAX_DIMENSIONS, MAX_TENSORS};
 
 /// How a file begins.
 pub const MAGIC: [u8; 4] = *b"GGUF";
@@ -211,7 +212,7 @@ fn element_bytes(value_type: u32) -> Option<u64> {
 
 #[cfg(test)]
 pub mod tests {
-    use super::super::tests::parse;
+    use super::super::header::tests::parse;
     use super::*;
 
     #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use anyhow::{ensure, Context};
 
-use super::Tensor;
+use super::tensor::Tensor;
 use crate::segment::SegmentSpec;
 
 /// How far a buffer's start and the file's must agree for direct I/O: the largest block of any

@@ -9,7 +9,7 @@ use std::io::Read;
 use anyhow::{bail, ensure, Context};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{elements, Tensor, MAX_DIMENSIONS, MAX_TENSORS};
+use super::tensor::{elements, Tensor, MAX_DIMENSIONS, MAX_TENSORS};
 
 const LENGTH_BYTES: u64 = 8;
 
@@ -161,7 +161,7 @@ impl<'de> Deserialize<'de> for Header {
 
 #[cfg(test)]
 pub mod tests {
-    use super::super::tests::parse;
+    use super::super::header::tests::parse;
     use super::*;
 
     /// A file of this header and so many zeroes.
