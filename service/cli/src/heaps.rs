@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::args::{HeapsArgs, ServiceArgs};
 use crate::connect::connect;
+use crate::interrupt::Interrupt;
 use crate::output::{heap_kind, path_name, print_json};
 
 #[derive(Serialize)]
@@ -60,8 +61,8 @@ fn known(fact: HeapFact) -> Option<bool> {
 }
 
 /// Lists the heaps.
-pub fn run(service: &ServiceArgs, args: &HeapsArgs) -> anyhow::Result<()> {
-    let connection = connect(service)?;
+pub fn run(service: &ServiceArgs, interrupt: &Interrupt, args: &HeapsArgs) -> anyhow::Result<()> {
+    let connection = connect(service, interrupt)?;
     let capabilities = connection.loader.capabilities()?;
     let lines: Vec<HeapLine> = connection
         .loader

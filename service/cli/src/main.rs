@@ -4,17 +4,29 @@
 //! On a device it talks to the loader service over binder. Elsewhere it starts the same service
 //! embedded, behind a unix socket in a private directory, and talks to it as any client would.
 //!
-//! Exit status: 0 done, 1 the request failed, 2 the command line is wrong.
+//! Exit status: 0 done, 1 the request failed, 2 the command line is wrong, 130 interrupted.
 
 mod args;
+mod bench;
 mod buffer;
+#[cfg(not(any(soong, target_os = "android")))]
+mod completion;
 mod connect;
+mod examples;
 mod heaps;
 mod hex;
+mod interrupt;
 mod load;
+mod load_plan;
+mod load_tensors;
 mod output;
 mod progress;
 mod save;
+mod segment;
+mod stats;
+mod target_file;
+mod task;
+mod tensors;
 
 use std::process::ExitCode;
 
@@ -23,6 +35,7 @@ use clap::Parser;
 use dmabuf_uapi::signals::ignore_file_size_limit;
 
 use args::{Args, Command};
+use interrupt::{Interrupt, Interrupted};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -31,6 +44,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("dmabufload: {error:#}");
+            if error.downcast_ref::<Interrupted>().is_some() {
+                return ExitCode::from(interrupt::EXIT_STATUS);
+            }
             ExitCode::FAILURE
         }
     }
@@ -39,10 +55,17 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> anyhow::Result<()> {
     // The embedded service reports a save past the limit as an error.
     ignore_file_size_limit().context("SIGXFSZ")?;
+    // Before any other thread starts.
+    let interrupt = Interrupt::watch().context("SIGINT and SIGTERM")?;
     match &args.command {
-        Command::Heaps(heaps) => heaps::run(&args.service, heaps),
-        Command::Load(load) => load::run(&args.service, load),
-        Command::Save(save) => save::run(&args.service, save),
+        Command::Heaps(heaps) => heaps::run(&args.service, &interrupt, heaps),
+        Command::Load(load) => load::run(&args.service, &interrupt, load),
+        Command::Save(save) => save::run(&args.service, &interrupt, save),
+        Command::Stats => stats::stats(&args.service, &interrupt),
+        Command::Watch(watch) => stats::watch(&args.service, &interrupt, watch),
+        Command::Bench(bench) => bench::run(&args.service, &interrupt, bench),
+        #[cfg(not(any(soong, target_os = "android")))]
+        Command::Completion(completion) => completion::run(completion),
     }
 }
 

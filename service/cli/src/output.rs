@@ -2,7 +2,7 @@
 //! Output of the commands: the same facts as text or as JSON.
 
 use dmabuf_loader_client::aidl::{
-    HeapKind::HeapKind, LoadPath::LoadPath, NotTakenReason::NotTakenReason,
+    DmaBuf::DmaBuf, HeapKind::HeapKind, LoadPath::LoadPath, NotTakenReason::NotTakenReason,
     PathSupport::PathSupport, TransferReport::TransferReport,
 };
 use dmabuf_loader_client::Loader;
@@ -80,6 +80,14 @@ impl Transfer {
         Ok(())
     }
 
+    /// Adds a later transfer into the same buffer. The paths are those of the first.
+    pub fn add(&mut self, later: Self) {
+        self.direct_bytes += later.direct_bytes;
+        self.buffered_bytes += later.buffered_bytes;
+        self.allocate_nanos += later.allocate_nanos;
+        self.move_nanos += later.move_nanos;
+    }
+
     /// Prints the transfer as text.
     pub fn print(&self, verb: &str) {
         let milliseconds = self.move_nanos as f64 / 1e6;
@@ -100,12 +108,34 @@ impl Transfer {
     }
 }
 
+/// Prints where a load has put the bytes.
+pub fn print_buffer(buffer: &DmaBuf) {
+    let shareable = if buffer.deviceShareable { "" } else { ", not device-shareable" };
+    println!("  in a buffer of {} bytes, heap {}{shareable}", buffer.sizeBytes, buffer.heap);
+}
+
+/// Prints the fs-verity digest of the file, if it was requested.
+pub fn print_verity(digest: Option<Option<&str>>) {
+    if let Some(digest) = digest {
+        println!("  fs-verity {}", digest.unwrap_or("none"));
+    }
+}
+
 /// The name of a path, with direct or buffered where the path has both forms.
-fn path_label(path: &str, direct: bool) -> String {
+pub fn path_label(path: &str, direct: bool) -> String {
     match (path, direct) {
         ("COPY_FILE_RANGE", true) => format!("{path} direct"),
         ("COPY_FILE_RANGE", false) => format!("{path} buffered"),
         _ => path.to_owned(),
+    }
+}
+
+/// A number of bytes for people, in the largest unit of which it has one.
+pub fn bytes_text(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    match units.into_iter().find(|(_, shift)| bytes >> shift > 0) {
+        Some((unit, shift)) => format!("{:.1} {unit}", bytes as f64 / (1_u64 << shift) as f64),
+        None => format!("{bytes} bytes"),
     }
 }
 
@@ -148,5 +178,16 @@ fn reason_name(reason: NotTakenReason) -> &'static str {
         NotTakenReason::REFUSED_BY_KERNEL => "REFUSED_BY_KERNEL",
         NotTakenReason::REOPENING_COSTS_MORE => "REOPENING_COSTS_MORE",
         _ => "UNKNOWN",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_the_largest_unit_that_fits() {
+        let texts = [0, 1023, 1536, 1 << 20, (5 << 30) + (512 << 20)].map(bytes_text);
+        assert_eq!(texts, ["0 bytes", "1023 bytes", "1.5 KiB", "1.0 MiB", "5.5 GiB"]);
     }
 }

@@ -1,92 +1,122 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The progress of a load on standard error, shown on a terminal only.
+//! The progress of requests on standard error, shown on a terminal only.
 
 use std::io::{IsTerminal, Write};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-const WIDTH: usize = 40;
+use dmabuf_loader_client::aidl::TaskProgress::TaskProgress;
 
-/// How often the progress is drawn.
-const REDRAW: Duration = Duration::from_millis(100);
+use crate::output::bytes_text;
 
-/// Shows the progress of a transfer on standard error.
+const BAR_WIDTH: usize = 20;
+const LINE_WIDTH: usize = 79;
+
+/// How long a change of the rate takes to show.
+const RATE_SETTLES: Duration = Duration::from_secs(2);
+
+/// Shows how far the requests of a transfer are.
 pub struct Progress {
+    verb: &'static str,
     total_bytes: u64,
+    done_bytes: u64,
+    begun: Instant,
+    rate: Rate,
     on_terminal: bool,
 }
 
 impl Progress {
     /// The progress of `total_bytes`; it prints nothing if standard error is not a terminal.
-    pub fn new(total_bytes: u64) -> Self {
-        Self { total_bytes, on_terminal: std::io::stderr().is_terminal() }
+    pub fn new(verb: &'static str, total_bytes: u64) -> Self {
+        let begun = Instant::now();
+        let on_terminal = std::io::stderr().is_terminal();
+        Self { verb, total_bytes, done_bytes: 0, begun, rate: Rate::default(), on_terminal }
     }
 
-    /// Calls `load` and meanwhile shows how far it is: by the bytes that the kernel counts for this
-    /// process, or, if another process reads the file, only for how long it runs.
-    pub fn watch<T>(&self, reader: Reader, load: impl FnOnce() -> T) -> T {
-        if !self.on_terminal {
-            return load();
+    /// Shows how far the current request is.
+    pub fn show(&mut self, task: &TaskProgress) {
+        let moved_bytes = self.done_bytes + u64::try_from(task.movedBytes).unwrap_or(0);
+        self.rate.update(self.begun.elapsed(), moved_bytes);
+        if self.on_terminal {
+            eprint!("\r{:LINE_WIDTH$}", self.text(task, moved_bytes));
+            let _ = std::io::stderr().flush();
         }
-        let (begin, before) = (Instant::now(), own_read_bytes());
-        let text = move || match (reader, before, own_read_bytes()) {
-            (Reader::ThisProcess, Some(before), Some(now)) => {
-                bar(now.saturating_sub(before), self.total_bytes)
-            }
-            _ => running(begin.elapsed(), self.total_bytes),
-        };
-        thread::scope(|scope| {
-            let (ended, end) = mpsc::channel::<()>();
-            scope.spawn(move || loop {
-                eprint!("\r{}", text());
-                let _ = std::io::stderr().flush();
-                if end.recv_timeout(REDRAW) != Err(RecvTimeoutError::Timeout) {
-                    break;
-                }
-            });
-            let result = load();
-            drop(ended);
-            result
-        })
     }
-}
 
-/// Who reads the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reader {
-    /// The service, embedded in this process.
-    ThisProcess,
-    /// The service in a process of its own.
-    Another,
-}
+    /// A request has ended, and moved so many bytes.
+    pub fn request_ended(&mut self, moved_bytes: u64) {
+        self.done_bytes += moved_bytes;
+    }
 
-/// Bytes that this process has read by read(2) and similar calls, see `rchar` in proc_pid_io(5).
-fn own_read_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/io").ok()?;
-    text.lines().find_map(|line| line.strip_prefix("rchar: "))?.parse().ok()
+    fn text(&self, task: &TaskProgress, moved_bytes: u64) -> String {
+        if task.totalBytes == 0 && moved_bytes == 0 {
+            let waited = self.begun.elapsed().as_secs_f64();
+            return format!(
+                "{} {}: waiting, {waited:.1} s",
+                self.verb,
+                bytes_text(self.total_bytes)
+            );
+        }
+        let line = line(moved_bytes, self.total_bytes, self.rate.bytes_per_second);
+        format!("{} {line}", self.verb)
+    }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.on_terminal {
             // Erases the line, so that the result or the error starts at its beginning.
-            eprint!("\r{:width$}\r", "", width = WIDTH + 30);
+            eprint!("\r{:LINE_WIDTH$}\r", "");
         }
     }
 }
 
-fn running(elapsed: Duration, total_bytes: u64) -> String {
-    let mib = total_bytes as f64 / f64::from(1 << 20);
-    format!("loading {mib:.1} MiB, {:.1} s", elapsed.as_secs_f64())
+/// How fast bytes move, smoothed over [`RATE_SETTLES`].
+#[derive(Default)]
+struct Rate {
+    last: Option<(Duration, u64)>,
+    bytes_per_second: Option<f64>,
 }
 
-fn bar(done_bytes: u64, total_bytes: u64) -> String {
-    let done = done_bytes.min(total_bytes);
-    let (done, total) = (u128::from(done), u128::from(total_bytes.max(1)));
-    let filled = (done * WIDTH as u128 / total) as usize;
-    let percent = done * 100 / total;
-    format!("[{:#<filled$}{:.<rest$}] {percent:3} %", "", "", rest = WIDTH - filled)
+impl Rate {
+    fn update(&mut self, elapsed: Duration, moved_bytes: u64) {
+        let Some((last, last_bytes)) = self.last.replace((elapsed, moved_bytes)) else { return };
+        let seconds = elapsed.saturating_sub(last).as_secs_f64();
+        if seconds == 0.0 || (self.bytes_per_second.is_none() && moved_bytes == last_bytes) {
+            return;
+        }
+        let now = moved_bytes.saturating_sub(last_bytes) as f64 / seconds;
+        let weight = 1.0 - (-seconds / RATE_SETTLES.as_secs_f64()).exp();
+        let rate = self.bytes_per_second.map_or(now, |before| before + weight * (now - before));
+        self.bytes_per_second = Some(rate);
+    }
+}
+
+fn line(moved_bytes: u64, total_bytes: u64, bytes_per_second: Option<f64>) -> String {
+    let moved = moved_bytes.min(total_bytes);
+    let (bar, of) = (bar(moved, total_bytes), bytes_text(total_bytes));
+    match bytes_per_second {
+        Some(rate) if rate >= 1.0 => {
+            let left = (total_bytes - moved) as f64 / rate;
+            format!("{bar} of {of}, {}/s, {} left", bytes_text(rate as u64), seconds_text(left))
+        }
+        _ => format!("{bar} of {of}"),
+    }
+}
+
+fn bar(moved_bytes: u64, total_bytes: u64) -> String {
+    let (moved, total) = (u128::from(moved_bytes), u128::from(total_bytes.max(1)));
+    let filled = (moved * BAR_WIDTH as u128 / total) as usize;
+    let percent = moved * 100 / total;
+    format!("[{:#<filled$}{:.<rest$}] {percent:3} %", "", "", rest = BAR_WIDTH - filled)
+}
+
+fn seconds_text(seconds: f64) -> String {
+    // Rounded up: what is left is not nothing.
+    let seconds = seconds.ceil() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),
+        (hours, minutes, seconds) => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
 }
 
 #[cfg(test)]
@@ -94,28 +124,52 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_reads_are_counted() {
-        let before = own_read_bytes().unwrap();
-        let size_bytes = std::fs::read("/proc/self/exe").unwrap().len() as u64;
-        assert!(own_read_bytes().unwrap() - before >= size_bytes);
-        for on_terminal in [false, true] {
-            let progress = Progress { total_bytes: 10, on_terminal };
-            for reader in [Reader::ThisProcess, Reader::Another] {
-                assert_eq!(progress.watch(reader, || 7), 7);
-            }
-        }
-    }
-
-    #[test]
-    fn without_a_count_the_time_is_shown() {
-        let text = running(Duration::from_millis(2345), 100 << 20);
-        assert_eq!(text, "loading 100.0 MiB, 2.3 s");
-    }
-
-    #[test]
     fn a_bar_is_empty_at_first_and_full_at_last() {
-        assert_eq!(bar(0, 7), format!("[{}]   0 %", ".".repeat(WIDTH)));
-        assert_eq!(bar(7, 7), format!("[{}] 100 %", "#".repeat(WIDTH)));
+        assert_eq!(bar(0, 7), format!("[{}]   0 %", ".".repeat(BAR_WIDTH)));
+        assert_eq!(bar(7, 7), format!("[{}] 100 %", "#".repeat(BAR_WIDTH)));
         assert_eq!(bar(u64::MAX / 2, u64::MAX).len(), bar(0, 0).len());
+    }
+
+    #[test]
+    fn the_line_has_rate_and_remaining_time() {
+        let shown = line(256 << 20, 1 << 30, Some(f64::from(100 << 20)));
+        let expected = "[#####...............]  25 % of 1.0 GiB, 100.0 MiB/s, 0:08 left";
+        assert_eq!(shown, expected);
+        assert_eq!(line(0, 4096, None), format!("{} of 4.0 KiB", bar(0, 4096)));
+        // A file that has grown, and a stalled transfer.
+        assert!(line(9, 7, Some(0.0)).ends_with("100 % of 7 bytes"));
+        let longest = line(1 << 40, 1023 << 30, Some(1e12));
+        assert!("loading ".len() + longest.len() < LINE_WIDTH, "{longest}");
+    }
+
+    #[test]
+    fn the_remaining_time_has_hours_where_needed() {
+        let texts = [0.0, 0.2, 59.5, 3599.0, 3600.0, 36_061.0].map(seconds_text);
+        assert_eq!(texts, ["0:00", "0:01", "1:00", "59:59", "1:00:00", "10:01:01"]);
+    }
+
+    #[test]
+    fn the_rate_follows_what_moves() {
+        let mut rate = Rate::default();
+        let mut at = |millis: u64, bytes: u64| {
+            rate.update(Duration::from_millis(millis), bytes);
+            rate.bytes_per_second
+        };
+        assert_eq!(at(0, 0), None);
+        assert_eq!(at(500, 0), None, "what waits has no rate");
+        assert_eq!(at(1000, 500), Some(1000.0));
+        assert_eq!(at(1000, 500), Some(1000.0), "no time has passed");
+        let slower = at(2000, 500).unwrap();
+        assert!((300.0..900.0).contains(&slower), "{slower}");
+        assert!(at(20_000, 500).unwrap() < 1.0);
+    }
+
+    #[test]
+    fn what_is_not_sized_yet_waits() {
+        let progress = Progress::new("loading", 100 << 20);
+        let text = progress.text(&TaskProgress::default(), 0);
+        assert!(text.starts_with("loading 100.0 MiB: waiting, 0."), "{text}");
+        let task = TaskProgress { movedBytes: 50 << 20, totalBytes: 100 << 20, ended: false };
+        assert!(progress.text(&task, 50 << 20).contains(" 50 % of 100.0 MiB"));
     }
 }

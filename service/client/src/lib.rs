@@ -28,6 +28,7 @@
 
 mod error;
 mod loader;
+mod older_service;
 mod source;
 mod task;
 

@@ -11,10 +11,12 @@ use vendor_dmabuf_loader::aidl::vendor::dmabuf::loader::{
     DigestRequest::DigestRequest, DmaBuf::DmaBuf, HeapInfo::HeapInfo, IDmaBufLoader::IDmaBufLoader,
     ILoadCallback::ILoadCallback, LoadPath::LoadPath, LoadRequest::LoadRequest,
     LoadResult::LoadResult, NewBuffer::NewBuffer, RequestPriority::RequestPriority,
-    SaveRequest::SaveRequest, SaveResult::SaveResult, Segment::Segment, VerityDigest::VerityDigest,
+    SaveRequest::SaveRequest, SaveResult::SaveResult, Segment::Segment, TaskResult::TaskResult,
+    VerityDigest::VerityDigest,
 };
 
 use crate::error::{ClientError, Result};
+use crate::older_service::or_blocking;
 use crate::task::Task;
 
 /// The instance that devices declare.
@@ -128,7 +130,8 @@ impl Loader {
         Ok(self.service.save(&spec.borrow().request)?)
     }
 
-    /// Starts a load; the callback is told of its progress and its end.
+    /// Starts a load; the callback is told of its progress and its end. With a service that is
+    /// older than tasks this call blocks until the load has ended, and nothing cancels it.
     ///
     /// # Errors
     /// [`ClientError::Refused`] with the codes that `IDmaBufLoader.startLoad` documents.
@@ -137,7 +140,10 @@ impl Loader {
         spec: impl Borrow<LoadSpec>,
         callback: Option<&Strong<dyn ILoadCallback>>,
     ) -> Result<Task<LoadResult>> {
-        Ok(Task::new(self.service.startLoad(&spec.borrow().request, callback)?))
+        let (service, request) = (&self.service, &spec.borrow().request);
+        let started = service.startLoad(request, callback);
+        let blocking = || service.load(request).map(TaskResult::Load);
+        Ok(Task::new(or_blocking(started, callback, blocking)?))
     }
 
     /// Starts a save; the callback is told of its progress and its end.
@@ -149,7 +155,10 @@ impl Loader {
         spec: impl Borrow<SaveSpec>,
         callback: Option<&Strong<dyn ILoadCallback>>,
     ) -> Result<Task<SaveResult>> {
-        Ok(Task::new(self.service.startSave(&spec.borrow().request, callback)?))
+        let (service, request) = (&self.service, &spec.borrow().request);
+        let started = service.startSave(request, callback);
+        let blocking = || service.save(request).map(TaskResult::Save);
+        Ok(Task::new(or_blocking(started, callback, blocking)?))
     }
 }
 
