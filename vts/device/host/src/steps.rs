@@ -90,6 +90,24 @@ pub fn engine_test(filter: Option<&str>) -> PlannedStep {
 /// file.
 pub const AID_VENDOR_DMABUF_LOADER: u32 = 2950;
 
+/// What makes tests of the HAL longer, in the environment of `cargo vts`.
+const LENGTHS: [&str; 3] =
+    ["DMABUF_TEST_KILLS", "DMABUF_TEST_CLIENTS", "DMABUF_TEST_SHARE_SECONDS"];
+
+/// For the longest of them.
+const LONG_TIMEOUT_S: u64 = 2 * 60 * 60;
+
+/// Passes on what makes tests longer.
+fn lengthened(mut step: Step) -> Step {
+    for name in LENGTHS {
+        if let Ok(value) = std::env::var(name) {
+            step = step.with_env(name, value);
+            step.timeout_s = LONG_TIMEOUT_S;
+        }
+    }
+    step
+}
+
 /// The test of the HAL, as a camera provider.
 pub fn hal_test_as_camera(filter: Option<&str>) -> PlannedStep {
     let name = format!("{HAL_TEST} as hal_camera_default");
@@ -97,7 +115,7 @@ pub fn hal_test_as_camera(filter: Option<&str>) -> PlannedStep {
         .with_env(VIRTUAL_DEVICE, "1")
         .run_as(AID_CAMERASERVER, "u:r:hal_camera_default:s0")
         .with_group(AID_VENDOR_DMABUF_LOADER);
-    PlannedStep::new(step, Format::Libtest)
+    PlannedStep::new(lengthened(step), Format::Libtest)
 }
 
 /// The test of the HAL, as the shell.
@@ -107,7 +125,7 @@ pub fn hal_test_as_shell(filter: Option<&str>) -> PlannedStep {
         .with_env(VIRTUAL_DEVICE, "1")
         // The shell may not touch what belongs to a vendor.
         .with_env("DMABUF_TEST_DIR", PUSH_DIR);
-    PlannedStep::new(step, Format::Libtest)
+    PlannedStep::new(lengthened(step), Format::Libtest)
 }
 
 /// What root alone can do, as whom VTS runs all tests on a phone: the hostile requests, of which
@@ -117,7 +135,7 @@ pub fn hal_test_as_root(filter: Option<&str>) -> Vec<PlannedStep> {
         let command = test_command(HAL_TEST, Some(filter));
         let step = Step::root(format!("{HAL_TEST} as su{suffix}"), command, 300)
             .with_env("DMABUF_TEST_DIR", PUSH_DIR);
-        PlannedStep::new(step, Format::Libtest)
+        PlannedStep::new(lengthened(step), Format::Libtest)
     };
     match filter {
         Some(filter) => vec![step("", filter)],
