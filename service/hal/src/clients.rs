@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the requests of each client have done so far, for `dump()` and `getUsage()`.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -24,7 +23,8 @@ pub struct ClientRecord {
     pub moved_bytes: [(IoPath, u64); IoPath::CHEAPEST_FIRST.len()],
     /// The last call that failed.
     pub last_error: Option<LastError>,
-    last_seen: Instant,
+    /// How many calls of all clients had been counted by its last one.
+    last_seen: u64,
 }
 
 /// A call that failed.
@@ -41,75 +41,91 @@ pub struct LastError {
 }
 
 impl ClientRecord {
-    fn new(now: Instant) -> Self {
+    fn new(last_seen: u64) -> Self {
         Self {
             completed: 0,
             failed: 0,
             moved_bytes: IoPath::CHEAPEST_FIRST.map(|path| (path, 0)),
             last_error: None,
-            last_seen: now,
+            last_seen,
         }
     }
 }
 
 /// The records of all clients.
 #[derive(Debug, Default)]
-pub struct Clients(Mutex<HashMap<ClientId, ClientRecord>>);
+pub struct Clients(Mutex<Records>);
+
+#[derive(Debug, Default)]
+struct Records {
+    /// Few, so that looking for one takes less than hashing.
+    of_clients: Vec<(ClientId, ClientRecord)>,
+    calls: u64,
+}
+
+impl Records {
+    /// The record of a client, for a call that is counted now.
+    fn of(&mut self, client: ClientId) -> &mut ClientRecord {
+        self.calls += 1;
+        let known = self.of_clients.iter().position(|(other, _)| *other == client);
+        let place = known.unwrap_or_else(|| self.add(client));
+        let record = &mut self.of_clients[place].1;
+        record.last_seen = self.calls;
+        record
+    }
+
+    fn add(&mut self, client: ClientId) -> usize {
+        if self.of_clients.len() >= MAX_CLIENTS {
+            let records = self.of_clients.iter().enumerate();
+            let oldest = records.min_by_key(|(_, (_, record))| record.last_seen);
+            if let Some((oldest, _)) = oldest {
+                self.of_clients.swap_remove(oldest);
+            }
+        }
+        self.of_clients.push((client, ClientRecord::new(self.calls)));
+        self.of_clients.len() - 1
+    }
+}
 
 impl Clients {
     /// Counts a load or a save that succeeded.
     pub(crate) fn completed(&self, client: ClientId, report: &Report) {
-        self.update(client, |record| {
-            record.completed += 1;
-            for (path, bytes) in report.moved_bytes() {
-                let sum = record.moved_bytes.iter_mut().find(|(other, _)| other == path);
-                if let Some((_, sum)) = sum {
-                    *sum = sum.saturating_add(*bytes);
-                }
+        let mut records = self.records();
+        let record = records.of(client);
+        record.completed += 1;
+        for (path, bytes) in report.moved_bytes() {
+            let sum = record.moved_bytes.iter_mut().find(|(other, _)| other == path);
+            if let Some((_, sum)) = sum {
+                *sum = sum.saturating_add(*bytes);
             }
-        });
+        }
     }
 
     /// Counts a call that failed.
     pub(crate) fn failed(&self, client: ClientId, method: &'static str, code: i32, message: &str) {
         let message = message.chars().take(MAX_MESSAGE_CHARS).collect();
-        self.update(client, |record| {
-            record.failed += 1;
-            let at = record.last_seen;
-            record.last_error = Some(LastError { at, method, code, message });
-        });
+        let error = LastError { at: Instant::now(), method, code, message };
+        let mut records = self.records();
+        let record = records.of(client);
+        record.failed += 1;
+        record.last_error = Some(error);
     }
 
     /// The record of one client.
     pub(crate) fn of(&self, client: ClientId) -> Option<ClientRecord> {
-        self.records().get(&client).cloned()
+        let records = self.records();
+        let found = records.of_clients.iter().find(|(other, _)| *other == client);
+        found.map(|(_, record)| record.clone())
     }
 
     /// The clients that are remembered, by uid.
     pub(crate) fn all(&self) -> Vec<(ClientId, ClientRecord)> {
-        let records = self.records();
-        let mut all: Vec<_> =
-            records.iter().map(|(client, record)| (*client, record.clone())).collect();
-        drop(records);
+        let mut all = self.records().of_clients.clone();
         all.sort_unstable_by_key(|(client, _)| client.0);
         all
     }
 
-    fn update(&self, client: ClientId, change: impl FnOnce(&mut ClientRecord)) {
-        let now = Instant::now();
-        let mut records = self.records();
-        if records.len() >= MAX_CLIENTS && !records.contains_key(&client) {
-            let oldest = records.iter().min_by_key(|(_, record)| record.last_seen);
-            if let Some(oldest) = oldest.map(|(client, _)| *client) {
-                records.remove(&oldest);
-            }
-        }
-        let record = records.entry(client).or_insert_with(|| ClientRecord::new(now));
-        record.last_seen = now;
-        change(record);
-    }
-
-    fn records(&self) -> MutexGuard<'_, HashMap<ClientId, ClientRecord>> {
+    fn records(&self) -> MutexGuard<'_, Records> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -138,7 +154,6 @@ mod tests {
         let clients = Clients::default();
         for uid in 0..=MAX_CLIENTS as u32 {
             clients.failed(ClientId(uid), "load", 1, "");
-            std::thread::sleep(std::time::Duration::from_micros(10));
         }
         assert!(clients.of(ClientId(0)).is_none());
         assert_eq!(clients.all().len(), MAX_CLIENTS);

@@ -154,14 +154,15 @@ impl Limits {
 #[derive(Debug)]
 pub struct Ledger {
     limits: Limits,
-    held: HashMap<ClientId, Amounts>,
+    /// Of the clients that hold anything: few, so that looking for one takes less than hashing.
+    held: Vec<(ClientId, Amounts)>,
     all: Amounts,
 }
 
 impl Ledger {
     /// A ledger in which nobody holds anything.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, held: HashMap::new(), all: Amounts::NONE }
+        Self { limits, held: Vec::new(), all: Amounts::NONE }
     }
 
     /// The limits.
@@ -194,7 +195,7 @@ impl Ledger {
 
     /// What a client holds.
     pub fn held(&self, client: ClientId) -> Amounts {
-        self.held.get(&client).copied().unwrap_or(Amounts::NONE)
+        self.place(client).map_or(Amounts::NONE, |place| self.held[place].1)
     }
 
     /// What all clients hold together.
@@ -209,11 +210,18 @@ impl Ledger {
 
     /// Clients that hold nothing take no memory.
     fn set_held(&mut self, client: ClientId, held: Amounts) {
-        if held == Amounts::NONE {
-            self.held.remove(&client);
-        } else {
-            self.held.insert(client, held);
+        match self.place(client) {
+            Some(place) if held == Amounts::NONE => {
+                self.held.swap_remove(place);
+            }
+            Some(place) => self.held[place].1 = held,
+            None if held == Amounts::NONE => {}
+            None => self.held.push((client, held)),
         }
+    }
+
+    fn place(&self, client: ClientId) -> Option<usize> {
+        self.held.iter().position(|(other, _)| *other == client)
     }
 }
 
@@ -224,10 +232,10 @@ fn sum_within(
     limits: &Amounts,
 ) -> Result<Amounts, QuotaExceeded> {
     let mut sum = *held;
-    for resource in Resource::ALL {
+    // What is over a limit already, say live buffers, must not refuse what adds nothing to it.
+    for resource in Resource::ALL.into_iter().filter(|resource| asked.of(*resource) > 0) {
         let (held, asked, limit) = (held.of(resource), asked.of(resource), limits.of(resource));
-        // What is over a limit already, say live buffers, must not refuse what adds nothing to it.
-        match held.checked_add(asked).filter(|sum| asked == 0 || *sum <= limit) {
+        match held.checked_add(asked).filter(|sum| *sum <= limit) {
             Some(both) => sum = sum.with(resource, both),
             None => return Err(QuotaExceeded { resource, scope, asked, held, limit }),
         }

