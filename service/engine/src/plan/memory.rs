@@ -10,7 +10,7 @@ use crate::buffer::PageKind;
 use crate::error::{EngineError, Result};
 use crate::heap::HeapKind;
 use crate::io_path::{IoPath, PathName};
-use crate::request::Extent;
+use crate::request::{Extent, Policy};
 
 /// Memory for a new buffer, and how it is filled.
 #[derive(Clone, Debug)]
@@ -46,9 +46,12 @@ pub(super) fn alternatives(
         usable
     };
     let mut alternatives: Vec<(Rank, Alternative)> = Vec::with_capacity(options.len());
+    let moves_few_bytes = request.policy == Policy::AUTO && has_few_bytes(extents);
     for memory in options {
         let copy_file_range = memory.copy_file_range.clone();
-        let is_backed = memory.kind != HeapKind::DmaHeap;
+        // Few bytes are not worth a mapping where the kernel copies them, nor a plan for each heap.
+        let needs_no_mapping = moves_few_bytes && copy_file_range.supported;
+        let is_backed = memory.kind != HeapKind::DmaHeap && !needs_no_mapping;
         let buffer = BufferFacts { copy_file_range, is_backed };
         let Some(plan) = plan_for(buffer.clone()) else { continue };
         // Mapping base pages and unmapping them costs more than copy_file_range, which needs no
@@ -70,6 +73,12 @@ pub(super) fn alternatives(
     }
     alternatives.sort_by_key(|(rank, _)| *rank);
     Ok(alternatives.into_iter().map(|(_, alternative)| alternative).collect())
+}
+
+/// Whether all extents together have few bytes.
+fn has_few_bytes(extents: &[Extent]) -> bool {
+    let lengths = extents.iter().map(|extent| extent.range.len_bytes);
+    lengths.fold(0, u64::saturating_add) <= cost::REOPENING_PAYS_ABOVE_BYTES
 }
 
 /// A plan and the path of its largest extent, which is looked for once: a request may have
@@ -123,8 +132,16 @@ mod tests {
     }
 
     fn plan(policy: Policy, options: Vec<MemoryOption>) -> Result<Vec<Alternative>> {
+        plan_of(1 << 20, policy, options)
+    }
+
+    fn plan_of(
+        len_bytes: u64,
+        policy: Policy,
+        options: Vec<MemoryOption>,
+    ) -> Result<Vec<Alternative>> {
         let file = FileFacts {
-            size_bytes: 1 << 20,
+            size_bytes: len_bytes,
             has_buffered_fd: true,
             is_sparse: false,
             direct: DirectIo::Possible { memory_align_bytes: 4096, offset_align_bytes: 4096 },
@@ -133,7 +150,7 @@ mod tests {
             file_index: 0,
             file_offset_bytes: 0,
             buffer_offset_bytes: 0,
-            len_bytes: 1 << 20,
+            len_bytes,
         };
         let request = RequestFacts { direction: Direction::Load, policy, files: &[&file] };
         alternatives(&request, &[Extent { range, segments: vec![0] }], options)
@@ -143,6 +160,22 @@ mod tests {
     fn order(alternatives: &[Alternative]) -> Vec<(&str, Option<PageKind>)> {
         let memory = |alternative: &Alternative| alternative.memory.pages;
         alternatives.iter().map(|a| (&*a.memory.heap, memory(a))).collect()
+    }
+
+    #[test]
+    fn few_bytes_share_a_plan_without_mappings_where_the_kernel_copies() {
+        let planned = plan_of(4096, Policy::AUTO, options(true)).unwrap();
+        assert!(planned.iter().all(|a| !a.is_backed && Arc::ptr_eq(&a.steps, &planned[0].steps)));
+        assert_eq!(planned[0].memory.heap.as_ref(), "system");
+        for (len_bytes, policy, patched) in [
+            (4096, Policy::AUTO, false),
+            (4096, Policy::only(PathName::UdmabufDirect), true),
+            (4096, Policy::REQUIRE_DIRECT, true),
+            (1 << 20, Policy::AUTO, true),
+        ] {
+            let planned = plan_of(len_bytes, policy, options(patched)).unwrap();
+            assert!(planned.iter().any(|a| a.is_backed), "{len_bytes} bytes, {policy:?}");
+        }
     }
 
     #[test]
