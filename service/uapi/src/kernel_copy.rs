@@ -26,7 +26,10 @@ pub(crate) unsafe fn copy_into(target: *mut u8, source: *const u8, len_bytes: us
         let remote = part(source.cast_mut(), done, left);
         // SAFETY: both parts lie in the ranges that the caller vouches for; the kernel writes to
         // the local one alone.
-        unsafe { libc::process_vm_readv(own_pid(), &raw const local, 1, &raw const remote, 1, 0) }
+        let copied = unsafe {
+            libc::process_vm_readv(own_pid(), &raw const local, 1, &raw const remote, 1, 0)
+        };
+        usize::try_from(copied).map_err(|_| last_errno())
     })
 }
 
@@ -47,7 +50,10 @@ pub(crate) unsafe fn copy_out_of(
         let remote = part(target, done, left);
         // SAFETY: both parts lie in the ranges that the caller vouches for; the kernel writes to
         // the remote one alone.
-        unsafe { libc::process_vm_writev(own_pid(), &raw const local, 1, &raw const remote, 1, 0) }
+        let copied = unsafe {
+            libc::process_vm_writev(own_pid(), &raw const local, 1, &raw const remote, 1, 0)
+        };
+        usize::try_from(copied).map_err(|_| last_errno())
     })
 }
 
@@ -61,15 +67,20 @@ fn part(start: *mut u8, done_bytes: usize, len_bytes: usize) -> libc::iovec {
 }
 
 /// Calls `copy` with the bytes done and left until none are left.
-fn in_parts(len_bytes: usize, copy: impl Fn(usize, usize) -> isize) -> Result<()> {
+///
+/// # Errors
+/// Those of `copy`; `FAULT` where it copies nothing.
+pub(crate) fn in_parts(
+    len_bytes: usize,
+    copy: impl Fn(usize, usize) -> Result<usize>,
+) -> Result<()> {
     let mut done = 0;
     while done < len_bytes {
         // The kernel copies up to 2 GiB at a time, and less where it then meets a page that is
         // gone.
-        match copy(done, len_bytes - done) {
+        match copy(done, len_bytes - done)? {
             0 => return Err(Errno::FAULT),
-            count if count > 0 => done += count as usize,
-            _ => return Err(last_errno()),
+            count => done += count,
         }
     }
     Ok(())
