@@ -194,7 +194,7 @@ pub struct TransferArgs {
 }
 
 impl TransferArgs {
-    /// The usual options, but for heap and paths.
+    /// The usual options, except heap and paths.
     pub fn of(heap: &str, policy: PolicyArg) -> Self {
         let (heap, priority) = (heap.to_owned(), PriorityArg::Normal);
         Self { heap, policy, priority, timeout_ms: None, json: false }

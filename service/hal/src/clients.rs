@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use dmabuf_engine::{ClientId, IoPath, Report};
 
-/// Clients that are remembered. Of more, the one that has asked for nothing for longest is not.
+/// The most clients that are remembered. A further one displaces the client whose last call is the
+/// oldest.
 const MAX_CLIENTS: usize = 256;
 
 /// Of a message that is kept, so many characters.

@@ -25,8 +25,8 @@ use thiserror::Error;
 /// Where the service looks for the file.
 pub const CONFIG_FILE: &str = "/vendor/etc/vendor.dmabuf.loader.conf";
 
-/// Calls of all clients that may block a thread each, of [`MAX_THREADS`]: the rest is for calls that
-/// do not, as cancelling a task.
+/// Calls of all clients that may block a thread each, of [`MAX_THREADS`]. The other threads are for
+/// calls that do not block, such as cancelling a task.
 const MAX_BLOCKING_CALLS: u64 = 96;
 
 /// Threads that serve calls, at most.

@@ -3,8 +3,8 @@
 //!
 //! [`service`] is the binder object, whose methods only convert ([`convert`]) and call the engine.
 //! Only [`error`] converts an engine error to a binder status. Every call goes through [`calls`],
-//! which makes an error of a panic, limits the log by [`log_limiter`] and counts by [`clients`] what
-//! each client has done. [`mod@dump`] writes the `dumpsys` text or JSON, in part by
+//! which makes an error of a panic, limits the log by [`log_limiter`] and counts by [`clients`]
+//! what each client has done. [`mod@dump`] writes the `dumpsys` text or JSON, in part by
 //! [`process_usage`]. [`embedded`] serves the same object on a unix socket.
 //!
 //! # Threading and lifetime

@@ -186,13 +186,9 @@ impl<T> FairQueue<T> {
 
     /// Whether several clients wait.
     pub fn has_several_clients(&self) -> bool {
-        let waiting = |class: &Class<T>| {
-            let clients = class.clients.iter();
-            let waiting = clients.filter(|(_, of_client)| !of_client.entries.is_empty());
-            waiting.map(|(client, _)| *client).collect::<Vec<_>>()
-        };
-        let mut clients = self.classes.iter().flat_map(waiting);
-        clients.next().is_some_and(|first| clients.any(|client| client != first))
+        let clients = self.classes.iter().flat_map(|class| &class.clients);
+        let mut waiting = clients.filter(|(_, of_client)| !of_client.entries.is_empty());
+        waiting.next().is_some_and(|(first, _)| waiting.any(|(client, _)| client != first))
     }
 
     /// Whether nothing waits.

@@ -36,7 +36,7 @@ pub enum Role<'a> {
     /// Loads of parts of many sizes of a file of this many bytes, patterned by this seed, whose
     /// bytes are compared.
     Parts(u64, u64),
-    /// Loads of one byte into new buffers of this size of each heap, whose other bytes must be zero.
+    /// Loads of one byte into new buffers of this size, of each heap. All other bytes must be zero.
     OneByte(u64),
 }
 

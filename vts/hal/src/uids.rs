@@ -43,15 +43,20 @@ fn setting((name, default): (&str, u32)) -> Result<u32> {
     }
 }
 
+/// What the dump says of a uid.
+fn lines_of(dump: &str, uid: u32) -> impl Iterator<Item = &str> {
+    let section = dump.split("\n  uid ").find(|section| section.starts_with(&format!("{uid}:")));
+    section.into_iter().flat_map(str::lines)
+}
+
 /// The bytes that the loads of a uid have moved, from the dump.
 fn moved_bytes(dump: &str, uid: u32) -> u64 {
-    let section = dump.split("\n  uid ").find(|section| section.starts_with(&format!("{uid}:")));
     let paths = [" direct: ", " copied: ", " buffered: "];
     let bytes = |line: &str| -> Option<u64> {
         let (_, bytes) = paths.iter().find_map(|path| line.split_once(path))?;
         bytes.strip_suffix(" bytes")?.parse().ok()
     };
-    section.into_iter().flat_map(str::lines).filter_map(bytes).sum()
+    lines_of(dump, uid).filter_map(bytes).sum()
 }
 
 fn clients_get_fair_shares(client: &Client) -> Result<()> {
@@ -85,9 +90,8 @@ fn clients_get_fair_shares(client: &Client) -> Result<()> {
 
 /// The requests of a uid that succeeded, from the dump.
 fn completed(dump: &str, uid: u32) -> u64 {
-    let section = dump.split("\n  uid ").find(|section| section.starts_with(&format!("{uid}:")));
     let number = |line: &str| line.trim_start().strip_prefix("completed requests: ")?.parse().ok();
-    section.into_iter().flat_map(str::lines).find_map(number).unwrap_or(0)
+    lines_of(dump, uid).find_map(number).unwrap_or(0)
 }
 
 /// One client fills buffers and frees them, another gets buffers of the same sizes, of which a load

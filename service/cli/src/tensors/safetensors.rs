@@ -16,7 +16,7 @@ const LENGTH_BYTES: u64 = 8;
 /// The longest header that the format permits.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// The entry that is no tensor.
+/// The key of the header that does not name a tensor.
 const METADATA: &str = "__metadata__";
 
 /// Reads the header from the start of a file.

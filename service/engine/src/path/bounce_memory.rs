@@ -22,8 +22,8 @@ pub(super) const MAX_SLOTS: usize = 2;
 /// Up to here ordinary pages do: making a huge page would cost more than it saves.
 const SMALL_BYTES: u64 = 256 << 10;
 
-/// Memory of a short transfer. It has no more pages than transfers have touched. It is a memfd, from
-/// which the kernel copies few bytes into a client's buffer for less than from other memory.
+/// Memory of a short transfer. It has no more pages than transfers have touched. It is a memfd,
+/// from which the kernel copies few bytes into a client's buffer for less than from other memory.
 const SHORT_BYTES: u64 = 64 << 10;
 
 /// Memories of short transfers that are kept, at most.

@@ -33,7 +33,7 @@ pub(super) fn candidates(
     for path in facts.policy.paths.in_order() {
         match consider(path, facts) {
             Ok(division) => candidates.push(Candidate { path, division }),
-            // More expensive than the one that is going to be taken.
+            // More expensive than the path that is taken first.
             Err(_) if candidates.first().is_some_and(|first| first.path < path) => {}
             Err(refusal) => not_taken.push(NotTaken { path, refusal }),
         }
@@ -269,7 +269,10 @@ mod tests {
         let failed = plan(named, &buffer(false, false), &file, whole).map(|_| ()).unwrap_err();
         let expected = CopyFileRangeDirect.as_str();
         assert!(
-            matches!(&failed, EngineError::PathUnavailable { reasons, .. } if reasons.starts_with(expected)),
+            matches!(
+                &failed,
+                EngineError::PathUnavailable { reasons, .. } if reasons.starts_with(expected)
+            ),
             "{failed}"
         );
     }
