@@ -91,6 +91,12 @@ impl Interrupt {
         Ok(made)
     }
 
+    /// Does not return while a signal is ending the tool: what failed because the tool's files are
+    /// being removed is not to be told.
+    pub fn give_way(&self) {
+        drop(self.state());
+    }
+
     /// From now on a signal does not end the tool, but is for the task to find.
     pub fn task_begins(&self) -> RunningTask<'_> {
         self.state().task_runs = true;

@@ -57,7 +57,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     ignore_file_size_limit().context("SIGXFSZ")?;
     // Before any other thread starts.
     let interrupt = Interrupt::watch().context("SIGINT and SIGTERM")?;
-    match &args.command {
+    let ended = match &args.command {
         Command::Heaps(heaps) => heaps::run(&args.service, &interrupt, heaps),
         Command::Load(load) => load::run(&args.service, &interrupt, load),
         Command::Save(save) => save::run(&args.service, &interrupt, save),
@@ -66,7 +66,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
         Command::Bench(bench) => bench::run(&args.service, &interrupt, bench),
         #[cfg(not(any(soong, target_os = "android")))]
         Command::Completion(completion) => completion::run(completion),
-    }
+    };
+    interrupt.give_way();
+    ended
 }
 
 #[cfg(any(soong, target_os = "android"))]
